@@ -1,0 +1,59 @@
+"""Checks of the operators' arguments, each with the message that names what was wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int | str, ...]
+
+
+def check_array(
+    function: str, name: str, array: NDArray[Any], dtype: type[np.generic], shape: Shape
+) -> None:
+    """Refuse what is not a NumPy array of `dtype` and `shape`; a string in `shape` is any length.
+
+    Raises:
+        TypeError: for another type or dtype; nothing is converted silently.
+        ValueError: for another shape.
+
+    """
+    expected = np.dtype(dtype).name
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{function}: `{name}` must be a NumPy array, got {type(array).__name__}. "
+            f"Convert it with `np.asarray({name}, np.{expected})`."
+        )
+    if array.dtype != dtype:
+        raise TypeError(
+            f"{function}: `{name}` must be {expected}, got {array.dtype}. "
+            f"Convert it with `{name}.astype(np.{expected})`."
+        )
+    fits = len(array.shape) == len(shape) and all(
+        isinstance(wanted, str) or side == wanted
+        for side, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {array.shape}.")
+
+
+def check_fraction(function: str, name: str, value: float) -> None:
+    """Refuse a threshold that is not in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{function}: `{name}` must be in [0, 1], got {value}.")
+
+
+def check_at_least(function: str, name: str, value: int, least: int) -> None:
+    """Refuse a number that is smaller than `least`."""
+    if value < least:
+        raise ValueError(f"{function}: `{name}` must be at least {least}, got {value}.")
+
+
+def check_choice(function: str, name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a word that is not one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"{function}: `{name}` must be one of {', '.join(choices)}, got {value!r}."
+        )

@@ -1,0 +1,323 @@
+"""From a detection head's raw output to detections: decode, threshold, suppress, map back.
+
+Common to all: a candidate has score > score_threshold, both rounded to float32; a NaN score is
+none. More than 30000 candidates are cut to the best 30000 (Ultralytics, `max_nms`) before
+`edgecv.kernels.nms`. Detections are sorted by score, equal scores by anchor, then by class.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.kernels._native import (
+    decode_nanodet_cpu,
+    decode_ssd_cpu,
+    decode_yolo_cpu,
+    decode_yolo_dfl_cpu,
+    decode_yolox_cpu,
+)
+from edgecv.kernels.arguments import check_array, check_at_least, check_choice
+from edgecv.kernels.candidates import Candidates, Suppression
+from edgecv.kernels.points import anchor_points
+from edgecv.placement import Placement
+from edgecv.results import Detections
+
+Layout = Literal["cn", "nc"]
+
+_NUM_SIDES = 4  # numbers that a box has, distances that a distribution head predicts
+
+
+def decode_ssd(
+    offsets: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    anchors_cxcywh: NDArray[np.float32],
+    *,
+    variances: tuple[float, float] = (0.1, 0.2),
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    class_agnostic: bool = False,
+    placement: Placement | None = None,
+) -> Detections:
+    """Return the detections of an SSD head.
+
+    cx = dx * variances[0] * w_anchor + cx_anchor and w = exp(dw * variances[1]) * w_anchor, y and
+    h alike. Every (anchor, class) pair above the threshold is a candidate.
+
+    Args:
+        offsets: (N, 4) float32, dx, dy, dw, dh per anchor.
+        logits: (N, 1 + C) float32, before the softmax, the background first.
+        anchors_cxcywh: (N, 4) float32, cx, cy, w, h in input pixels.
+        variances: scales of the centre's and of the size's offsets, positive.
+        score_threshold: in [0, 1].
+        iou_threshold: in [0, 1].
+        max_detections: at least 1.
+        class_agnostic: whether a box suppresses those of other classes too.
+        placement: how the frame was fitted; if None, boxes stay in input pixels.
+
+    Returns:
+        Detections with class ids 0..C-1, the background not counted.
+
+    Raises:
+        ValueError: if a shape or an option is not as described.
+        TypeError: if an array is not float32; nothing is converted silently.
+
+    Source:
+        Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.1 and 2.2; the
+        variances are those of its reference implementation.
+
+    """
+    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
+    suppression.check("decode_ssd", score_threshold)
+    check_array("decode_ssd", "offsets", offsets, np.float32, ("N", 4))
+    count = len(offsets)
+    check_array("decode_ssd", "logits", logits, np.float32, (count, "1 + C"))
+    check_array("decode_ssd", "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4))
+    num_classes = logits.shape[1] - 1
+    _check_classes("decode_ssd", "logits", num_classes, logits)
+    if not min(variances) > 0:
+        raise ValueError(f"decode_ssd: `variances` must be positive, got {variances}.")
+    found = Candidates.with_room_for(count * num_classes)
+    num_found = decode_ssd_cpu(
+        np.ascontiguousarray(offsets),
+        np.ascontiguousarray(logits),
+        np.ascontiguousarray(anchors_cxcywh),
+        centre_variance=variances[0],
+        size_variance=variances[1],
+        score_threshold=score_threshold,
+        **vars(found),
+    )
+    return suppression.detections(found.first(num_found))
+
+
+def decode_yolo(
+    head: NDArray[np.float32],
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    multi_label: bool = False,
+    class_agnostic: bool = False,
+    layout: Layout = "cn",
+    reg_max: int = 0,
+    strides: Sequence[int] = (8, 16, 32),
+    size_hw: tuple[int, int] | None = None,
+    placement: Placement | None = None,
+) -> Detections:
+    """Return the detections of an anchor-free YOLO head, as Ultralytics exports it since v8.
+
+    With `reg_max` 0 the head is decoded already: cx, cy, w, h in input pixels, then C class
+    probabilities. With `reg_max` R it is raw: 4 * R logits, for each of the distances to the left,
+    top, right and bottom a distribution over 0..R-1 strides, then C class logits. The anchor
+    points are the cells' centres, level by level in the order of `strides`.
+
+    Args:
+        head: (4 + C, N) float32, or (4 * R + C, N), for layout "cn"; transposed for "nc".
+        score_threshold: in [0, 1].
+        iou_threshold: in [0, 1].
+        max_detections: at least 1.
+        multi_label: whether every class of an anchor above the threshold is a candidate, or only
+            the best, the lowest of equal ones.
+        class_agnostic: whether a box suppresses those of other classes too.
+        layout: channels first or anchors first.
+        reg_max: bins per distance, 0 for a decoded head.
+        strides: pixels per cell of each level, for a raw head.
+        size_hw: height and width of the input in pixels, for a raw head.
+        placement: how the frame was fitted; if None, boxes stay in input pixels.
+
+    Returns:
+        Detections, best first.
+
+    Raises:
+        ValueError: if a shape or an option is not as described, or N does not fit `size_hw`.
+        TypeError: if `head` is not float32; nothing is converted silently.
+
+    Source:
+        Jocher et al., Ultralytics YOLOv8, 2023 (`Detect` head); the distributions are from
+        Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2.
+
+    """
+    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
+    suppression.check("decode_yolo", score_threshold)
+    check_choice("decode_yolo", "layout", layout, get_args(Layout))
+    check_at_least("decode_yolo", "reg_max", reg_max, 0)
+    channels_first = layout == "cn"
+    num_box_channels = _NUM_SIDES * max(reg_max, 1)
+    axes = f"{num_box_channels} + C", "N"
+    check_array("decode_yolo", "head", head, np.float32, axes if channels_first else axes[::-1])
+    num_channels, count = head.shape if channels_first else head.shape[::-1]
+    num_classes = num_channels - num_box_channels
+    _check_classes("decode_yolo", "head", num_classes, head)
+
+    found = Candidates.with_room_for(count * num_classes if multi_label else count)
+    options: dict[str, Any] = {
+        "channels_first": channels_first,
+        "score_threshold": score_threshold,
+        "multi_label": multi_label,
+        **vars(found),
+    }
+    head = np.ascontiguousarray(head)
+    if reg_max == 0:
+        num_found = decode_yolo_cpu(head, **options)
+    else:
+        if size_hw is None:
+            raise ValueError(
+                "decode_yolo: `size_hw` must be given for a raw head, got None. "
+                "Pass the height and width of the network's input."
+            )
+        points = _points("decode_yolo", count, size_hw, strides, offset=0.5)
+        num_found = decode_yolo_dfl_cpu(head, points=points, num_bins=reg_max, **options)
+    return suppression.detections(found.first(num_found))
+
+
+def decode_yolox(
+    head: NDArray[np.float32],
+    *,
+    size_hw: tuple[int, int],
+    strides: Sequence[int] = (8, 16, 32),
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    multi_label: bool = False,
+    class_agnostic: bool = False,
+    placement: Placement | None = None,
+) -> Detections:
+    """Return the detections of a YOLOX head exported without its decoding.
+
+    cx = (x + column) * stride and w = exp(w) * stride, y and h alike; score = objectness *
+    probability.
+
+    Args:
+        head: (N, 5 + C) float32: x, y, w, h, objectness and class probabilities, the latter two
+            in [0, 1]; level by level in the order of `strides`.
+        size_hw: height and width of the input in pixels.
+        strides: pixels per cell of each level.
+        score_threshold: in [0, 1].
+        iou_threshold: in [0, 1].
+        max_detections: at least 1.
+        multi_label: whether every class of an anchor above the threshold is a candidate, or only
+            the best, the lowest of equal ones.
+        class_agnostic: whether a box suppresses those of other classes too.
+        placement: how the frame was fitted; if None, boxes stay in input pixels.
+
+    Returns:
+        Detections, best first.
+
+    Raises:
+        ValueError: if a shape or an option is not as described, or N does not fit `size_hw`.
+        TypeError: if `head` is not float32; nothing is converted silently.
+
+    Source:
+        Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1; the decoding is that of
+        `yolox.utils.demo_postprocess`.
+
+    """
+    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
+    suppression.check("decode_yolox", score_threshold)
+    check_array("decode_yolox", "head", head, np.float32, ("N", "5 + C"))
+    count, num_classes = len(head), head.shape[1] - 5
+    _check_classes("decode_yolox", "head", num_classes, head)
+    points = _points("decode_yolox", count, size_hw, strides, offset=0)
+    found = Candidates.with_room_for(count * num_classes if multi_label else count)
+    num_found = decode_yolox_cpu(
+        np.ascontiguousarray(head),
+        points=points,
+        score_threshold=score_threshold,
+        multi_label=multi_label,
+        **vars(found),
+    )
+    return suppression.detections(found.first(num_found))
+
+
+def decode_nanodet(
+    head: NDArray[np.float32],
+    *,
+    size_hw: tuple[int, int],
+    strides: Sequence[int] = (8, 16, 32, 64),
+    reg_max: int = 7,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    multi_label: bool = False,
+    class_agnostic: bool = False,
+    placement: Placement | None = None,
+) -> Detections:
+    """Return the detections of a NanoDet-Plus head in its ONNX form.
+
+    The distances to the left, top, right and bottom are distributions over 0..reg_max strides,
+    taken from the cells' upper left corners. Unlike NanoDet's own script this does not clip boxes
+    to the input before suppression; `placement` clips them to the frame after it.
+
+    Args:
+        head: (N, C + 4 * (reg_max + 1)) float32: class probabilities, then the logits of the
+            distances; level by level in the order of `strides`.
+        size_hw: height and width of the input in pixels.
+        strides: pixels per cell of each level.
+        reg_max: the greatest distance in strides, at least 1.
+        score_threshold: in [0, 1].
+        iou_threshold: in [0, 1].
+        max_detections: at least 1.
+        multi_label: whether every class of an anchor above the threshold is a candidate, or only
+            the best, the lowest of equal ones.
+        class_agnostic: whether a box suppresses those of other classes too.
+        placement: how the frame was fitted; if None, boxes stay in input pixels.
+
+    Returns:
+        Detections, best first.
+
+    Raises:
+        ValueError: if a shape or an option is not as described, or N does not fit `size_hw`.
+        TypeError: if `head` is not float32; nothing is converted silently.
+
+    Source:
+        RangiLyu, NanoDet-Plus, 2021 (`NanoDetPlusHead`); the distributions are from
+        Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2.
+
+    """
+    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
+    suppression.check("decode_nanodet", score_threshold)
+    check_at_least("decode_nanodet", "reg_max", reg_max, 1)
+    num_bins = reg_max + 1
+    num_box_channels = _NUM_SIDES * num_bins
+    check_array("decode_nanodet", "head", head, np.float32, ("N", f"C + {num_box_channels}"))
+    count, num_classes = len(head), head.shape[1] - num_box_channels
+    _check_classes("decode_nanodet", "head", num_classes, head)
+    points = _points("decode_nanodet", count, size_hw, strides, offset=0)
+    found = Candidates.with_room_for(count * num_classes if multi_label else count)
+    num_found = decode_nanodet_cpu(
+        np.ascontiguousarray(head),
+        points=points,
+        num_bins=num_bins,
+        score_threshold=score_threshold,
+        multi_label=multi_label,
+        **vars(found),
+    )
+    return suppression.detections(found.first(num_found))
+
+
+def _check_classes(function: str, name: str, num_classes: int, array: NDArray[np.float32]) -> None:
+    if num_classes < 1:
+        raise ValueError(
+            f"{function}: `{name}` must have channels for at least 1 class, got shape "
+            f"{array.shape}. Check its layout and the bins per distance."
+        )
+
+
+def _points(
+    function: str, count: int, size_hw: tuple[int, int], strides: Sequence[int], *, offset: float
+) -> NDArray[np.float32]:
+    """Return the anchor points of a head that has `count` anchors."""
+    height, width = size_hw
+    check_at_least(function, "size_hw", min(height, width), 1)
+    if min(strides, default=0) < 1:
+        raise ValueError(f"{function}: `strides` must be at least 1 each, got {tuple(strides)}.")
+    points = anchor_points((height, width), tuple(strides), offset)
+    if len(points) != count:
+        raise ValueError(
+            f"{function}: `head` must have {len(points)} anchors for an input of "
+            f"{height} x {width} and strides {tuple(strides)}, got {count}. "
+            f"Check `size_hw`, `strides` and the layout."
+        )
+    return points
