@@ -1,0 +1,116 @@
+"""What a detection data set is in memory, whichever format it came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+OnBad = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image and the objects in it; the pixels stay on disk.
+
+    Args:
+        image_path: the image file, readable with `edgecv.images.read_image`.
+        image_id: unique in the data set; COCO's own, else counted from 1.
+        size_hw: height and width of the image in pixels, upright by its EXIF orientation.
+        boxes_xyxy: (N, 4) float32 pixels in continuous coordinates (the first pixel covers
+            [0, 1)), inside the image, x2 > x1 and y2 > y1: checked on reading.
+        class_ids: (N,) int32, indices into `DetectionDataset.classes`.
+        areas: (N,) float32 pixels², the segment's area where the annotation file has one, else
+            the box's.
+        is_crowd: (N,) bool, regions in which a detection counts neither as hit nor as miss:
+            COCO's crowds, VOC's difficult objects. Training leaves them out.
+
+    """
+
+    image_path: Path
+    image_id: int
+    size_hw: tuple[int, int]
+    boxes_xyxy: NDArray[np.float32]
+    class_ids: NDArray[np.int32]
+    areas: NDArray[np.float32]
+    is_crowd: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a data set: the file, the line (from 1) if it has one, and what."""
+
+    path: Path
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        """Return `file.xml:34: what is wrong`, which editors and terminals make clickable."""
+        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.text}"
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionDataset:
+    """One split of a detection data set, every annotation checked.
+
+    Args:
+        name: what it is called in logs and in a model's provenance.
+        split: the split as the files name it, `val2017` rather than `val`.
+        classes: the names, in the order of the class indices.
+        category_ids: for each class its id in the annotation file; 1..C for VOC and YOLO.
+        samples: the images, never empty.
+        problems: what was left out because of `on_bad="skip"`, or is known and tolerated.
+
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+
+    def to_coco(self) -> dict[str, Any]:
+        """Return the ground truth as COCO's JSON structure, for pycocotools and its kin.
+
+        Annotation ids count from 1: pycocotools takes an id of 0 for "no match".
+        """
+        annotations: list[dict[str, Any]] = []
+        for sample in self.samples:
+            rows = zip(
+                sample.boxes_xyxy.astype(np.float64).tolist(),
+                sample.class_ids.tolist(),
+                sample.areas.tolist(),
+                sample.is_crowd.tolist(),
+                strict=True,
+            )
+            for (x1, y1, x2, y2), class_id, area, is_crowd in rows:
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": sample.image_id,
+                        "category_id": self.category_ids[class_id],
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": area,
+                        "iscrowd": int(is_crowd),
+                    }
+                )
+        return {
+            "info": {"description": f"{self.name} {self.split}"},
+            "images": [
+                {
+                    "id": sample.image_id,
+                    "file_name": sample.image_path.name,
+                    "height": sample.size_hw[0],
+                    "width": sample.size_hw[1],
+                }
+                for sample in self.samples
+            ],
+            "annotations": annotations,
+            "categories": [
+                {"id": category_id, "name": name}
+                for category_id, name in zip(self.category_ids, self.classes, strict=True)
+            ],
+        }
