@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecv.errors import OutputError
@@ -31,7 +31,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
             raise
         raise OutputError(unwritable(path, error)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where even its folder is none, there is nothing to remove
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -39,10 +39,12 @@ def git_revision(folder: Path) -> str:
 
 
 def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
+    """Return the processor's name as the system gives it; on Arm boards that of the board."""
+    info, board = Path("/proc/cpuinfo"), Path("/proc/device-tree/model")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.lower().startswith(("model name", "model\t")):
+            if line.startswith("model name"):
                 return line.partition(":")[2].strip()
+    if board.is_file():
+        return board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     return platform.processor() or platform.machine()

@@ -6,7 +6,7 @@ missing one or a value of the wrong type is an error that names its path (`input
 
 import dataclasses
 import difflib
-import math
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -90,7 +90,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911
 def _scalar(hint: type, value: Any, where: str) -> Any:  # noqa: ANN401
     # bool is an int in Python, not in JSON; a whole number is a fine float.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number and math.isfinite(value):
+    if hint is float and is_number and abs(value) <= sys.float_info.max:  # nor NaN
         return float(value)
     if hint is int and is_number and isinstance(value, int):
         return value
@@ -115,7 +115,7 @@ def _sequence(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
 def _tagged(members: list[Any], value: Any, where: str) -> Any:  # noqa: ANN401
     by_tag = {member.FORMAT: member for member in members}
     tag = value.get(TAG) if isinstance(value, dict) else None
-    if tag not in by_tag:
+    if not isinstance(tag, str) or tag not in by_tag:
         raise SpecError(f"`{_join(where, TAG)}` must be one of {', '.join(by_tag)}, got {tag!r}.")
     rest = {key: item for key, item in value.items() if key != TAG}
     return from_plain(by_tag[tag], rest, where=where)

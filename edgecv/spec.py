@@ -239,6 +239,10 @@ class ImageOutput:
     image: str = "image"
     scale: float = 255.0
 
+    def __post_init__(self) -> None:
+        """Refuse a scale that makes no picture."""
+        _require(self.scale > 0, "output.scale", "be positive", self.scale)
+
 
 OutputSpec: TypeAlias = (
     FusedOutput
@@ -350,8 +354,17 @@ class ModelSpec:
         return replace(self, postprocess=replace(self.postprocess, **given))  # type: ignore[arg-type]
 
     def to_json(self) -> str:
-        """Return the description as JSON text, the value of the metadata key `METADATA_KEY`."""
-        return json.dumps({"schema": SCHEMA, **to_plain(self)}, ensure_ascii=False)
+        """Return the description as JSON text, the value of the metadata key `METADATA_KEY`.
+
+        Raises:
+            SpecError: if a number is infinite or NaN, which JSON cannot hold.
+
+        """
+        plain = {"schema": SCHEMA, **to_plain(self)}
+        try:
+            return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise SpecError(f"every number of a description must be finite: {error}.") from error
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
@@ -364,7 +377,7 @@ class ModelSpec:
         """
         try:
             plain = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also too many digits, too deep a nesting
             raise SpecError(
                 f"the model description is not JSON: {error}. Export the model again."
             ) from error

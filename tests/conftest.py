@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the business of benchmarks/, not of a test on a loaded machine.
+settings.register_profile("edgecv", deadline=None)
+settings.load_profile("edgecv")
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,94 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip("needs the real data sets: set EDGECV_DATA")
     return root
+
+
+SCENE_IMAGES = {"train": 24, "val": 6, "test": 6}
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small COCO data set of rendered scenes, train, val and test."""
+    scenes_module = pytest.importorskip("edgecv.demo.scenes")
+    folder = tmp_path_factory.mktemp("scenes")
+    scenes_module.render_scenes(folder, SCENE_IMAGES)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short training, weak but with scores that differ."""
+    pytest.importorskip("torch")
+    from edgecv.train.config import TrainConfig
+    from edgecv.train.trainer import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    config = TrainConfig(
+        "ssd_mobilenetv2",
+        f"coco:{scenes}",
+        epochs=4,
+        size_hw=(96, 128),
+        batch_size=8,
+        weights="none",
+        precision="float32",
+    )
+    train(config, folder, SilentObserver())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the short training's `fused.onnx` and `raw.onnx`."""
+    pytest.importorskip("onnx")
+    from edgecv.export.parity import Tolerance
+    from edgecv.export.to_onnx import ExportOptions, export_onnx
+    from edgecv.train.checkpoint import load_trained
+
+    folder = tmp_path_factory.mktemp("exported")
+    trained = load_trained(trained_run / "best.pt")
+    images = sorted((scenes / "val").glob("*.png"))[:2]
+    for head in ("fused", "raw"):
+        export_onnx(
+            trained.detector,
+            trained.spec,
+            folder / f"{head}.onnx",
+            images,
+            options=ExportOptions(head=head),
+            tolerance=Tolerance(),
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 12 frames, 128x128."""
+    import av
+
+    path = tmp_path_factory.mktemp("video") / "video.mp4"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libx264", rate=25)
+        track.width, track.height, track.pix_fmt = 128, 128, "yuv420p"
+        for index in range(12):
+            pixels = np.full((128, 128, 3), 20 * index, np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(track.encode())
+    return path
+
+
+@pytest.fixture
+def silent_observer() -> "SilentObserver":
+    """Follows a training and says nothing."""
+    return SilentObserver()
+
+
+class SilentObserver:
+    """Follows a training and says nothing."""
+
+    def started(self, **_: object) -> None:
+        """Nothing."""
+
+    def stepped(self, **_: object) -> None:
+        """Nothing."""
+
+    def finished_epoch(self, record: object) -> None:
+        """Nothing."""

@@ -1,0 +1,97 @@
+"""What a user receives: records, COCO's records, clipping, and the optional guest."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from edgecv.errors import MissingDependencyError
+from edgecv.results import Detections
+
+TWO = Detections(
+    np.array([[10, 20, 30.5, 60], [-4, -8, 200, 100.125]], np.float32),
+    np.array([0.75, 0.123456789], np.float32),
+    np.array([1, 0], np.int32),
+)
+
+
+def test_length() -> None:
+    assert (len(TWO), len(Detections.empty())) == (2, 0)
+
+
+def test_empty_has_the_shapes_and_types_of_the_contract() -> None:
+    empty = Detections.empty()
+    assert (empty.boxes_xyxy.shape, empty.boxes_xyxy.dtype) == ((0, 4), np.float32)
+    assert (empty.scores.dtype, empty.class_ids.dtype) == (np.float32, np.int32)
+    assert len(empty.clip((10, 10))) == 0
+    assert empty.to_records(["cat"]) == []
+    assert empty.to_coco(1, [1]) == []
+
+
+def test_to_records() -> None:
+    assert TWO.to_records(["cat", "dog"]) == [
+        {"class": "dog", "class_id": 1, "score": 0.75, "box_xyxy": [10, 20, 30.5, 60]},
+        {"class": "cat", "class_id": 0, "score": 0.12346, "box_xyxy": [-4, -8, 200, 100.12]},
+    ]
+
+
+def test_to_coco() -> None:
+    records = TWO.to_coco(image_id=42, category_ids=[7, 90])
+    assert [record["bbox"] for record in records] == [[10, 20, 20.5, 40], [-4, -8, 204, 108.125]]
+    assert [record["category_id"] for record in records] == [90, 7]
+    assert [record["score"] for record in records] == TWO.scores.tolist()  # ties stay ties
+    assert {record["image_id"] for record in records} == {42}
+
+
+def test_records_are_json() -> None:
+    json.dumps(TWO.to_records(["cat", "dog"]) + TWO.to_coco(1, [1, 2]))
+
+
+def test_to_coco_leaves_the_boxes() -> None:
+    before = TWO.boxes_xyxy.copy()
+    TWO.to_coco(1, [1, 2])
+    np.testing.assert_array_equal(TWO.boxes_xyxy, before)
+
+
+def test_clip_cuts_at_height_and_width() -> None:
+    clipped = TWO.clip((50, 100))
+    np.testing.assert_array_equal(clipped.boxes_xyxy, [[10, 20, 30.5, 50], [0, 0, 100, 50]])
+    np.testing.assert_array_equal(clipped.scores, TWO.scores)
+    np.testing.assert_array_equal(clipped.class_ids, TWO.class_ids)
+
+
+@given(
+    boxes=arrays(np.float32, (4, 4), elements=st.floats(-1e4, 1e4, width=32)),
+    size_hw=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+)
+def test_clip_slices_any_frame(boxes: NDArray[np.float32], size_hw: tuple[int, int]) -> None:
+    found = Detections(boxes, np.ones(4, np.float32), np.zeros(4, np.int32))
+    inside = found.clip(size_hw).boxes_xyxy
+    assert inside.dtype == np.float32
+    assert (inside >= 0).all()
+    assert (inside <= np.array(size_hw)[[1, 0, 1, 0]]).all()
+    kept = (boxes >= 0) & (boxes <= np.array(size_hw)[[1, 0, 1, 0]])
+    np.testing.assert_array_equal(inside[kept], boxes[kept])
+
+
+def test_to_supervision_hands_over_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    guest = TWO.to_supervision()
+    np.testing.assert_array_equal(guest.xyxy, TWO.boxes_xyxy)
+    np.testing.assert_array_equal(guest.confidence, TWO.scores)
+    np.testing.assert_array_equal(guest.class_id, [1, 0])
+    assert guest.class_id.dtype == int
+
+
+def test_to_supervision_without_the_package_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingDependencyError, match="`pip install supervision`"):
+        TWO.to_supervision()
