@@ -1,0 +1,1 @@
+"""Running a model: sessions, and everything around the network."""

@@ -1,0 +1,166 @@
+"""A model ready for frames: fit, infer, finish, in one call or stage by stage."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import InputError
+from edgecv.images import read_image
+from edgecv.kernels import letterbox
+from edgecv.kernels.letterbox import FrameFormat
+from edgecv.placement import Placement
+from edgecv.results import Detections
+from edgecv.runtime.postprocess import finish_detections, refuse_unsupported
+from edgecv.runtime.session import Outputs, Session, open_session
+from edgecv.spec import FusedOutput, ModelSpec
+
+if TYPE_CHECKING:
+    import PIL.Image
+    from typing_extensions import Self
+
+
+class Model:
+    """A detector with everything around the network, driven by its description alone.
+
+    Calling it runs `fit`, `infer` and `finish` one after the other; the stream runs the same three
+    in threads of their own. All three may be called from several threads at once.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Wrap an open session; closing the model closes it."""
+        self._colour = refuse_unsupported(session.spec)
+        self.session = session
+        self.spec: ModelSpec = session.spec
+
+    def __call__(
+        self,
+        image: "Path | str | NDArray[np.uint8] | PIL.Image.Image",
+        *,
+        format: FrameFormat = "bgr24",  # noqa: A002
+    ) -> Detections:
+        """Return what the model finds in one image.
+
+        Args:
+            image: a file, a PIL image, or an array (H, W, 3) uint8.
+            format: channel order of an array, `bgr24` (as OpenCV reads) or `rgb24`.
+
+        Raises:
+            InputError: if the file cannot be read or the array has another shape or type.
+
+        """
+        if isinstance(image, str | Path):
+            frame, format = read_image(image), "rgb24"  # noqa: A001
+        elif isinstance(image, np.ndarray):
+            frame = image
+        else:
+            frame, format = np.asarray(image.convert("RGB")), "rgb24"  # noqa: A001
+        batch, placement = self.fit(frame, format=format)
+        return self.finish(self.infer(batch), placement)
+
+    def fit(
+        self,
+        frame: NDArray[np.uint8],
+        *,
+        format: FrameFormat = "bgr24",  # noqa: A002
+    ) -> tuple[NDArray[np.float32], Placement]:
+        """Turn a frame (H, W, 3) uint8 into the network's input [1, 3, h, w] float32."""
+        wanted = self.spec.input
+        tensor, placement = letterbox(
+            frame,
+            wanted.size_hw,
+            format=format,
+            fit=wanted.fit,
+            colour=self._colour,
+            scale=wanted.scale,
+            mean=wanted.mean,
+            std=wanted.std,
+            pad=wanted.pad,
+        )
+        return tensor[None], placement
+
+    def infer(self, batch: NDArray[np.float32]) -> Outputs:
+        """Run the network on [B, 3, h, w] float32 and return its outputs by name."""
+        output = self.spec.output
+        if not isinstance(output, FusedOutput):
+            return self.session.run(batch)
+        wanted = self.spec.postprocess
+        scalars = {
+            output.score_threshold: wanted.score_threshold,
+            output.iou_threshold: wanted.iou_threshold,
+        }
+        given = {name: value for name, value in scalars.items() if name is not None}
+        return self.session.run(batch, given)
+
+    def finish(self, outputs: Outputs, placement: Placement) -> Detections:
+        """Turn the outputs of one frame into detections in that frame's pixels."""
+        return finish_detections(self.spec, outputs, placement)
+
+    def with_thresholds(
+        self,
+        *,
+        score: float | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
+    ) -> "Model":
+        """Return the same open model with other thresholds; what is None stays.
+
+        Raises:
+            InputError: if a `fused` graph fixed its threshold when it was exported.
+
+        """
+        output = self.spec.output
+        if isinstance(output, FusedOutput):
+            fixed = {
+                "score": score is not None and output.score_threshold is None,
+                "iou": iou is not None and output.iou_threshold is None,
+            }
+            for name, is_fixed in fixed.items():
+                if is_fixed:
+                    raise InputError(
+                        f"the {name} threshold is fixed inside this graph. "
+                        "Export it with `--head raw` to choose it here."
+                    )
+        other = Model(self.session)
+        other.spec = self.spec.with_postprocess(
+            score_threshold=score, iou_threshold=iou, max_detections=max_detections
+        )
+        return other
+
+    def close(self) -> None:
+        """Close the session."""
+        self.session.close()
+
+    def __enter__(self) -> "Self":
+        """Return the model itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        self.close()
+
+
+def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:
+    """Open a model file, ready to be called with images.
+
+    Args:
+        path: an ONNX file with an edgecv description.
+        device: `auto`, `cpu` or `cuda`.
+        threads: threads of one inference on the CPU, 0 for one per core.
+
+    Raises:
+        InputError: if the file or the device cannot be used; the message holds the remedy.
+
+    Example:
+        >>> model = edgecv.load("model.onnx")
+        >>> detections = model("street.jpg")
+
+    """
+    return Model(open_session(path, device, threads=threads))

@@ -1,0 +1,112 @@
+"""The onnxruntime backend."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgecv.errors import InputError
+from edgecv.runtime.session import Outputs
+from edgecv.spec import FusedOutput, ModelSpec
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ERRORS_ONLY = 3  # onnxruntime's severity scale: 0 verbose, 2 warning, 3 error
+
+
+def available_devices() -> list[str]:
+    """Return the devices that the installed onnxruntime can use, the fastest first."""
+    present = onnxruntime.get_available_providers()
+    return [device for device in ("cuda", "cpu") if _PROVIDERS[device] in present]
+
+
+class OnnxruntimeSession:
+    """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`."""
+
+    def __init__(self, path: Path, device: str = "auto", *, threads: int = 0) -> None:
+        """Open `path`, see `edgecv.runtime.session.open_session`."""
+        device = _choose_device(device)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=[_PROVIDERS[device]]
+            )
+        except Exception as error:  # onnxruntime's errors share no public base class
+            first_line = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"`{path}` cannot be opened by onnxruntime {onnxruntime.__version__}: "
+                f"{first_line}. Export it again, or check that it was copied whole."
+            ) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.spec = ModelSpec.from_metadata(metadata, path=path)
+        self.backend = f"onnxruntime {device}"
+        self._output_names = [node.name for node in self._session.get_outputs()]
+        optional = self._session.get_overridable_initializers()
+        inputs = {node.name for node in (*self._session.get_inputs(), *optional)}
+        _check_names(path, self.spec, inputs, set(self._output_names))
+
+    def run(
+        self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
+    ) -> Outputs:
+        """Run the network, see `edgecv.runtime.session.Session.run`."""
+        feeds: dict[str, NDArray[np.float32]] = {self.spec.input.name: batch}
+        for name, value in (scalars or {}).items():
+            feeds[name] = np.array(value, np.float32)
+        values = self._session.run(self._output_names, feeds)
+        return dict(zip(self._output_names, values, strict=True))
+
+    def warm_up(self) -> None:
+        """Run once on an empty input."""
+        self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
+
+    def close(self) -> None:
+        """Give back onnxruntime's memory."""
+        del self._session
+
+
+def _choose_device(device: str) -> str:
+    available = available_devices()
+    if device == "auto":
+        return available[0]
+    if device not in _PROVIDERS:
+        known = ", ".join(("auto", *_PROVIDERS))
+        raise InputError(f"`device` must be one of {known}, got {device!r}.")
+    if device not in available:
+        raise InputError(
+            f"`device` is {device!r}, but this onnxruntime offers only {', '.join(available)}. "
+            "Install the GPU build: `pip uninstall onnxruntime; pip install onnxruntime-gpu`."
+        )
+    return device
+
+
+def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
+    """Refuse a description that speaks of tensors which the graph does not have."""
+    output = spec.output
+    wanted_outputs = {
+        "fused": ("num_detections", "boxes", "scores", "classes"),
+        "ssd": ("offsets", "logits"),
+        "detr": ("logits", "boxes"),
+        "logits": ("logits",),
+        "probabilities": ("probabilities",),
+        "image": ("image",),
+    }.get(output.FORMAT, ("head",))
+    for key in wanted_outputs:
+        name = getattr(output, key)
+        if name not in outputs:
+            raise InputError(
+                f"`{path}`: `output.{key}` names `{name}`, but the graph's outputs are "
+                f"{', '.join(sorted(outputs))}. Adopt or export the model again."
+            )
+    wanted_inputs: dict[str, str | None] = {"input.name": spec.input.name}
+    if isinstance(output, FusedOutput):
+        wanted_inputs["output.score_threshold"] = output.score_threshold
+        wanted_inputs["output.iou_threshold"] = output.iou_threshold
+    for key, name in wanted_inputs.items():
+        if name is not None and name not in inputs:
+            raise InputError(
+                f"`{path}`: `{key}` names `{name}`, but the graph's inputs are "
+                f"{', '.join(sorted(inputs))}. Adopt or export the model again."
+            )

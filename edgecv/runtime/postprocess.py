@@ -1,0 +1,117 @@
+"""From a network's outputs to detections, one case per output format."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.anchors import anchor_boxes
+from edgecv.errors import SpecError
+from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.letterbox import Colour
+from edgecv.placement import Placement
+from edgecv.results import Detections
+from edgecv.runtime.session import Outputs
+from edgecv.spec import (
+    AnchorLayer,
+    FusedOutput,
+    ModelSpec,
+    NanodetOutput,
+    SSDOutput,
+    YoloOutput,
+    YoloxOutput,
+)
+
+_DECODED = (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput)
+
+
+def refuse_unsupported(spec: ModelSpec) -> Colour:
+    """Refuse a model that this version can describe but not run; return its colour order.
+
+    Raises:
+        SpecError: with the key and the values that do run.
+
+    """
+    wanted = spec.input
+    runs = {
+        "task": (spec.task, ("detect",)),
+        "output.format": (spec.output.FORMAT, tuple(kind.FORMAT for kind in _DECODED)),
+        "input.layout": (wanted.layout, ("nchw",)),
+        "input.dtype": (wanted.dtype, ("float32",)),
+        "input.colour": (wanted.colour, ("rgb", "bgr")),
+    }
+    for key, (value, supported) in runs.items():
+        if value not in supported:
+            raise SpecError(
+                f"this edgecv cannot run a model whose `{key}` is {value!r}; "
+                f"it runs {', '.join(supported)}. Export the model in one of these forms."
+            )
+    return "rgb" if wanted.colour == "rgb" else "bgr"
+
+
+def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Detections:
+    """Decode and suppress the outputs of one frame.
+
+    Args:
+        spec: the model's description, with the thresholds to use.
+        outputs: by name, each with a leading axis of 1.
+        placement: how the frame was fitted.
+
+    Returns:
+        Detections in frame pixels, best first.
+
+    """
+    output, wanted = spec.output, spec.postprocess
+    if isinstance(output, FusedOutput):
+        return _finish_fused(output, outputs, wanted.max_detections, placement)
+    common: dict[str, Any] = {
+        "score_threshold": wanted.score_threshold,
+        "iou_threshold": wanted.iou_threshold,
+        "max_detections": wanted.max_detections,
+        "class_agnostic": wanted.class_agnostic,
+        "placement": placement,
+    }
+    if isinstance(output, SSDOutput):
+        anchors = _anchors(output.anchors, spec.input.size_hw)
+        offsets, logits = outputs[output.offsets][0], outputs[output.logits][0]
+        return decode_ssd(offsets, logits, anchors, variances=output.variances, **common)
+    size_hw = spec.input.size_hw
+    common["multi_label"] = wanted.multi_label
+    if isinstance(output, YoloOutput):
+        return decode_yolo(
+            outputs[output.head][0],
+            layout=output.layout,
+            reg_max=output.reg_max,
+            strides=output.strides,
+            size_hw=size_hw,
+            **common,
+        )
+    if isinstance(output, YoloxOutput):
+        head = outputs[output.head][0]
+        return decode_yolox(head, size_hw=size_hw, strides=output.strides, **common)
+    if isinstance(output, NanodetOutput):
+        return decode_nanodet(
+            outputs[output.head][0],
+            size_hw=size_hw,
+            strides=output.strides,
+            reg_max=output.reg_max,
+            **common,
+        )
+    raise TypeError(f"finish_detections: no decoder for {output.FORMAT}.")  # refused at loading
+
+
+def _finish_fused(
+    output: FusedOutput, outputs: Outputs, max_detections: int, placement: Placement
+) -> Detections:
+    count = min(int(outputs[output.num_detections].reshape(-1)[0]), max_detections)
+    return Detections(
+        boxes_xyxy=placement.to_frame(outputs[output.boxes][0, :count]),
+        scores=np.ascontiguousarray(outputs[output.scores][0, :count]),
+        class_ids=np.ascontiguousarray(outputs[output.classes][0, :count]),
+    )
+
+
+@lru_cache(maxsize=8)
+def _anchors(layers: tuple[AnchorLayer, ...], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    return anchor_boxes(layers, size_hw)

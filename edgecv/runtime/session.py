@@ -1,0 +1,70 @@
+"""A session: one model file, open on one backend."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import InputError
+from edgecv.spec import ModelSpec
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+class Session(Protocol):
+    """What every backend offers; a batch goes in, the outputs by name come out."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The description that came with the file."""
+
+    @property
+    def backend(self) -> str:
+        """Backend and device, such as `onnxruntime cpu`."""
+
+    def run(
+        self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
+    ) -> Outputs:
+        """Run the network.
+
+        Args:
+            batch: [B, 3, H, W] float32 as `spec.input` says.
+            scalars: scalar inputs by name, such as the thresholds of a `fused` output.
+
+        Returns:
+            The outputs by name; they stay valid after the next call.
+
+        """
+
+    def warm_up(self) -> None:
+        """Run once on an empty input, so that the first frame does not pay for set-up."""
+
+    def close(self) -> None:
+        """Give back the backend's memory; the session cannot be used afterwards."""
+
+
+def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) -> Session:
+    """Open a model file on the backend that fits the file and the device.
+
+    Args:
+        path: an ONNX file with an edgecv description.
+        device: `auto` (the fastest that is installed), `cpu` or `cuda`.
+        threads: threads of one inference on the CPU, 0 for one per core.
+
+    Raises:
+        InputError: if the file is missing, of an unknown kind or damaged, or the device is not
+            available; the message says what to install.
+        SpecError: if the file carries no usable description.
+
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"`{path}`: a model file must end in `.onnx`, got `{path.suffix}`.")
+    if not path.is_file():
+        raise InputError(f"`{path}`: there is no such model file. Check the path.")
+
+    from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: PLC0415  # slow to import
+
+    return OnnxruntimeSession(path, device, threads=threads)
