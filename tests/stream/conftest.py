@@ -1,0 +1,153 @@
+"""Small stand-ins: a source and a model whose results tell which frame they belong to."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from edgecv.placement import Placement
+from edgecv.results import Detections
+from edgecv.spec import InputSpec, ModelSpec, YoloOutput
+from edgecv.stream.sources import Frame
+
+CLASSES = ("even", "odd")
+
+
+class FakeSource:
+    """`num_frames` frames (endless if None) whose first pixel is their index modulo 256."""
+
+    name = "fake"
+    fps: float | None = 25.0
+
+    def __init__(
+        self,
+        num_frames: int | None,
+        *,
+        is_live: bool = False,
+        size_hw: tuple[int, int] = (48, 64),
+        before: Callable[[int], None] | None = None,
+    ) -> None:
+        self.num_frames, self.is_live, self.before = num_frames, is_live, before
+        self.size_hw: tuple[int, int] | None = size_hw
+        self.num_closed = 0
+        self.is_exhausted = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        while self.num_frames is None or index < self.num_frames:
+            if self.before is not None:
+                self.before(index)
+            pixels = np.full((*(self.size_hw or (1, 1)), 3), index % 256, np.uint8)
+            yield Frame(index, pixels, "bgr24", pts_s=index / 25)
+            index += 1
+        self.is_exhausted.set()
+
+    def close(self) -> None:
+        self.num_closed += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FakeModel:
+    """Finds one object per frame: its left edge is the frame's first pixel.
+
+    `before` is called with the stage's name and the frame's index when a stage begins.
+    """
+
+    spec = ModelSpec("detect", CLASSES, InputSpec("images", (8, 8)), YoloOutput())
+
+    def __init__(self, before: Callable[[str, int], None] = lambda _stage, _index: None) -> None:
+        self.before = before
+
+    def fit(
+        self,
+        frame: NDArray[np.uint8],
+        *,
+        format: str = "bgr24",  # noqa: A002
+    ) -> tuple[NDArray[np.float32], Placement]:
+        assert format in {"bgr24", "rgb24"}
+        value = frame[0, 0, 0]
+        self.before("fit", int(value))
+        height, width = frame.shape[:2]
+        placement = Placement.of((height, width), (8, 8), "letterbox")
+        return np.full((1, 3, 8, 8), value, np.float32), placement
+
+    def infer(self, batch: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+        self.before("infer", int(batch[0, 0, 0, 0]))
+        return {"output0": batch}
+
+    def finish(self, outputs: Mapping[str, NDArray[Any]], placement: Placement) -> Detections:
+        value = int(outputs["output0"][0, 0, 0, 0])
+        self.before("postprocess", value)
+        height, width = placement.frame_hw
+        box = np.array([[min(value, width - 2), 1, width - 1, height - 1]], np.float32)
+        return Detections(box, np.array([0.5], np.float32), np.array([value % 2], np.int32))
+
+
+@pytest.fixture
+def fake_source() -> type[FakeSource]:
+    return FakeSource
+
+
+@pytest.fixture
+def fake_model() -> type[FakeModel]:
+    return FakeModel
+
+
+def stream_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("edgecv-")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Every test of this folder ends with the threads that it began with."""
+    yield
+    assert stream_threads() == []
+
+
+def write_video(
+    path: Path,
+    num_frames: int = 12,
+    *,
+    size_hw: tuple[int, int] = (48, 64),
+    rotation: int = 0,
+    fps: int = 25,
+) -> Path:
+    """A video with index * 10 as the grey of every frame and a bright left edge."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = size_hw
+        stream.pix_fmt = "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for index in range(num_frames):
+            pixels = np.full((*size_hw, 3), index * 10 % 200, np.uint8)
+            pixels[:, : size_hw[1] // 4] = 255
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            picture.pts, picture.time_base = index, Fraction(1, fps)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def video_writer() -> Callable[..., Path]:
+    return write_video

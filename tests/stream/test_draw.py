@@ -1,0 +1,133 @@
+"""Boxes and labels: where they are, in which colours, and never outside the frame."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgecv.results import Detections
+from edgecv.stream.draw import PALETTE_RGB, class_colours, draw_detections
+
+NAMES = ("cat", "a long name of a class")
+
+
+def detections(*boxes_xyxy: tuple[float, float, float, float], class_id: int = 0) -> Detections:
+    count = len(boxes_xyxy)
+    return Detections(
+        np.array(boxes_xyxy, np.float32).reshape(-1, 4),
+        np.linspace(0.9, 0.5, count, dtype=np.float32),
+        np.full(count, class_id, np.int32),
+    )
+
+
+def blank(height: int = 200, width: int = 300) -> NDArray[np.uint8]:
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def test_an_outline_lies_inside_its_box() -> None:
+    pixels = blank()
+    draw_detections(pixels, detections((50, 60, 150, 160)), NAMES, format="rgb24")
+    colour = list(PALETTE_RGB[0])
+    for y, x in ((159, 100), (110, 50), (110, 149), (60, 148)):
+        assert pixels[y, x].tolist() == colour
+    assert not pixels[160:].any()
+    assert not pixels[:, 150:].any()
+    assert not pixels[:, :50].any()
+    assert not pixels[80:150, 60:140].any()  # not filled
+
+
+def test_the_format_decides_the_order_of_the_channels() -> None:
+    rgb, bgr = blank(), blank()
+    found = detections((50, 60, 150, 160))
+    draw_detections(rgb, found, NAMES, format="rgb24")
+    draw_detections(bgr, found, NAMES, format="bgr24")
+    np.testing.assert_array_equal(rgb, bgr[:, :, ::-1])
+
+
+def test_a_label_is_a_plate_with_a_text_on_it() -> None:
+    pixels = blank()
+    draw_detections(pixels, detections((50, 60, 150, 160)), NAMES, format="rgb24")
+    plate = pixels[48:59, 50:80]
+    background, text = class_colours(0, "rgb24")
+    assert (plate == background).all(axis=2).any()
+    # Strokes are thin: the darkest or brightest pixel of a glyph need not be fully covered.
+    assert np.abs(plate.astype(int) - text).sum(axis=2).min() < 60
+
+
+def test_the_best_score_is_on_top() -> None:
+    pixels = blank()
+    both = Detections(
+        np.array([[50, 60, 150, 160]] * 2, np.float32),
+        np.array([0.9, 0.5], np.float32),
+        np.array([1, 0], np.int32),
+    )
+    draw_detections(pixels, both, NAMES, format="rgb24")
+    assert pixels[159, 100].tolist() == list(PALETTE_RGB[1])
+
+
+def test_nothing_found_changes_nothing() -> None:
+    pixels = blank()
+    draw_detections(pixels, Detections.empty(), NAMES)
+    assert not pixels.any()
+
+
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    box=st.tuples(*[st.floats(-200, 200, width=32)] * 4),
+    class_id=st.integers(0, 1),
+)
+def test_any_box_in_any_frame(
+    size: tuple[int, int], box: tuple[float, float, float, float], class_id: int
+) -> None:
+    # The frame is a window of a larger array: whatever is drawn outside would show.
+    canvas = blank(110, 110)
+    height, width = size
+    draw_detections(canvas[10 : 10 + height, 10 : 10 + width], detections(box), NAMES)
+    canvas[10 : 10 + height, 10 : 10 + width] = 0
+    assert not canvas.any()
+    assert class_id in {0, 1}
+
+
+def test_a_label_at_the_upper_right_corner_stays_inside() -> None:
+    pixels = blank()
+    draw_detections(pixels, detections((280, 0, 300, 30), class_id=1), NAMES, format="rgb24")
+    plate = (pixels == PALETTE_RGB[1]).all(axis=2)
+    assert plate[:20, 150:280].any()  # wider than the box, it reaches to its left
+    assert plate[1, 298]
+
+
+def test_text_is_readable_on_every_colour() -> None:
+    for class_id in range(len(PALETTE_RGB)):
+        background, text = class_colours(class_id, "rgb24")
+        assert contrast(background, text) >= 4.5  # WCAG's level AA
+
+
+def contrast(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """WCAG 2.1, contrast ratio of two sRGB colours."""
+
+    def luminance(colour: tuple[int, ...]) -> float:
+        parts = [c / 255 for c in colour]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_are_stable_and_far_apart() -> None:
+    assert class_colours(3, "rgb24") == class_colours(3 + len(PALETTE_RGB), "rgb24")
+    colours = np.array(PALETTE_RGB, np.int64)
+    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
+    distances[np.diag_indices(len(colours))] = 255
+    assert distances.min() >= 60
+
+
+@pytest.mark.parametrize("size_hw", [(100, 160), (720, 1280), (2160, 3840)])
+def test_lines_grow_with_the_frame(size_hw: tuple[int, int]) -> None:
+    pixels = blank(*size_hw)
+    height, width = size_hw
+    box = (width * 0.25, height * 0.5, width * 0.75, height * 0.9)
+    draw_detections(pixels, detections(box), NAMES)
+    column = pixels[round(height * 0.7), :, :].any(axis=1)
+    assert column.sum() // 2 == max(1, round((height * width) ** 0.5 / 420))

@@ -1,0 +1,189 @@
+"""Whole runs: summary, sinks, drawing, CTRL-C."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgecv.errors import InputError, SourceError
+from edgecv.stream.run import run_stream
+from edgecv.stream.sinks import JsonlSink, Sink, VideoSink
+from edgecv.stream.sources import open_source
+
+Fake = Any  # the classes of conftest.py, which no test can import
+
+STAGES = ["decode", "fit", "infer", "postprocess", "deliver"]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_summary_counts(fake_source: Fake, fake_model: Fake) -> None:
+    seen: list[int] = []
+    source = fake_source(9)
+    summary = run_stream(
+        source, fake_model(), on_result=lambda result: seen.append(result.frame.index)
+    )
+    assert seen == list(range(9))
+    assert (summary.num_frames, summary.num_dropped, summary.is_interrupted) == (9, 0, False)
+    assert summary.num_detections == {"even": 5, "odd": 4}
+    assert list(summary.stages) == STAGES
+    assert summary.fps == pytest.approx(9 / summary.wall_s)
+    assert source.num_closed == 1
+    plain = json.loads(json.dumps(summary.to_plain()))
+    assert plain["frames"] == 9
+    assert plain["stages"]["infer"]["work"]["count"] == 9
+    assert plain["latency"]["count"] == 9
+
+
+def test_a_run_without_frames(fake_source: Fake, fake_model: Fake) -> None:
+    summary = run_stream(fake_source(0), fake_model())
+    assert (summary.num_frames, summary.fps, summary.latency) == (0, 0.0, None)
+    assert summary.to_plain()["stages"] == {}
+
+
+def test_stages_are_present_when_needed(
+    fake_source: Fake, fake_model: Fake, tmp_path: Path
+) -> None:
+    sink = JsonlSink(tmp_path / "a.jsonl", fake_model.spec.classes)
+    written = run_stream(fake_source(3), fake_model(), sinks=[sink], draw=True)
+    assert list(written.stages) == [*STAGES[:4], "draw", "encode", "deliver"]
+    drawn = run_stream(fake_source(3), fake_model(), draw=True)
+    assert list(drawn.stages) == [*STAGES[:4], "draw", "deliver"]
+
+
+def test_from_a_video_to_a_video_and_lines(
+    fake_model: Fake, tmp_path: Path, video_writer: Callable[..., Path]
+) -> None:
+    video = video_writer(tmp_path / "in.mp4", 12)
+    sinks: list[Sink] = [
+        VideoSink(tmp_path / "o.mp4", 25),
+        JsonlSink(tmp_path / "o.jsonl", ("even", "odd")),
+    ]
+    summary = run_stream(video, fake_model(), sinks=sinks, draw=True)
+    assert summary.num_frames == 12
+    with open_source(tmp_path / "o.mp4") as source:
+        times = [frame.pts_s for frame in source]
+    assert times == pytest.approx([index / 25 for index in range(12)])
+    assert [line["frame"] for line in lines(tmp_path / "o.jsonl")] == list(range(12))
+
+
+def test_the_callback_sees_the_drawing(fake_source: Fake, fake_model: Fake) -> None:
+    is_coloured: dict[bool, bool] = {}
+    for draw in (False, True):
+
+        def look(result: Any, draw: bool = draw) -> None:  # noqa: FBT001
+            pixels = result.frame.pixels
+            is_coloured[draw] = bool((pixels[:, :, 0] != pixels[:, :, 2]).any())
+
+        run_stream(fake_source(1), fake_model(), draw=draw, on_result=look)
+    assert is_coloured == {False: False, True: True}
+
+
+def test_the_callback_can_end_the_run(fake_source: Fake, fake_model: Fake, tmp_path: Path) -> None:
+    source = fake_source(None)
+    sink = JsonlSink(tmp_path / "o.jsonl", ("even", "odd"))
+    summary = run_stream(
+        source, fake_model(), sinks=[sink], on_result=lambda result: result.frame.index < 4
+    )
+    assert summary.is_interrupted
+    assert summary.num_frames >= 5
+    # What the sink was given is what the summary counts.
+    assert [line["frame"] for line in lines(sink._path)] == list(range(summary.num_frames))
+    assert source.num_closed == 1
+
+
+def test_a_source_that_breaks_off_leaves_what_it_gave(
+    fake_source: Fake, fake_model: Fake, tmp_path: Path
+) -> None:
+    def before(index: int) -> None:
+        if index == 6:
+            raise SourceError("unplugged")
+
+    sink = JsonlSink(tmp_path / "o.jsonl", ("even", "odd"))
+    with pytest.raises(SourceError, match="unplugged"):
+        run_stream(fake_source(None, before=before), fake_model(), sinks=[sink])
+    assert [line["frame"] for line in lines(tmp_path / "o.jsonl")] == list(range(6))
+
+
+def test_a_sink_that_fails_ends_the_run(
+    fake_source: Fake, fake_model: Fake, tmp_path: Path
+) -> None:
+    class Failing(JsonlSink):
+        def write(self, result: Any) -> None:
+            if result.frame.index == 3:
+                raise InputError("no more")
+            super().write(result)
+
+    source = fake_source(None)
+    with pytest.raises(InputError, match="no more"):
+        run_stream(source, fake_model(), sinks=[Failing(tmp_path / "o.jsonl", ("even", "odd"))])
+    assert list(tmp_path.iterdir()) == []
+    assert source.num_closed == 1
+
+
+def test_signal_handlers_are_put_back(fake_source: Fake, fake_model: Fake) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run_stream(fake_source(2), fake_model())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+ENDLESS_RUN = """
+import importlib.util, json, sys, threading
+from pathlib import Path
+from edgecv.stream.run import run_stream
+from edgecv.stream.sinks import JsonlSink, VideoSink
+
+spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
+fakes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fakes)
+folder = Path(sys.argv[2])
+
+def on_result(result):
+    if result.frame.index == 30:
+        print("running", flush=True)
+
+summary = run_stream(
+    fakes.FakeSource(None),
+    fakes.FakeModel(),
+    sinks=[VideoSink(folder / "o.mp4", 25), JsonlSink(folder / "o.jsonl", ("even", "odd"))],
+    draw=True,
+    on_result=on_result,
+)
+plain = summary.to_plain()
+plain["threads"] = [thread.name for thread in threading.enumerate()]
+print(json.dumps(plain))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_files_that_play(tmp_path: Path, number: signal.Signals) -> None:
+    fakes = str(Path(__file__).with_name("conftest.py"))
+    child = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS_RUN, fakes, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "running\n"
+        child.send_signal(number)
+        output, errors = child.communicate(timeout=30)
+    assert child.returncode == 0, errors
+    assert errors == ""
+    summary = json.loads(output)
+    assert summary["interrupted"] is True
+    assert summary["frames"] > 30
+    assert summary["threads"] == ["MainThread"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.jsonl", "o.mp4"]
+    expected = list(range(summary["frames"]))
+    assert [line["frame"] for line in lines(tmp_path / "o.jsonl")] == expected
+    with open_source(tmp_path / "o.mp4") as source:
+        assert [frame.index for frame in source] == expected
