@@ -1,0 +1,51 @@
+"""A PyTorch detector behind the runtime's Session protocol.
+
+Validation during training and the parity check after an export run the very pipeline that a
+deployed model runs, with this in the place of the exported file.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgecv.models.detector import Detector
+from edgecv.runtime.session import Outputs
+from edgecv.spec import ModelSpec
+
+
+class TorchSession:
+    """Raw heads of a detector, see `edgecv.runtime.session.Session`."""
+
+    def __init__(self, detector: Detector, spec: ModelSpec) -> None:
+        """Run `detector` in evaluation mode; its `training` flag is put back after each call."""
+        self.detector = detector
+        self.spec = spec
+        self._device = next(detector.parameters()).device
+        self.backend = f"torch {self._device.type}"
+
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        scalars: Mapping[str, float] | None = None,
+    ) -> Outputs:
+        """Run the network, see `edgecv.runtime.session.Session.run`."""
+        if scalars:
+            raise ValueError(f"TorchSession.run: raw heads take no scalars, got {scalars}.")
+        was_training = self.detector.training
+        self.detector.eval()
+        try:
+            with torch.inference_mode():
+                heads = self.detector(torch.from_numpy(batch).to(self._device))
+        finally:
+            self.detector.train(was_training)
+        names = self.detector.head_names
+        return {name: head.cpu().numpy() for name, head in zip(names, heads, strict=True)}
+
+    def warm_up(self) -> None:
+        """Run once on an empty input."""
+        self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
+
+    def close(self) -> None:
+        """Do nothing: the detector belongs to the caller."""

@@ -1,0 +1,110 @@
+"""Checkpoints: written whole or not at all, read without running code from the file."""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgecv.errors import InputError
+from edgecv.files import replacing
+from edgecv.models import Detector, build_model
+from edgecv.records import from_plain, to_plain
+from edgecv.spec import ModelSpec
+from edgecv.train.config import TrainConfig
+
+_FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Args:
+        epoch: the epoch that is under way, 0-based.
+        batch: its next batch.
+        step: optimiser steps since the start.
+        losses: total loss of the batches of this epoch so far.
+        history: one record per finished epoch.
+        best: the best validation AP so far, -1 before the first.
+
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: float = -1.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained detector with its description, as `best.pt` holds it."""
+
+    detector: Detector
+    spec: ModelSpec
+    config: TrainConfig
+
+
+def save_checkpoint(path: Path, contents: dict[str, Any]) -> None:
+    """Write a checkpoint; until it is whole, an older one stays in place.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk is full.
+
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        try:
+            torch.save({"edgecv_checkpoint": _FORMAT, **contents}, file)
+        except RuntimeError as error:  # torch wraps a full disk in an error of its own
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the contents of a checkpoint.
+
+    Raises:
+        InputError: if the file is missing, damaged, or not a checkpoint of edgecv.
+
+    """
+    if not path.is_file():
+        raise InputError(f"`{path}`: there is no such checkpoint. Check the path.")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"`{path}` is not a readable checkpoint: {reason}. "
+            "Take another one of the run, or train again."
+        ) from error
+    found = contents.get("edgecv_checkpoint") if isinstance(contents, dict) else None
+    if found != _FORMAT:
+        raise InputError(
+            f"`{path}` is not a checkpoint that this edgecv reads (format {found!r}, expected "
+            f"{_FORMAT}). Give `best.pt` or `last.pt` of a run of `edgecv train`."
+        )
+    return dict(contents)
+
+
+def load_trained(path: Path) -> Trained:
+    """Return the detector with the averaged weights of `best.pt` or `last.pt`, on the CPU.
+
+    Raises:
+        InputError: if the file is not a checkpoint, see `read_checkpoint`.
+
+    """
+    contents = read_checkpoint(path)
+    config = from_plain(TrainConfig, contents["config"], where="config")
+    spec = ModelSpec.from_json(contents["spec"])
+    detector = build_model(config.model, len(spec.classes), config.size_hw)
+    detector.load_state_dict(contents["averaged"])
+    detector.eval()
+    return Trained(detector, spec, config)
+
+
+def config_to_plain(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as it is stored in a checkpoint."""
+    plain: dict[str, Any] = to_plain(config)
+    return plain

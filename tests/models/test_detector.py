@@ -1,0 +1,87 @@
+"""The registry, and what a frozen backbone keeps."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgecv.errors import InputError  # noqa: E402
+from edgecv.models import (  # noqa: E402
+    Detector,
+    build_model,
+    detector,
+    model_names,
+    register_model,
+    ssd_mobilenetv2,
+)
+
+
+def test_builds_by_name() -> None:
+    assert "ssd_mobilenetv2" in model_names()
+    built = build_model("ssd_mobilenetv2", 2, (64, 96))
+    assert isinstance(built, Detector)
+    assert built.training
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"no model `ssd`\. Choose one of: .*ssd_mobilenetv2"):
+        build_model("ssd", 2, (64, 64))
+
+
+def test_registers_a_function_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector, "_BUILDERS", {})
+
+    def tiny(num_classes: int, size_hw: tuple[int, int]) -> Detector:
+        return ssd_mobilenetv2(num_classes, size_hw)
+
+    assert register_model(tiny) is tiny
+    assert model_names() == ["tiny"]
+
+
+def test_refuses_a_taken_name() -> None:
+    with pytest.raises(ValueError, match="the name `ssd_mobilenetv2` is taken"):
+        register_model(ssd_mobilenetv2)
+
+
+def backbone_state(model: Detector) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in model.backbone().state_dict().items()}
+
+
+def changed_keys(model: Detector, before: dict[str, torch.Tensor]) -> list[str]:
+    after = model.backbone().state_dict()
+    return [key for key, value in before.items() if not torch.equal(value, after[key])]
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_frozen_backbone_keeps_weights_and_statistics(*, is_frozen: bool) -> None:
+    torch.manual_seed(0)
+    model = build_model("ssd_mobilenetv2", 2, (64, 64))
+    if is_frozen:
+        model.freeze_backbone()
+    model.train()
+    before = backbone_state(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    heads = model(torch.randn(2, 3, 64, 64))
+    boxes = [torch.tensor([[5.0, 5, 40, 40]]), torch.zeros(0, 4)]
+    classes = [torch.tensor([1]), torch.zeros(0, dtype=torch.int64)]
+    model.losses(heads, boxes, classes).total.backward()
+    optimizer.step()
+    changed = changed_keys(model, before)
+    if is_frozen:
+        assert changed == []
+    else:
+        assert "0.0.weight" in changed
+        assert "0.1.running_mean" in changed
+
+
+def test_the_heads_of_a_frozen_model_still_train() -> None:
+    model = build_model("ssd_mobilenetv2", 2, (64, 64))
+    model.freeze_backbone()
+    model.train()
+    assert not any(module.training for module in model.backbone().modules())
+    frozen = {id(parameter) for parameter in model.backbone().parameters()}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in frozen]
+    assert rest
+    assert all(parameter.requires_grad for parameter in rest)
+    assert model.training
+    assert not model.eval().training

@@ -1,0 +1,130 @@
+"""Targets against loops from the definition, and decoding as the inverse of encoding."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import numpy as np  # noqa: E402
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from hypothesis.extra.numpy import arrays  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from edgecv.models.matching import decode_offsets, encode_offsets, match_anchors  # noqa: E402
+
+Boxes = NDArray[np.float32]
+
+# Whole corners: areas are exact, overlaps and ties are frequent.
+corners = st.integers(0, 8).flatmap(lambda low: st.tuples(st.just(low), st.integers(low + 1, 10)))
+boxes_xyxy = st.tuples(corners, corners).map(lambda xy: (xy[0][0], xy[1][0], xy[0][1], xy[1][1]))
+
+
+def several(low: int, high: int) -> st.SearchStrategy[Boxes]:
+    return st.lists(boxes_xyxy, min_size=low, max_size=high).map(
+        lambda rows: np.array(rows, np.float32).reshape(-1, 4)
+    )
+
+
+cases = st.tuples(several(5, 12), several(0, 5), st.sampled_from([0.25, 0.5, 0.75]))
+
+
+def centred(boxes: Boxes) -> torch.Tensor:
+    x1, y1, x2, y2 = boxes.T
+    return torch.from_numpy(np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], 1))
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(0.0, float(width)) * max(0.0, float(height))
+    area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return inter / (float(area_a) + float(area_b) - inter)
+
+
+def match_by_loops(anchors: Boxes, boxes: Boxes, threshold: float) -> list[int]:
+    """Best pair first, ties to the lower anchor, then box; then the best box for each other."""
+    pairs = sorted(
+        (-iou(anchor, box), row, column)
+        for row, anchor in enumerate(anchors)
+        for column, box in enumerate(boxes)
+    )
+    matched: dict[int, int] = {}
+    for _, row, column in pairs:
+        if row not in matched and column not in matched.values():
+            matched[row] = column
+    for row, anchor in enumerate(anchors):
+        overlaps = [iou(anchor, box) for box in boxes]
+        if row not in matched and overlaps and max(overlaps) >= threshold:
+            matched[row] = overlaps.index(max(overlaps))
+    return [matched.get(row, -1) for row in range(len(anchors))]
+
+
+@given(case=cases)
+def test_matches_the_loops(case: tuple[Boxes, Boxes, float]) -> None:
+    anchors, boxes, threshold = case
+    found = match_anchors(centred(anchors), torch.from_numpy(boxes), threshold=threshold)
+    assert found.dtype == torch.int64
+    assert found.tolist() == match_by_loops(anchors, boxes, threshold)
+
+
+@given(case=cases)
+def test_no_object_is_lost(case: tuple[Boxes, Boxes, float]) -> None:
+    anchors, boxes, threshold = case
+    found = match_anchors(centred(anchors), torch.from_numpy(boxes), threshold=threshold)
+    assert set(range(len(boxes))) <= set(found.tolist())
+
+
+def test_an_image_without_objects_matches_nothing() -> None:
+    anchors = centred(np.array([[0, 0, 2, 2], [1, 1, 5, 5]], np.float32))
+    assert match_anchors(anchors, torch.zeros(0, 4), threshold=0.5).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(("width", "expected"), [(51, 0), (50, 0), (49, -1)])
+def test_the_threshold_itself_matches(width: int, expected: int) -> None:
+    box = np.array([[0, 0, 100, 1]], np.float32)  # IoU of the second anchor: width / 100
+    anchors = centred(np.array([[0, 0, 100, 1], [0, 0, width, 1]], np.float32))
+    assert match_anchors(anchors, torch.from_numpy(box), threshold=0.5).tolist() == [0, expected]
+
+
+def test_a_forced_match_outweighs_a_better_overlap() -> None:
+    # Both objects prefer the first anchor; the second object, of the lower IoU, takes the other
+    # although that overlaps the first object more.
+    anchors = centred(np.array([[0, 0, 10, 10], [0, 0, 10, 9]], np.float32))
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 5, 10, 10]])
+    assert match_anchors(anchors, boxes, threshold=0.5).tolist() == [0, 1]
+
+
+sizes = st.floats(1, 500, width=32)
+centred_boxes = st.tuples(
+    arrays(np.float32, (3, 2), elements=st.floats(-500, 1000, width=32)),
+    arrays(np.float32, (3, 2), elements=sizes),
+).map(np.hstack)
+variances_pairs = st.sampled_from([(0.1, 0.2), (1.0, 1.0)])
+
+
+@given(anchors=centred_boxes, boxes=centred_boxes, variances=variances_pairs)
+def test_decoding_undoes_encoding(
+    anchors: Boxes, boxes: Boxes, variances: tuple[float, float]
+) -> None:
+    xyxy = np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2])
+    offsets = encode_offsets(torch.from_numpy(xyxy), torch.from_numpy(anchors), variances)
+    back = decode_offsets(offsets, torch.from_numpy(anchors), variances).numpy()
+    # The logarithm is at most log(500), so exp magnifies its rounding by less than 2**3; the
+    # centre's rounding is relative to the coordinates, below 2**10.
+    np.testing.assert_allclose(back, xyxy, atol=2**10 * 16 * np.finfo(np.float32).eps)
+
+
+def test_worked_offsets() -> None:
+    anchor = torch.tensor([[100.0, 50.0, 40.0, 20.0]])
+    box = torch.tensor([[94.0, 41.0, 114.0, 61.0]])  # centre 104, 51; 20 x 20
+    offsets = encode_offsets(box, anchor, (0.1, 0.2))
+    expected = [[4 / 40 / 0.1, 1 / 20 / 0.1, np.log(20 / 40) / 0.2, 0.0]]
+    np.testing.assert_allclose(offsets, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_decoding_takes_a_batch() -> None:
+    anchors = torch.tensor([[10.0, 10, 4, 4], [20, 20, 8, 8]])
+    offsets = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    batch = decode_offsets(offsets, anchors, (0.1, 0.2))
+    for image, boxes in zip(offsets, batch, strict=True):
+        torch.testing.assert_close(boxes, decode_offsets(image, anchors, (0.1, 0.2)))

@@ -1,0 +1,140 @@
+"""SSD: its anchors, and that the heads' rows are those of the anchors."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+anchor_utils = pytest.importorskip("torchvision.models.detection.anchor_utils")
+
+import numpy as np  # noqa: E402
+
+from edgecv.anchors import anchor_boxes  # noqa: E402
+from edgecv.models import build_model  # noqa: E402
+from edgecv.models.ssd import ASPECT_RATIOS, SCALES, SSD, ssd_anchor_layers  # noqa: E402
+
+STRIDES = (8, 16, 32, 64, 128)
+
+
+def test_anchors_are_torchvisions() -> None:
+    layers = ssd_anchor_layers(STRIDES, (320, 320))
+    generator = anchor_utils.DefaultBoxGenerator(
+        [list(ratios) for ratios in ASPECT_RATIOS], scales=list(SCALES), clip=False
+    )
+    grids = [list(layer.grid_hw) for layer in layers]
+    expected = 320 * generator._grid_default_boxes(grids, [320, 320])
+    np.testing.assert_allclose(anchor_boxes(layers, (320, 320)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size_hw", [(128, 256), (256, 128)])
+def test_square_anchors_stay_square_in_any_input(size_hw: tuple[int, int]) -> None:
+    for level, layer in enumerate(ssd_anchor_layers(STRIDES, size_hw)):
+        sides = np.array(layer.shapes_wh) * size_hw[::-1]
+        np.testing.assert_allclose(sides[0], SCALES[level] * 128)
+        np.testing.assert_allclose(sides[1, 0], sides[1, 1])
+        areas = np.delete(sides, 1, axis=0).prod(axis=1)  # the ratios keep the square's area
+        np.testing.assert_allclose(areas, areas[0])
+
+
+@pytest.fixture
+def model() -> SSD:
+    torch.manual_seed(0)
+    built = build_model("ssd_mobilenetv2", 3, (70, 100)).eval()
+    assert isinstance(built, SSD)
+    return built
+
+
+def test_heads_have_a_row_per_anchor(model: SSD) -> None:
+    with torch.inference_mode():
+        offsets, logits = model(torch.zeros(2, 3, 70, 100))
+    # Cells times shapes: 9x13, 5x7, 3x4, 2x2 and 1x1 cells.
+    count = 117 * 4 + 35 * 6 + 12 * 6 + 4 * 4 + 1 * 4
+    assert offsets.shape == (2, count, 4)
+    assert logits.shape == (2, count, 1 + 3)
+    assert model.anchors.shape == (count, 4)
+    assert sum(len(layer.shapes_wh) * np.prod(layer.grid_hw) for layer in model.layers) == count
+
+
+def test_rows_come_in_the_order_of_the_anchors(model: SSD) -> None:
+    """Each head is made to report where it stands: offsets must then name their own anchor."""
+
+    def report(level: int) -> object:
+        layer = model.layers[level]
+
+        def hook(_module: object, _inputs: object, head: torch.Tensor) -> torch.Tensor:
+            rows, columns = head.shape[-2:]
+            shapes = torch.tensor(layer.shapes_wh) * torch.tensor([100.0, 70.0])
+            told = torch.empty(1, len(shapes), 4, rows, columns)
+            told[:, :, 0] = (torch.arange(columns) + 0.5) * 100 / columns
+            told[:, :, 1] = ((torch.arange(rows) + 0.5) * 70 / rows)[:, None]
+            told[:, :, 2:] = shapes[None, :, :, None, None]
+            return told.reshape(1, -1, rows, columns)
+
+        return hook
+
+    for level, head in enumerate(model.offset_heads):
+        head.register_forward_hook(report(level))
+    with torch.inference_mode():
+        offsets, _ = model(torch.zeros(1, 3, 70, 100))
+    torch.testing.assert_close(offsets[0], model.anchors)
+
+
+def test_logits_come_in_the_same_order(model: SSD) -> None:
+    """A head's channels are shape by shape, each with the background and then every class."""
+
+    def hook(_module: object, _inputs: object, head: torch.Tensor) -> torch.Tensor:
+        channels, rows, columns = head.shape[1:]
+        per_channel = torch.arange(channels, dtype=torch.float32).view(1, channels, 1, 1)
+        cells = 100.0 * torch.arange(rows * columns).view(1, 1, rows, columns)
+        return per_channel + cells
+
+    for head in model.logit_heads:
+        head.register_forward_hook(hook)
+    with torch.inference_mode():
+        _, logits = model(torch.zeros(1, 3, 70, 100))
+    expected = [
+        [100 * cell + 4 * shape + entry for entry in range(4)]
+        for layer in model.layers
+        for cell in range(int(np.prod(layer.grid_hw)))
+        for shape in range(len(layer.shapes_wh))
+    ]
+    np.testing.assert_array_equal(logits[0], expected)
+
+
+def test_zero_offsets_decode_to_the_anchors_without_the_background(model: SSD) -> None:
+    count = len(model.anchors)
+    logits = torch.randn(1, count, 4, generator=torch.Generator().manual_seed(0))
+    boxes, scores = model.decoded((torch.zeros(1, count, 4), logits))
+    centre, size = model.anchors[:, :2], model.anchors[:, 2:]
+    torch.testing.assert_close(boxes[0], torch.cat([centre - size / 2, centre + size / 2], dim=1))
+    exponentials = logits.exp()
+    expected = exponentials[..., 1:] / exponentials.sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(scores, expected)
+
+
+def test_the_loss_vanishes_where_the_heads_name_the_objects(model: SSD) -> None:
+    boxes, class_ids = torch.tensor([[10.0, 10, 60, 50], [70, 20, 90, 60]]), torch.tensor([2, 0])
+
+    def losses(offsets: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        return model.losses((offsets, logits), [boxes], [class_ids]).parts
+
+    count = len(model.anchors)
+    offsets, logits = torch.zeros(1, count, 4, requires_grad=True), torch.zeros(1, count, 4)
+    for _ in range(60):  # descend: the slope of smooth L1 leads to the targets one by one
+        (slope,) = torch.autograd.grad(losses(offsets, logits)["box"], offsets)
+        num_matched = int((slope != 0).any(dim=-1).sum())
+        offsets = (offsets - slope * num_matched).detach().requires_grad_()
+    matched = (offsets != 0).any(dim=-1)[0]
+    decoded, _ = model.decoded((offsets, logits))
+    nearest = torch.cdist(decoded[0, matched], boxes).min(dim=1)
+    torch.testing.assert_close(nearest.values, torch.zeros_like(nearest.values), rtol=0, atol=1e-3)
+    assert set(nearest.indices.tolist()) == {0, 1}
+
+    wanted = torch.zeros(count, dtype=torch.int64)
+    wanted[matched] = class_ids[nearest.indices] + 1
+    right = 100.0 * torch.nn.functional.one_hot(wanted, 4)[None]
+    assert losses(offsets, right)["class"].item() == 0.0
+
+
+def test_the_description_holds_the_anchors(model: SSD) -> None:
+    spec = model.output_spec()
+    np.testing.assert_array_equal(anchor_boxes(spec.anchors, (70, 100)), model.anchors)
+    assert (spec.offsets, spec.logits) == model.head_names

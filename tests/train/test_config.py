@@ -1,0 +1,89 @@
+"""A run's settings: stored in a checkpoint without loss, and refused where nothing can train."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecv.errors import InputError, SpecError
+from edgecv.placement import FITS
+from edgecv.records import from_plain, to_plain
+from edgecv.train.config import TrainConfig
+
+triples = st.tuples(*[st.floats(0, 1)] * 3)
+configs = st.builds(
+    TrainConfig,
+    model=st.text(min_size=1),
+    data=st.text(min_size=1),
+    epochs=st.integers(1, 1000),
+    size_hw=st.tuples(st.integers(64, 2000), st.integers(64, 2000)),
+    fit=st.sampled_from(FITS),
+    batch_size=st.integers(1, 512),
+    learning_rate=st.floats(1e-6, 10),
+    backbone_rate=st.floats(0, 1),
+    weight_decay=st.floats(0, 1),
+    warmup_epochs=st.floats(0, 10),
+    ema_decay=st.floats(0, 1, exclude_max=True),
+    weights=st.text(),
+    mean=triples,
+    std=triples,
+    precision=st.sampled_from(["auto", "float32", "bfloat16", "float16"]),
+    device=st.sampled_from(["auto", "cpu", "cuda"]),
+    workers=st.integers(0, 64),
+    seed=st.integers(-(2**63), 2**63),
+    on_bad=st.sampled_from(["error", "skip"]),
+)
+
+
+@given(config=configs)
+def test_json_keeps_everything(config: TrainConfig) -> None:
+    plain = json.loads(json.dumps(to_plain(config)))
+    assert from_plain(TrainConfig, plain, where="config") == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be at least 1e-12, got 0.0"),
+        ({"learning_rate": math.nan}, "`learning_rate` must be at least 1e-12, got nan"),
+        ({"backbone_rate": -0.1}, "`backbone_rate` must be at least 0, got -0.1"),
+        ({"weight_decay": -1.0}, "`weight_decay` must be at least 0, got -1.0"),
+        ({"warmup_epochs": -1.0}, "`warmup_epochs` must be at least 0, got -1.0"),
+        ({"ema_decay": -0.5}, "`ema_decay` must be at least 0, got -0.5"),
+        ({"ema_decay": 1.0}, "`ema_decay` must be below 1, got 1.0"),
+        ({"workers": -1}, "`workers` must be at least 0, got -1"),
+        ({"size_hw": (64, 63)}, "`size` must be at least 64 x 64, got (64, 63)"),
+        ({"size_hw": (0, 320)}, "`size` must be at least 64 x 64, got (0, 320)"),
+    ],
+)
+def test_what_cannot_train_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        TrainConfig("ssd", "bccd", **changes)
+    assert message in str(raised.value)
+
+
+def test_the_bounds_themselves_are_accepted() -> None:
+    least = TrainConfig(
+        "ssd",
+        "bccd",
+        epochs=1,
+        size_hw=(64, 64),
+        batch_size=1,
+        backbone_rate=0.0,
+        weight_decay=0.0,
+        warmup_epochs=0.0,
+        ema_decay=0.0,
+        workers=0,
+    )
+    assert least.size_hw == (64, 64)
+
+
+def test_a_checkpoint_of_other_settings_names_them() -> None:
+    plain = to_plain(TrainConfig("ssd", "bccd")) | {"batchsize": 4}
+    with pytest.raises(SpecError, match=r"`config\.batchsize`. Did you mean `batch_size`\?"):
+        from_plain(TrainConfig, plain, where="config")

@@ -1,0 +1,266 @@
+"""A training run repeats by its seed, survives every kind of interruption, and learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgecv.errors import InputError, OutputError  # noqa: E402
+from edgecv.records import from_plain, to_plain  # noqa: E402
+from edgecv.train import trainer  # noqa: E402
+from edgecv.train.checkpoint import load_trained, read_checkpoint, save_checkpoint  # noqa: E402
+from edgecv.train.config import TrainConfig  # noqa: E402
+
+
+class Recorder:
+    """Remembers the losses, and runs `at_step` after each batch."""
+
+    def __init__(self, at_step: Any = lambda _: None) -> None:
+        self.losses: list[float] = []
+        self.at_step = at_step
+
+    def started(self, **_: object) -> None:
+        pass
+
+    def stepped(self, *, epoch: int, loss: float) -> None:
+        del epoch
+        self.losses.append(loss)
+        self.at_step(len(self.losses))
+
+    def finished_epoch(self, record: object) -> None:
+        pass
+
+
+def config_for(scenes: Path, **changes: Any) -> TrainConfig:
+    settings = {
+        "model": "ssd_mobilenetv2",
+        "data": f"coco:{scenes}",
+        "epochs": 2,
+        "size_hw": (64, 96),
+        "batch_size": 8,
+        "weights": "none",
+        "precision": "float32",
+    }
+    return TrainConfig(**(settings | changes))
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(
+    scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[float]]:
+    """A run of two epochs, three batches each, and its six losses."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    recorder = Recorder()
+    trainer.train(config_for(scenes), folder, recorder)
+    return folder, recorder.losses
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    return dict(read_checkpoint(folder / "last.pt")["detector"])
+
+
+def assert_same_weights(left: Path, right: Path) -> None:
+    ours, theirs = weights_of(left), weights_of(right)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_seed_repeats_a_run(
+    uninterrupted: tuple[Path, list[float]], scenes: Path, tmp_path: Path
+) -> None:
+    folder, losses = uninterrupted
+    again, other = Recorder(), Recorder()
+    trainer.train(config_for(scenes), tmp_path / "again", again)
+    trainer.train(config_for(scenes, epochs=1, seed=1), tmp_path / "other", other)
+    assert again.losses == losses
+    assert other.losses != losses[:3]
+    assert_same_weights(folder, tmp_path / "again")
+
+
+def test_workers_do_not_change_a_run(
+    uninterrupted: tuple[Path, list[float]], scenes: Path, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    trainer.train(config_for(scenes, workers=1), tmp_path / "run", recorder)
+    assert recorder.losses == uninterrupted[1]
+
+
+@pytest.mark.parametrize("stop_after", [2, 3])  # within an epoch, and at its end
+def test_ctrl_c_saves_and_resume_continues_exactly(
+    uninterrupted: tuple[Path, list[float]], scenes: Path, tmp_path: Path, stop_after: int
+) -> None:
+    folder, losses = uninterrupted
+
+    def interrupt(count: int) -> None:
+        if count == stop_after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    first, second = Recorder(interrupt), Recorder()
+    stopped = trainer.train(config_for(scenes), tmp_path / "run", first)
+    assert stopped.was_interrupted
+    assert len(first.losses) == stop_after
+    finished = trainer.resume(tmp_path / "run", second)
+    assert not finished.was_interrupted
+    assert first.losses + second.losses == losses
+    assert finished.history == json.loads((folder / "history.json").read_text())
+    assert_same_weights(folder, tmp_path / "run")
+
+
+def test_a_killed_process_is_continued_from_its_last_epoch(
+    uninterrupted: tuple[Path, list[float]], scenes: Path, tmp_path: Path
+) -> None:
+    folder, losses = uninterrupted
+    script = textwrap.dedent(f"""
+        import json, os, signal, sys
+        from pathlib import Path
+        from edgecv.records import from_plain
+        from edgecv.train import trainer
+        from edgecv.train.config import TrainConfig
+
+        class Killed:
+            count = 0
+            def started(self, **_): pass
+            def finished_epoch(self, record): pass
+            def stepped(self, **_):
+                self.count += 1
+                if self.count == 5:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        config = from_plain(TrainConfig, json.loads(sys.argv[1]), where="")
+        trainer.train(config, Path({str(tmp_path / "run")!r}), Killed())
+    """)
+    plain = json.dumps(to_plain(config_for(scenes)))
+    done = subprocess.run(
+        [sys.executable, "-c", script, plain], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    recorder = Recorder()
+    trainer.resume(tmp_path / "run", recorder)
+    assert recorder.losses == losses[3:]  # the second epoch anew, the same
+    assert_same_weights(folder, tmp_path / "run")
+
+
+def test_a_run_learns_and_describes_its_model(trained_run: Path, scenes: Path) -> None:
+    history = json.loads((trained_run / "history.json").read_text())
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    trained = load_trained(trained_run / "best.pt")
+    assert trained.spec.classes == ("disc", "square", "triangle")
+    assert trained.spec.input.size_hw == (96, 128)
+    assert trained.spec.output == trained.detector.output_spec()
+    assert trained.spec.provenance.data == f"coco:{scenes}"
+    best = max(record["AP"] for record in history)
+    assert trained.spec.provenance.metrics["val_AP"] == pytest.approx(best, abs=1e-5)
+    assert list((trained_run / "tensorboard").iterdir())
+
+
+def test_a_frozen_backbone_does_not_move(scenes: Path, tmp_path: Path) -> None:
+    config = config_for(scenes, epochs=1, backbone_rate=0)
+    torch.manual_seed(config.seed)
+    from edgecv.models import build_model
+
+    before = build_model(config.model, 3, config.size_hw).backbone().state_dict()
+    trainer.train(config, tmp_path / "run", Recorder())
+    after = load_trained(tmp_path / "run" / "last.pt").detector.backbone().state_dict()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, msg=name)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(trained_run: Path, scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
+        trainer.train(config_for(scenes), trained_run, Recorder())
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("missing.pth", "must be `imagenet`, `none` or a file"),
+        ("text.pth", "is not a file of PyTorch weights"),
+        ("other.pth", "`features.0.0.weight` must have shape"),
+    ],
+)
+def test_unusable_weights_are_refused(
+    scenes: Path, tmp_path: Path, weights: str, message: str
+) -> None:
+    (tmp_path / "text.pth").write_text("not weights")
+    torch.save({"features.0.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    config = config_for(scenes, weights=str(tmp_path / weights))
+    with pytest.raises(InputError, match=message):
+        trainer.train(config, tmp_path / "run", Recorder())
+
+
+def test_a_file_of_backbone_weights_is_loaded(shared_data: Path) -> None:
+    path = shared_data / "weights" / "mobilenetv2_1.0_imagenet_trunk_fp16.pth"
+    stored = torch.load(path, weights_only=True)
+    from edgecv.models import build_model
+
+    detector = build_model("ssd_mobilenetv2", 3, (64, 96))
+    trainer._load_weights(detector, str(path))
+    for name, tensor in detector.backbone().state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, stored[f"features.{name}"].float()), name
+
+
+def test_a_full_disk_keeps_the_older_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    script = textwrap.dedent(f"""
+        import resource, signal
+        from pathlib import Path
+        import torch
+        from edgecv.errors import OutputError
+        from edgecv.train.checkpoint import save_checkpoint
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            save_checkpoint(Path({str(path)!r}), {{"step": torch.zeros(1_000_000)}})
+        except OutputError as error:
+            print(error)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "cannot write" in done.stdout
+    assert read_checkpoint(path)["step"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    truncated = tmp_path / "truncated.pt"
+    save_checkpoint(truncated, {"step": torch.zeros(1000)})
+    truncated.write_bytes(truncated.read_bytes()[:2000])
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"weights": 1}, foreign)
+    for path, message in (
+        (tmp_path / "missing.pt", "there is no such checkpoint"),
+        (truncated, "not a readable checkpoint"),
+        (foreign, "not a checkpoint that this edgecv reads"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_checkpoint(path)
+
+
+def test_a_checkpoint_with_weights_only_is_not_resumed(trained_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes((trained_run / "best.pt").read_bytes())
+    with pytest.raises(InputError, match="holds weights only"):
+        trainer.resume(tmp_path, Recorder())
+
+
+def test_an_unwritable_folder_is_named(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        trainer.train(config_for(scenes), tmp_path / "file" / "run", Recorder())
+
+
+def test_configuration_survives_a_checkpoint(scenes: Path) -> None:
+    config = config_for(scenes, mean=(0.5, 0.5, 0.5), backbone_rate=0.1)
+    assert from_plain(TrainConfig, to_plain(config), where="") == config
