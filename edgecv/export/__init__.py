@@ -1,0 +1,1 @@
+"""From PyTorch, or from somebody else's ONNX file, to a model that describes and proves itself."""

@@ -1,0 +1,217 @@
+"""Does an exported file compute what the PyTorch model computes? Asked on real images."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import ParityError
+from edgecv.images import read_image
+from edgecv.results import Detections
+from edgecv.runtime.model import Model
+from edgecv.runtime.session import Outputs, Session
+from edgecv.spec import FusedOutput
+
+_SAME_BOX_PX = 2.0  # corners this close, and the same class: the same detection
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an export may be from PyTorch.
+
+    The defaults allow for another order of float32 sums through some fifty layers, an error of
+    1e-5 or so of the largest value, and no more: a wrong weight, layout or constant is far beyond.
+
+    Args:
+        relative: of an output, the largest difference over its largest magnitude.
+        unmatched: fraction of detections that only one of the two reports; a score or an overlap
+            within rounding of its threshold falls on either side.
+        box_px: corner of matched detections, in frame pixels.
+        score: of matched detections.
+
+    """
+
+    relative: float = 1e-4
+    unmatched: float = 0.01
+    box_px: float = 0.1
+    score: float = 1e-3
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """The largest differences of one output over all images.
+
+    Args:
+        name: the graph's output.
+        absolute: largest |candidate - reference|.
+        relative: `absolute` over the largest magnitude of the reference.
+
+    """
+
+    name: str
+    absolute: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared and how far the two were apart.
+
+    Args:
+        num_images: real images that both ran on.
+        outputs: a difference per output of the graph; of a fused graph the boxes, scores and
+            classes of the rows that both report (the counts are the next fields).
+        num_reference: detections of the reference through the whole pipeline.
+        num_candidate: detections of the exported file.
+        num_matched: those of the same class and place in both.
+        box_px: largest difference of a corner of matched detections, in frame pixels.
+        score: largest difference of their scores.
+
+    """
+
+    num_images: int
+    outputs: tuple[OutputDifference, ...]
+    num_reference: int
+    num_candidate: int
+    num_matched: int
+    box_px: float
+    score: float
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries and numbers."""
+        return asdict(self)
+
+    def violations(self, tolerance: Tolerance) -> list[str]:
+        """Return what exceeds `tolerance`, one phrase each."""
+        found = [
+            f"output `{output.name}` differs by {output.relative:.2e} of its largest value "
+            f"(allowed {tolerance.relative:.0e})"
+            for output in self.outputs
+            if not output.relative <= tolerance.relative  # NaN is a violation too
+        ]
+        total = max(self.num_reference, self.num_candidate)
+        unmatched = total - self.num_matched
+        if unmatched > tolerance.unmatched * total:
+            found.append(f"{unmatched} of {total} detections have no counterpart")
+        if not self.box_px <= tolerance.box_px:
+            found.append(f"boxes differ by {self.box_px:.3g} px (allowed {tolerance.box_px:g})")
+        if not self.score <= tolerance.score:
+            found.append(f"scores differ by {self.score:.3g} (allowed {tolerance.score:g})")
+        return found
+
+
+def check_parity(
+    reference: Session, candidate: Session, images: Sequence[Path], *, tolerance: Tolerance
+) -> ParityReport:
+    """Run both on the same images and compare outputs and detections.
+
+    Args:
+        reference: the PyTorch model.
+        candidate: the exported file; its outputs bear the reference's names.
+        images: files, at least one.
+        tolerance: what may differ by how much.
+
+    Raises:
+        ParityError: if they differ by more; the message lists what.
+        InputError: if an image cannot be read.
+
+    """
+    report = compare(Model(reference), Model(candidate), images)
+    violations = report.violations(tolerance)
+    if violations:
+        raise ParityError(
+            f"the exported model does not match PyTorch on {report.num_images} images: "
+            f"{'; '.join(violations)}. Nothing was written. Try another `--opset`, and report it."
+        )
+    return report
+
+
+def compare(reference: Model, candidate: Model, images: Sequence[Path]) -> ParityReport:
+    """Return how far two models are apart on the same images, without a verdict."""
+    is_fused = isinstance(candidate.spec.output, FusedOutput)
+    differences = _Differences()
+    num_reference = num_candidate = num_matched = 0
+    box_px = score = 0.0
+    for path in images:
+        batch, placement = reference.fit(read_image(path), format="rgb24")
+        wanted, found = reference.infer(batch), candidate.infer(batch)
+        expected = reference.finish(wanted, placement)
+        actual = candidate.finish(found, placement)
+        rows = match_detections(expected, actual)
+        num_reference += len(expected)
+        num_candidate += len(actual)
+        num_matched += len(rows)
+        left, right = rows.T
+        box_px = max(box_px, _largest(expected.boxes_xyxy[left] - actual.boxes_xyxy[right]))
+        score = max(score, _largest(expected.scores[left] - actual.scores[right]))
+        if is_fused:
+            differences.add_rows(wanted, found, rows)
+        else:
+            differences.add(wanted, found)
+    return ParityReport(
+        num_images=len(images),
+        outputs=differences.summary(),
+        num_reference=num_reference,
+        num_candidate=num_candidate,
+        num_matched=num_matched,
+        box_px=box_px,
+        score=score,
+    )
+
+
+def match_detections(expected: Detections, actual: Detections) -> NDArray[np.int64]:
+    """Return (M, 2) row pairs of the same class whose corners are nearest, within 2 pixels.
+
+    Each row is used once; pairs are formed in the order of `expected`, best score first.
+    """
+    pairs: list[tuple[int, int]] = []
+    is_free = np.ones(len(actual), bool)
+    for row in range(len(expected)):
+        distance = np.abs(actual.boxes_xyxy - expected.boxes_xyxy[row]).max(axis=1, initial=0.0)
+        distance[~is_free | (actual.class_ids != expected.class_ids[row])] = np.inf
+        if len(distance) and distance.min() <= _SAME_BOX_PX:
+            nearest = int(distance.argmin())
+            is_free[nearest] = False
+            pairs.append((row, nearest))
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+class _Differences:
+    """Gathers the largest difference and the largest magnitude of each output."""
+
+    def __init__(self) -> None:
+        self._absolute: dict[str, float] = {}
+        self._magnitude: dict[str, float] = {}
+
+    def add(self, wanted: Outputs, found: Outputs) -> None:
+        for name, values in wanted.items():
+            if found[name].shape != values.shape:
+                raise ParityError(
+                    f"output `{name}` has shape {found[name].shape} in the exported model and "
+                    f"{values.shape} in PyTorch. Nothing was written."
+                )
+            self._note(name, values, found[name])
+
+    def add_rows(self, wanted: Outputs, found: Outputs, rows: NDArray[np.int64]) -> None:
+        left, right = rows.T
+        for name in ("boxes", "scores", "classes"):
+            self._note(name, wanted[name][0][left], found[name][0][right])
+
+    def summary(self) -> tuple[OutputDifference, ...]:
+        return tuple(
+            OutputDifference(name, value, value / max(self._magnitude[name], 1e-12))
+            for name, value in self._absolute.items()
+        )
+
+    def _note(self, name: str, wanted: NDArray[Any], found: NDArray[Any]) -> None:
+        difference = _largest(wanted.astype(np.float64) - found.astype(np.float64))
+        # np.maximum keeps a NaN, max() may lose it.
+        self._absolute[name] = float(np.maximum(self._absolute.get(name, 0.0), difference))
+        self._magnitude[name] = max(self._magnitude.get(name, 0.0), _largest(wanted))
+
+
+def _largest(values: NDArray[Any]) -> float:
+    return float(np.abs(values).max(initial=0.0))

@@ -1,0 +1,74 @@
+"""The arithmetic of the parity report, on outputs made by hand."""
+
+import numpy as np
+import pytest
+
+from edgecv.export.parity import OutputDifference, ParityReport, Tolerance, match_detections
+from edgecv.results import Detections
+
+
+def detections(*rows: tuple[float, float, float, float, float, int]) -> Detections:
+    table = np.array([row[:5] for row in rows], np.float32).reshape(-1, 5)
+    classes = np.array([row[5] for row in rows], np.int32)
+    return Detections(table[:, :4], table[:, 4], classes)
+
+
+def test_detections_match_by_class_and_place() -> None:
+    expected = detections((0, 0, 9, 9, 0.9, 0), (20, 20, 30, 30, 0.8, 1), (50, 50, 60, 60, 0.7, 0))
+    actual = detections((20, 21, 30, 30, 0.8, 1), (0, 0, 9, 9, 0.9, 0), (50, 50, 60, 63, 0.7, 0))
+    assert match_detections(expected, actual).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_detection_is_matched_once() -> None:
+    twins = detections((0, 0, 9, 9, 0.9, 0), (0, 0, 9, 9, 0.8, 0))
+    assert match_detections(twins, detections((0, 0, 9, 9, 0.9, 0))).tolist() == [[0, 0]]
+
+
+def test_another_class_is_no_match() -> None:
+    left, right = detections((0, 0, 9, 9, 0.9, 0)), detections((0, 0, 9, 9, 0.9, 1))
+    assert match_detections(left, right).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (Detections.empty(), Detections.empty()),
+        (Detections.empty(), detections((0, 0, 9, 9, 1, 0))),
+    ],
+)
+def test_nothing_matches_nothing(left: Detections, right: Detections) -> None:
+    assert match_detections(left, right).shape == (0, 2)
+    assert match_detections(right, left).shape == (0, 2)
+
+
+def report(**changes: float) -> ParityReport:
+    values = {
+        "num_images": 2,
+        "num_reference": 100,
+        "num_candidate": 100,
+        "num_matched": 100,
+        "box_px": 0.0,
+        "score": 0.0,
+    }
+    outputs = (OutputDifference("logits", 1e-6, changes.pop("relative", 1e-7)),)
+    return ParityReport(outputs=outputs, **(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"relative": 2e-4}, "output `logits` differs"),
+        ({"relative": float("nan")}, "output `logits` differs"),
+        ({"num_matched": 98}, "2 of 100 detections have no counterpart"),
+        ({"num_candidate": 102}, "2 of 102 detections have no counterpart"),
+        ({"box_px": 0.2}, "boxes differ"),
+        ({"score": float("nan")}, "scores differ"),
+    ],
+)
+def test_each_limit_is_kept(changes: dict[str, float], said: str) -> None:
+    (violation,) = report(**changes).violations(Tolerance())
+    assert said in violation
+
+
+def test_within_the_limits_nothing_is_said() -> None:
+    assert report(relative=1e-4, num_matched=99, box_px=0.1).violations(Tolerance()) == []
