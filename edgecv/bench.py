@@ -1,0 +1,132 @@
+"""How fast a model is: the bare network, each stage by itself, and the whole stream."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecv.metrics.latency import LatencyStatistics
+from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.runtime.model import Model
+from edgecv.stream.run import RunSummary, run_stream
+from edgecv.stream.sources import Frame, open_source
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What was measured, on which machine.
+
+    Args:
+        machine: CPU, threads, backend and versions.
+        frame: size and origin of the frames.
+        inference: the network alone, on one fitted frame again and again.
+        stages: fit, infer and postprocess of real frames, one after the other in one thread.
+        stream: the whole stream, stages overlapped; None without a source.
+
+    """
+
+    machine: dict[str, Any]
+    frame: str
+    inference: LatencyStatistics
+    stages: dict[str, LatencyStatistics]
+    stream: RunSummary | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries and numbers; times are in milliseconds."""
+        return {
+            "machine": self.machine,
+            "frame": self.frame,
+            "inference": self.inference.to_plain(),
+            "inference_fps": round(1e3 / self.inference.median_ms, 2),
+            "stages": {name: stage.to_plain() for name, stage in self.stages.items()},
+            "stream": None if self.stream is None else self.stream.to_plain(),
+        }
+
+
+def bench(
+    model: Model, source: str | None, *, warm_up: int, repeat: int, threads: int
+) -> BenchReport:
+    """Measure a model.
+
+    Args:
+        model: the model.
+        source: a video, an image or a folder; None for one frame of noise, 1280x720.
+        warm_up: calls before the first that counts.
+        repeat: calls that count, and the most frames that are kept for the stages.
+        threads: what the session was opened with, for the header.
+
+    Raises:
+        InputError: if the source cannot be opened or holds no frame.
+
+    """
+    frames = _noise() if source is None else _first_frames(source, repeat)
+    height, width = frames[0].pixels.shape[:2]
+    batch, _ = model.fit(frames[0].pixels, format=frames[0].format)
+    inference = _timed(lambda: model.infer(batch), warm_up=warm_up, repeat=repeat)
+    stages = _stages(model, frames, warm_up=warm_up, repeat=repeat)
+    stream = None
+    if source is not None:
+        with open_source(source) as opened:
+            stream = run_stream(opened, model)
+    return BenchReport(
+        machine={
+            "cpu": cpu_name(),
+            "backend": model.session.backend,
+            "threads": threads or "one per core",
+            "versions": versions_in_use("numpy", "onnxruntime", "av"),
+        },
+        frame=f"{width}x{height} of {source or 'noise'}",
+        inference=inference,
+        stages=stages,
+        stream=stream,
+    )
+
+
+def _stages(
+    model: Model, frames: Sequence[Frame], *, warm_up: int, repeat: int
+) -> dict[str, LatencyStatistics]:
+    """Time the stages over the frames, round and round, in one thread."""
+    samples: dict[str, list[float]] = {"fit": [], "infer": [], "postprocess": []}
+    for call in range(-warm_up, repeat):
+        frame = frames[call % len(frames)]
+        start = time.perf_counter()
+        batch, placement = model.fit(frame.pixels, format=frame.format)
+        fitted = time.perf_counter()
+        outputs = model.infer(batch)
+        inferred = time.perf_counter()
+        model.finish(outputs, placement)
+        finished = time.perf_counter()
+        if call >= 0:
+            samples["fit"].append((fitted - start) * 1e3)
+            samples["infer"].append((inferred - fitted) * 1e3)
+            samples["postprocess"].append((finished - inferred) * 1e3)
+    return {name: LatencyStatistics.of(values) for name, values in samples.items()}
+
+
+def _timed(call: Callable[[], object], *, warm_up: int, repeat: int) -> LatencyStatistics:
+    for _ in range(warm_up):
+        call()
+    samples_ms = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        samples_ms.append((time.perf_counter() - start) * 1e3)
+    return LatencyStatistics.of(samples_ms)
+
+
+def _first_frames(source: str, most: int) -> list[Frame]:
+    """Return some first frames of a source, at most 64 so that 4K does not fill the memory."""
+    frames = []
+    with open_source(source) as opened:
+        for frame in opened:
+            frames.append(frame)
+            if len(frames) == min(most, 64):
+                break
+    return frames
+
+
+def _noise() -> list[Frame]:
+    pixels = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    return [Frame(index=0, pts_s=0.0, pixels=pixels, format="bgr24", path=None)]

@@ -1,0 +1,135 @@
+"""What is installed, what can run here, and the command that adds what is missing."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from edgecv.provenance import cpu_name, installed_version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for.
+
+    Args:
+        name: what it is.
+        is_present: whether it can be used here.
+        detail: version or state.
+        remedy: the command that adds it, empty where nothing is missing.
+
+    """
+
+    name: str
+    is_present: bool
+    detail: str
+    remedy: str = ""
+
+
+_CAPABILITIES = {
+    # what a user wants to do: the modules that it needs, the extra that holds them
+    "run models (edgecv run, bench)": (("numpy", "onnxruntime", "av", "PIL"), ""),
+    "measure accuracy (edgecv eval)": (("faster_coco_eval",), "eval"),
+    "train (edgecv train)": (("torch", "torchvision", "faster_coco_eval", "tensorboard"), "train"),
+    "export and adopt (edgecv export, adopt)": (("onnx", "onnxscript"), "export"),
+}
+_PACKAGES = (
+    "numpy", "onnxruntime", "av", "pillow", "faster-coco-eval", "torch", "torchvision", "onnx",
+    "onnxscript",
+)  # fmt: skip
+
+
+def machine() -> dict[str, str]:
+    """Return what kind of machine this is."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+    }
+
+
+def packages() -> list[Finding]:
+    """Return the packages that edgecv can use, with their versions."""
+    return [_package(name) for name in ("edgecv", *_PACKAGES)]
+
+
+def capabilities() -> list[Finding]:
+    """Return which commands can run here."""
+    findings = []
+    for name, (modules, extra) in _CAPABILITIES.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        target = f"edgecv[{extra}]" if extra else "edgecv"
+        findings.append(
+            Finding(
+                name,
+                not missing,
+                f"missing {', '.join(missing)}" if missing else "ready",
+                f"pip install '{target}'" if missing else "",
+            )
+        )
+    return findings
+
+
+def backends() -> list[Finding]:
+    """Return the inference backends and devices, and the video parts."""
+    return [_native_module(), *_onnxruntime_devices(), _h264_encoder(), _camera()]
+
+
+def _package(name: str) -> Finding:
+    version = installed_version(name)
+    return Finding(name, version is not None, version or "not installed")
+
+
+def _native_module() -> Finding:
+    if find_spec("edgecv.kernels._native") is None:
+        remedy = "pip install . (it needs a C++17 compiler)"
+        return Finding("native kernels", is_present=False, detail="not built", remedy=remedy)
+    return Finding("native kernels", is_present=True, detail="ready")
+
+
+def _onnxruntime_devices() -> list[Finding]:
+    if find_spec("onnxruntime") is None:
+        remedy = "pip install onnxruntime"
+        return [Finding("onnxruntime", is_present=False, detail="not installed", remedy=remedy)]
+    from edgecv.runtime.onnxruntime import available_devices  # noqa: PLC0415
+
+    present = available_devices()
+    gpu_remedy = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    return [
+        Finding("onnxruntime on the CPU", "cpu" in present, "ready"),
+        Finding("onnxruntime on an NVIDIA GPU", is_present=True, detail="ready")
+        if "cuda" in present
+        else Finding(
+            "onnxruntime on an NVIDIA GPU",
+            is_present=False,
+            detail="this build has no CUDA provider",
+            remedy=gpu_remedy,
+        ),
+    ]
+
+
+def _h264_encoder() -> Finding:
+    if find_spec("av") is None:
+        return Finding(
+            "H.264 video", is_present=False, detail="PyAV missing", remedy="pip install av"
+        )
+    import av  # noqa: PLC0415  # FFmpeg only when asked for
+
+    from edgecv.stream.sinks import H264_ENCODERS  # noqa: PLC0415
+
+    found = [name for name in H264_ENCODERS if name in av.codecs_available]
+    if not found:
+        remedy = "pip install --force-reinstall av"
+        return Finding("H.264 video", is_present=False, detail="no encoder", remedy=remedy)
+    return Finding("H.264 video", is_present=True, detail=f"PyAV {av.__version__}, {found[0]}")
+
+
+def _camera() -> Finding:
+    from edgecv.stream.video import camera_numbers  # noqa: PLC0415
+
+    numbers = camera_numbers()
+    if not numbers:
+        return Finding("camera", is_present=False, detail="no /dev/video*", remedy="plug one in")
+    listed = ", ".join(map(str, numbers))
+    return Finding("camera", is_present=True, detail=f"index {listed}")
