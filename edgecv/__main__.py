@@ -1,0 +1,5 @@
+"""`python -m edgecv`."""
+
+from edgecv.cli import main
+
+main()

@@ -1,0 +1,31 @@
+"""The command line: one module per group of commands, errors as one line and a remedy."""
+
+import sys
+import traceback
+
+from edgecv.errors import EdgeCVError
+
+_INTERRUPTED = 130  # the shell's code for a process that CTRL-C ended
+
+
+def main() -> None:
+    """Run the command line; the exit code is 2 for bad input and 1 for a failure at work."""
+    from edgecv.cli import adopt, bench, demo, doctor, eval, export, run, train  # noqa: A004, F401, PLC0415
+    from edgecv.cli.app import app  # noqa: PLC0415  # `import edgecv.cli` stays quick
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # the last stop: a user never meets a traceback
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        sys.stderr.write(f"edgecv: {_one_line(error)}\n")
+        sys.exit(error.exit_code if isinstance(error, EdgeCVError) else 1)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, EdgeCVError | OSError):
+        return text
+    return f"unexpected {type(error).__name__}: {text}. Run `edgecv --debug ...` to see where."

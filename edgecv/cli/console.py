@@ -1,0 +1,104 @@
+"""What the commands share: the options `--json` and `-q`, and how figures are shown."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from edgecv.errors import InputError, MissingDependencyError
+from edgecv.files import write_text
+
+JsonPath = Annotated[
+    Path | None, typer.Option("--json", help="Write the figures to this file, for machines.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where it runs; auto takes a GPU if usable.")
+]
+Threads = Annotated[
+    int, typer.Option(min=0, help="CPU threads of one inference, 0 for one per core.")
+]
+
+
+def console(*, quiet: bool) -> Console:
+    """Return where a command prints for people."""
+    return Console(quiet=quiet, highlight=False)
+
+
+def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write `figures` where `--json` asked for them, if it did."""
+    if path is not None:
+        write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Refuse to start a command whose packages are not installed.
+
+    Raises:
+        MissingDependencyError: with the command that installs them.
+
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"this command needs {', '.join(missing)}. "
+            f"Install it with `pip install 'edgecv[{extra}]'`."
+        )
+
+
+def print_table(
+    screen: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Print a title and a table whose first column is text and whose others are figures."""
+    table = Table(header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    screen.print(title, style="bold")
+    screen.print(table)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) from `320` or `384x512` (height first).
+
+    Raises:
+        InputError: if `text` is neither.
+
+    """
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise InputError(f"`--size` must be a number or HEIGHTxWIDTH, got {text!r}, such as 384x512.")
+
+
+def parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """Return the three channel values of `0.5` or `0.485,0.456,0.406`, None for None.
+
+    Raises:
+        InputError: if `text` is neither.
+
+    """
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3:  # noqa: PLR2004  # a value per colour channel
+        raise InputError(f"`{name}` must be one number or three with commas, got {text!r}.")
+    return values
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

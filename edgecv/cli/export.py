@@ -1,0 +1,82 @@
+"""`edgecv export`: from `best.pt` to an ONNX file that was compared with it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edgecv.cli.app import app
+from edgecv.cli.console import (
+    JsonPath,
+    Quiet,
+    console,
+    print_table,
+    require_extra,
+    write_json,
+)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a training run.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
+    head: Annotated[
+        Literal["fused", "raw"],
+        typer.Option(help="fused ends the graph in EdgeNMS; raw leaves decoding to the runtime."),
+    ] = "fused",
+    opset: Annotated[int, typer.Option(help="19 or 20.")] = 20,
+    batch: Annotated[
+        int | None, typer.Option(help="Images a call; any number when left out.")
+    ] = None,
+    max_detections: Annotated[int, typer.Option(help="Rows of a fused output.")] = 100,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Images to compare on; default: the training's validation split."),
+    ] = None,
+    num_images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 8,
+    json: JsonPath = None,
+    quiet: Quiet = False,
+) -> None:
+    """Export a trained detector; nothing is written unless it matches PyTorch on real images."""
+    require_extra("export", "onnx", "onnxscript")
+    require_extra("train", "torch", "torchvision")
+    from edgecv.export.parity import Tolerance  # noqa: PLC0415  # torch takes seconds to import
+    from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: PLC0415
+    from edgecv.train.checkpoint import load_trained  # noqa: PLC0415
+
+    screen = console(quiet=quiet)
+    options = ExportOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
+    trained = load_trained(checkpoint)
+    compared = _images_to_compare(images, trained.config.data)[:num_images]
+    with screen.status("exporting and comparing"):
+        report = export_onnx(
+            trained.detector,
+            trained.spec,
+            output,
+            compared,
+            options=options,
+            tolerance=Tolerance(),
+        )
+    rows = [
+        (entry.name, f"{entry.absolute:.2e}", f"{entry.relative:.2e}") for entry in report.outputs
+    ]
+    title = f"Largest difference from PyTorch on {report.num_images} images"
+    print_table(screen, title, ("output", "absolute", "of the largest value"), rows)
+    screen.print(
+        f"Detections: {report.num_reference} in PyTorch, {report.num_candidate} exported, "
+        f"{report.num_matched} matched; boxes within {report.box_px:.1e} px, "
+        f"scores within {report.score:.1e}."
+    )
+    screen.print(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, {head} head).")
+    write_json(json, {"model": str(output), "head": head, "opset": opset, **report.to_plain()})
+
+
+def _images_to_compare(folder: Path | None, data: str) -> list[Path]:
+    """Return the images of `folder`, else those of the validation split of `data`."""
+    from edgecv.data import open_dataset  # noqa: PLC0415
+    from edgecv.stream.sources import images_of  # noqa: PLC0415
+
+    if folder is not None:
+        return images_of(folder)
+    return [sample.image_path for sample in open_dataset(data, "val", on_bad="skip").samples]

@@ -1,0 +1,69 @@
+"""A training run on the screen: a bar with ETA, and a line per epoch."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from edgecv.train.checkpoint import Progress as RunProgress
+
+
+class TrainingBar:
+    """Shows the run that it observes, see `edgecv.train.trainer.Observer`."""
+
+    def __init__(self, screen: Console) -> None:
+        """Show it on `screen`."""
+        self._screen = screen
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=screen,
+            transient=True,
+        )
+        self._task = self._bar.add_task("preparing", total=None)
+        self._num_epochs = 0
+
+    def __enter__(self) -> "Self":
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar; the lines stay."""
+        self._bar.stop()
+
+    def started(self, *, num_epochs: int, num_batches: int, progress: "RunProgress") -> None:
+        """Set the bar to where the run begins."""
+        self._num_epochs = num_epochs
+        self._bar.update(self._task, total=num_epochs * num_batches, completed=progress.step)
+
+    def stepped(self, *, epoch: int, loss: float) -> None:
+        """Move the bar."""
+        text = f"epoch {epoch + 1}/{self._num_epochs}  loss {loss:6.3f}"
+        self._bar.update(self._task, advance=1, description=text)
+
+    def finished_epoch(self, record: dict[str, Any]) -> None:
+        """Print the epoch's line."""
+        self._screen.print(
+            f"epoch {record['epoch']:3}/{self._num_epochs}  loss {record['loss']:.4f}  "
+            f"val AP {_figure(record['AP'])}  AP50 {_figure(record['AP50'])}  "
+            f"AP75 {_figure(record['AP75'])}"
+        )
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,177 @@
+"""The commands besides `run`: what they write and what they refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("onnx")
+
+
+def test_help_names_every_command(edgecv: Any) -> None:
+    outcome = edgecv("--help")
+    assert outcome.code == 0
+    for command in ("train", "export", "adopt", "run", "eval", "bench", "demo", "doctor"):
+        assert command in outcome.out
+
+
+def test_a_misspelt_option_is_bad_input(edgecv: Any) -> None:
+    outcome = edgecv("run", "--sauce", "x")
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+
+
+def test_debug_shows_the_traceback(edgecv: Any) -> None:
+    outcome = edgecv("--debug", "run", "missing.onnx", "--source", "0")
+    assert outcome.code == 2
+    assert "Traceback" in outcome.err
+
+
+def test_adopt_says_what_it_wrote(edgecv: Any, foreign_onnx: Path, tmp_path: Path) -> None:
+    path = tmp_path / "adopted.onnx"
+    outcome = edgecv(
+        *("adopt", foreign_onnx, "--format", "yolox", "--classes", "cat,dog", "-o", path),
+        *("--input-colour", "rgb", "--fit", "stretch", "--pad", "0"),
+        *("--scale", "0.5", "--mean", "1", "--std", "2,3,4"),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "2 classes" in outcome.out
+    from edgecv import load
+
+    with load(path) as model:
+        wanted = model.spec.input
+    assert (wanted.colour, wanted.fit, wanted.pad, wanted.scale) == ("rgb", "stretch", 0, 0.5)
+    assert (wanted.mean, wanted.std) == ((1.0, 1.0, 1.0), (2.0, 3.0, 4.0))
+
+
+def test_bench_reports_every_part(edgecv: Any, adopted: Path, video: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "bench.json"
+    outcome = edgecv(
+        *("bench", adopted, "--source", video, "--repeat", "20", "--warm-up", "2"),
+        *("--json", figures),
+    )
+    assert outcome.code == 0, outcome.err
+    plain = json.loads(figures.read_text())
+    assert {"cpu", "backend", "threads", "versions"} <= plain["machine"].keys()
+    assert plain["inference"]["count"] == 20
+    assert plain["stages"].keys() == {"fit", "infer", "postprocess"}
+    for statistics in (plain["inference"], *plain["stages"].values()):
+        ordered = [statistics[key] for key in ("median_ms", "p90_ms", "p95_ms", "p99_ms")]
+        assert ordered == sorted(ordered)
+    assert plain["stream"]["frames"] == 12
+
+
+def test_bench_needs_no_source(edgecv: Any, adopted: Path) -> None:
+    outcome = edgecv("bench", adopted, "--repeat", "3", "--warm-up", "0")
+    assert outcome.code == 0
+    assert "1280x720 of noise" in outcome.out
+
+
+def test_doctor_names_what_is_missing(edgecv: Any, tmp_path: Path) -> None:
+    figures = tmp_path / "doctor.json"
+    outcome = edgecv("doctor", "--json", figures)
+    assert outcome.code == 0
+    for word in ("native kernels", "onnxruntime on the CPU", "H.264 video", "train"):
+        assert word in outcome.out
+    plain = json.loads(figures.read_text())
+    for group in ("Commands", "Backends and devices"):
+        for finding in plain[group]:
+            assert finding["is_present"] or finding["remedy"], finding
+
+
+def test_eval_measures_through_the_pipeline(
+    edgecv: Any, exported: Path, scenes: Path, tmp_path: Path
+) -> None:
+    figures = tmp_path / "eval.json"
+    outcome = edgecv("eval", exported / "fused.onnx", "--data", f"coco:{scenes}", "--json", figures)
+    assert outcome.code == 0, outcome.err
+    plain = json.loads(figures.read_text())
+    assert plain["split"] == "test"
+    assert plain["num_images"] == 6
+    assert 0 <= plain["AP"] <= plain["AP50"] <= 1
+    assert plain["per_class"].keys() == {"disc", "square", "triangle"}
+
+
+def test_eval_refuses_other_classes(refused: Any, adopted: Path, scenes: Path) -> None:
+    line = refused("eval", adopted, "--data", f"coco:{scenes}")
+    assert "'cat'" in line
+    assert "'disc'" in line
+
+
+def test_eval_refuses_an_empty_data_set(refused: Any, adopted: Path, tmp_path: Path) -> None:
+    (tmp_path / "instances_test.json").write_text(
+        json.dumps({"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]})
+    )
+    (tmp_path / "test").mkdir()
+    line = refused("eval", adopted, "--data", f"coco:{tmp_path}")
+    assert "no image" in line or "empty" in line
+
+
+def test_export_writes_what_it_compared(
+    edgecv: Any, trained_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    path, figures = tmp_path / "model.onnx", tmp_path / "export.json"
+    outcome = edgecv(
+        *("export", trained_run / "best.pt", "-o", path, "--head", "raw", "--opset", "19"),
+        *("--images", scenes / "test", "--num-images", "2", "--json", figures),
+    )
+    assert outcome.code == 0, outcome.err
+    assert path.is_file()
+    plain = json.loads(figures.read_text())
+    assert plain["num_images"] == 2
+    assert {entry["name"] for entry in plain["outputs"]} == {"offsets", "logits"}
+    assert all(entry["relative"] < 1e-4 for entry in plain["outputs"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--opset", "18"], "must be 19 or 20"), (["--batch", "0"], "must be 1 or more")],
+)
+def test_export_refuses_what_it_cannot_do(
+    refused: Any, trained_run: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    assert said in refused("export", trained_run / "best.pt", "-o", path, *options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "ssd_mobilenetv2"], "--data"),
+        (["train", "nonsense", "--data", "bccd"], "ssd_mobilenetv2"),
+        (["train", "ssd_mobilenetv2", "--data", "nonsense"], "bccd"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--size", "wide"], "--size"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--mean", "1,2"], "--mean"),
+        (["train", "--resume", "nowhere"], "no such checkpoint"),
+    ],
+)
+def test_train_refuses_what_it_cannot_do(
+    refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(*words)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_train_writes_a_run(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
+    folder, figures = tmp_path / "run", tmp_path / "train.json"
+    outcome = edgecv(
+        *("train", "ssd_mobilenetv2", "--data", f"coco:{scenes}", "--epochs", "1"),
+        *("--size", "64x96", "--weights", "none", "-o", folder, "--json", figures),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "epoch   1/1" in outcome.out
+    assert (folder / "best.pt").is_file()
+    plain = json.loads(figures.read_text())
+    assert len(plain["history"]) == 1
+    assert plain["history"][0]["per_class"].keys() == {"disc", "square", "triangle"}
+
+
+def test_demo_never_clears_a_folder_of_somebody_else(refused: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert "something else than a demo" in refused("demo", "-o", tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
