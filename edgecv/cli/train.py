@@ -35,10 +35,15 @@ def train(
     size: Annotated[str, typer.Option(help="Input in pixels: 320, or HEIGHTxWIDTH.")] = "320",
     fit: Annotated[Fit, typer.Option(help="How images are fitted into it.")] = "letterbox",
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of the heads.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of the heads.")] = 2e-3,
     backbone_rate: Annotated[
-        float, typer.Option(min=0, help="The backbone's rate as a fraction of it; 0 freezes it.")
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            min=0,
+            help="The backbone's rate as a fraction of it, 0 to freeze it. Default 0.3, or 1 "
+            "without weights.",
+        ),
+    ] = None,
     weights: Annotated[
         str, typer.Option(help="Backbone: imagenet (downloaded), none, or a file.")
     ] = "imagenet",
@@ -93,7 +98,7 @@ def train(
                 fit=fit,
                 batch_size=batch,
                 learning_rate=lr,
-                backbone_rate=backbone_rate,
+                backbone_rate=_backbone_rate(backbone_rate, weights),
                 weights=weights,
                 mean=parse_numbers("--mean", mean) or IMAGENET_MEAN,
                 std=parse_numbers("--std", std) or IMAGENET_STD,
@@ -116,6 +121,13 @@ def train(
             "history": result.history,
         },
     )
+
+
+def _backbone_rate(wanted: float | None, weights: str) -> float:
+    """Return the rate for a backbone: what is pretrained moves less than what is random."""
+    if wanted is not None:
+        return wanted
+    return 1.0 if weights == "none" else 0.3
 
 
 def _report(screen: Console, result: "TrainResult") -> None:

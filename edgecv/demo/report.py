@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from edgecv.demo.demo import EPOCHS, MODEL, SIZE_HW, DemoResult
+from edgecv.demo.demo import MODEL, SIZE_HW, DemoResult
 from edgecv.files import write_text
 
 _CURVE_WIDTH, _CURVE_HEIGHT, _MARGIN = 420, 160, 34
@@ -37,8 +37,8 @@ def write_report(result: DemoResult, path: Path) -> None:
     page = _PAGE.substitute(
         data=escape(f"{result.data} ({origin})"),
         training=escape(
-            f"{MODEL} at {SIZE_HW[1]}x{SIZE_HW[0]}, {len(result.training.history)} of {EPOCHS} "
-            f"epochs in {result.training.seconds:.0f} s, backbone from {weights}; "
+            f"{MODEL} at {SIZE_HW[1]}x{SIZE_HW[0]}, {len(result.training.history)} of "
+            f"{result.epochs} epochs in {result.training.seconds:.0f} s, backbone from {weights}; "
             f"the best epoch on the validation split was {result.training.best_epoch}."
         ),
         ap50=_figure(metrics["AP50"]),

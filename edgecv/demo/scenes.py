@@ -59,8 +59,11 @@ Box = tuple[int, int, int, int]
 
 def _scene(rng: np.random.Generator) -> tuple[Image.Image, list[tuple[int, Box]]]:
     height, width = _SIZE_HW
-    coarse = rng.integers(60, 180, (height // 16, width // 16, 3), np.uint8)
-    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    grey = rng.integers(70, 140, (height // 16, width // 16, 1))
+    tint = rng.integers(0, 24, (height // 16, width // 16, 3))
+    image = Image.fromarray((grey + tint).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     draw = ImageDraw.Draw(image)
     objects: list[tuple[int, Box]] = []
     for _ in range(int(rng.integers(3, 9))):

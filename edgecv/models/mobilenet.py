@@ -1,5 +1,7 @@
 """MobileNetV2 as a feature pyramid (Sandler et al., CVPR 2018), from torchvision."""
 
+import contextlib
+import io
 from collections import OrderedDict
 
 import torch
@@ -81,7 +83,11 @@ def imagenet_trunk() -> dict[str, Tensor]:
 
     """
     try:
-        state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        # The hub announces a download on standard error, whatever `progress` says.
+        with contextlib.redirect_stderr(io.StringIO()):
+            state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(
+                progress=False, check_hash=True
+            )
     except (OSError, RuntimeError) as error:
         raise DownloadError(
             f"the ImageNet weights of mobilenet_v2 could not be downloaded: {error}. "

@@ -1,12 +1,12 @@
 """A model ready for frames: fit, infer, finish, in one call or stage by stage."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.closing import Closing
 from edgecv.errors import InputError
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
@@ -19,10 +19,9 @@ from edgecv.spec import FusedOutput, ModelSpec
 
 if TYPE_CHECKING:
     import PIL.Image
-    from typing_extensions import Self
 
 
-class Model:
+class Model(Closing):
     """A detector with everything around the network, driven by its description alone.
 
     Calling it runs `fit`, `infer` and `finish` one after the other; the stream runs the same three
@@ -132,19 +131,6 @@ class Model:
     def close(self) -> None:
         """Close the session."""
         self.session.close()
-
-    def __enter__(self) -> "Self":
-        """Return the model itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the session."""
-        self.close()
 
 
 def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:

@@ -31,7 +31,7 @@ class OnnxruntimeSession:
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(
+            session = onnxruntime.InferenceSession(
                 str(path), options, providers=[_PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime's errors share no public base class
@@ -40,31 +40,42 @@ class OnnxruntimeSession:
                 f"`{path}` cannot be opened by onnxruntime {onnxruntime.__version__}: "
                 f"{first_line}. Export it again, or check that it was copied whole."
             ) from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        metadata = session.get_modelmeta().custom_metadata_map
         self.spec = ModelSpec.from_metadata(metadata, path=path)
         self.backend = f"onnxruntime {device}"
-        self._output_names = [node.name for node in self._session.get_outputs()]
-        optional = self._session.get_overridable_initializers()
-        inputs = {node.name for node in (*self._session.get_inputs(), *optional)}
+        self._output_names = [node.name for node in session.get_outputs()]
+        optional = session.get_overridable_initializers()
+        inputs = {node.name for node in (*session.get_inputs(), *optional)}
         _check_names(path, self.spec, inputs, set(self._output_names))
+        batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
+        self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
+        self._session: onnxruntime.InferenceSession | None = session
 
     def run(
         self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
     ) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
+        if self._session is None:
+            raise ValueError("OnnxruntimeSession.run: the session is closed. Open it again.")
+        num_images = len(batch)
+        if self._batch_size is not None and num_images < self._batch_size:
+            # A graph of a fixed batch is fed the last image again; the answers to that are cut off.
+            repeated = np.repeat(batch[-1:], self._batch_size - num_images, axis=0)
+            batch = np.concatenate([batch, repeated])
         feeds: dict[str, NDArray[np.float32]] = {self.spec.input.name: batch}
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
-        return dict(zip(self._output_names, values, strict=True))
+        pairs = zip(self._output_names, values, strict=True)
+        return {name: value[:num_images] for name, value in pairs}
 
     def warm_up(self) -> None:
         """Run once on an empty input."""
         self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
 
     def close(self) -> None:
-        """Give back onnxruntime's memory."""
-        del self._session
+        """Give back onnxruntime's memory; twice does no harm."""
+        self._session = None
 
 
 def _choose_device(device: str) -> str:

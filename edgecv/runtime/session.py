@@ -30,7 +30,7 @@ class Session(Protocol):
         """Run the network.
 
         Args:
-            batch: [B, 3, H, W] float32 as `spec.input` says.
+            batch: [B, 3, H, W] float32 as `spec.input` says; B of at most a fixed batch's size.
             scalars: scalar inputs by name, such as the thresholds of a `fused` output.
 
         Returns:

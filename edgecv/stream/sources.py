@@ -10,17 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.closing import Closing
 from edgecv.errors import InputError, SourceError
 from edgecv.images import IMAGE_SUFFIXES, read_image
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PixelFormat = Literal["bgr24", "rgb24"]
 
@@ -55,7 +52,7 @@ class Frame:
 
 
 @runtime_checkable
-class Source(Protocol):
+class Source(Closing, Protocol):
     """Frames from one place, to be iterated once and closed."""
 
     @property
@@ -88,17 +85,6 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back the file or the device; twice does no harm."""
-
-    def __enter__(self) -> "Self":
-        """Return the source itself."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the source."""
 
 
 def open_source(
@@ -137,7 +123,7 @@ def open_source(
     raise SourceError(f"`{text}`: there is no such file or folder. Check the path.")
 
 
-class ImageSource:
+class ImageSource(Closing):
     """Pictures, one after the other, upright and as `rgb24`, see `Source`."""
 
     is_live = False
@@ -174,19 +160,6 @@ class ImageSource:
 
     def close(self) -> None:
         """Do nothing: every file was closed when it had been read."""
-
-    def __enter__(self) -> "Self":
-        """Return the source itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        self.close()
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:

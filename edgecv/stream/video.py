@@ -5,19 +5,16 @@ import re
 import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import av
 import av.container
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.closing import Closing
 from edgecv.errors import SourceError
 from edgecv.stream.sources import Frame
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # A camera's stream is joined in the middle: until the first key frame packets may not decode.
 _MAX_UNDECODABLE = 250
@@ -114,7 +111,7 @@ def redacted(url: str) -> str:
     return _CREDENTIALS.sub("***@", url).partition("?")[0]
 
 
-class VideoSource:
+class VideoSource(Closing):
     """The first video stream of an open container as `bgr24` frames, see `Source`."""
 
     def __init__(
@@ -173,19 +170,6 @@ class VideoSource:
         """Close the container; not while another thread iterates."""
         self._frames.close()
         self._container.close()
-
-    def __enter__(self) -> "Self":
-        """Return the source itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        self.close()
 
     def _peek(self) -> None:
         """Decode the first frame: the file proves itself, and its rotation is known."""

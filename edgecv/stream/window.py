@@ -1,20 +1,18 @@
 """A window that shows the frames of a run as they come: `edgecv run --show`."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from edgecv.closing import Closing
 from edgecv.errors import InputError, MissingDependencyError
 from edgecv.stream.pipeline import StreamResult
 
 if TYPE_CHECKING:
     import tkinter as tk
 
-    from typing_extensions import Self
 
-
-class Window:
+class Window(Closing):
     """A window for the main thread; `q`, Esc or its button closes it.
 
     Give `show` to `run_stream` as `on_result`: closing the window ends the run.
@@ -72,19 +70,6 @@ class Window:
         if not self._is_destroyed:
             self._is_destroyed = True
             self._root.destroy()
-
-    def __enter__(self) -> "Self":
-        """Return the window itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Destroy the window."""
-        self.close()
 
     def _leave(self, event: "tk.Event[tk.Misc] | None" = None) -> None:  # noqa: ARG002
         self.is_open = False

@@ -45,7 +45,7 @@ class TrainConfig:
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     backbone_rate: float = 0.3
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0

@@ -70,6 +70,9 @@ def test_a_session_warms_up_with_its_defaults(exported: Path, head: str) -> None
     batch = np.zeros((2, 3, *session.spec.input.size_hw), np.float32)
     assert all(len(output) == 2 for output in session.run(batch).values())
     session.close()
+    session.close()
+    with pytest.raises(ValueError, match="closed"):
+        session.run(batch)
 
 
 def test_thresholds_belong_to_the_copy(exported: Path) -> None:

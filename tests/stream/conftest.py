@@ -4,15 +4,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from typing_extensions import Self
 
+from edgecv.closing import Closing
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.spec import InputSpec, ModelSpec, YoloOutput
@@ -21,7 +20,7 @@ from edgecv.stream.sources import Frame
 CLASSES = ("even", "odd")
 
 
-class FakeSource:
+class FakeSource(Closing):
     """`num_frames` frames (endless if None) whose first pixel is their index modulo 256."""
 
     name = "fake"
@@ -52,17 +51,6 @@ class FakeSource:
 
     def close(self) -> None:
         self.num_closed += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class FakeModel:
