@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgecv.errors import EdgeCVError
 
 if TYPE_CHECKING:
+    __version__: str
     from edgecv.results import Detections as Detections
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load

@@ -44,8 +44,8 @@ def machine() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_name(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
+        "cores": f"{os.cpu_count()} cores",
+        "python": f"Python {platform.python_version()}",
     }
 
 

@@ -26,6 +26,9 @@ Threads = Annotated[
 ]
 
 
+_PROBLEMS_SHOWN = 10
+
+
 def console(*, quiet: bool) -> Console:
     """Return where a command prints for people."""
     return Console(quiet=quiet, highlight=False)
@@ -63,6 +66,17 @@ def print_table(
         table.add_row(*(_cell(value) for value in row))
     screen.print(title, style="bold")
     screen.print(table)
+
+
+def print_problems(screen: Console, problems: Sequence[object]) -> None:
+    """Print how many annotations were left out, and the first of them."""
+    if not problems:
+        return
+    screen.print(f"{len(problems)} broken annotations were left out:")
+    for problem in problems[:_PROBLEMS_SHOWN]:
+        screen.print(f"  {problem}", style="dim", markup=False)
+    if len(problems) > _PROBLEMS_SHOWN:
+        screen.print(f"  and {len(problems) - _PROBLEMS_SHOWN} more; `--json FILE` lists them all")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from edgecv.cli.console import (
     Quiet,
     Threads,
     console,
+    print_problems,
     print_table,
     require_extra,
     write_json,
@@ -73,9 +74,6 @@ def evaluate_model(
         f"Thresholds: score {result.score_threshold:g}, IoU {result.iou_threshold:g}, "
         f"{result.max_detections} detections an image. Backend: {backend}."
     )
-    if dataset.problems:
-        screen.print(f"{len(dataset.problems)} broken annotations were left out:")
-        for problem in dataset.problems:
-            screen.print(f"  {problem}", style="dim")
+    print_problems(screen, dataset.problems)
     skipped = [str(problem) for problem in dataset.problems]
     write_json(json, {"model": str(model), "backend": backend, **figures, "skipped": skipped})

@@ -14,6 +14,7 @@ from edgecv.cli.console import (
     console,
     parse_numbers,
     parse_size,
+    print_problems,
     print_table,
     require_extra,
     write_json,
@@ -117,6 +118,7 @@ def train(
             "folder": str(result.folder),
             "best_epoch": result.best_epoch,
             "was_interrupted": result.was_interrupted,
+            "skipped": [str(problem) for problem in result.problems],
             "seconds": round(result.seconds, 1),
             "history": result.history,
         },
@@ -131,6 +133,7 @@ def _backbone_rate(wanted: float | None, weights: str) -> float:
 
 
 def _report(screen: Console, result: "TrainResult") -> None:
+    print_problems(screen, result.problems)
     if result.was_interrupted:
         screen.print(
             f"Interrupted and saved. Continue with `edgecv train --resume {result.folder}`."

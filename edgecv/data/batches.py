@@ -1,5 +1,6 @@
 """Batches of augmented, fitted training images; each sample reproducible by itself."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,7 @@ class TrainingBatches:
             batch_sampler=self._order,
             collate_fn=_collate,
             num_workers=workers,
+            worker_init_fn=_leave_interrupts_to_parent,
         )
 
     def __len__(self) -> int:
@@ -149,6 +151,12 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
             self._cache[row] = pixels
             self._cached_bytes += pixels.nbytes
         return pixels
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    """Ignore CTRL-C, which the terminal sends to every process: the parent ends the workers."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collate(items: list[tuple[Tensor, Tensor, Tensor]]) -> Batch:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from edgecv.data import open_dataset
+from edgecv.data import Problem, open_dataset
 from edgecv.data.batches import Batch, TrainingBatches
 from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError
 from edgecv.files import unwritable, write_text
@@ -58,6 +58,7 @@ class TrainResult:
         history: one record per finished epoch.
         best_epoch: the epoch (1-based) whose weights are in `best.pt`, 0 if there is none yet.
         was_interrupted: the run was stopped and can be resumed.
+        problems: what `on_bad="skip"` left out of training and validation.
         seconds: of this process.
 
     """
@@ -66,6 +67,7 @@ class TrainResult:
     history: list[dict[str, Any]]
     best_epoch: int
     was_interrupted: bool
+    problems: tuple[Problem, ...]
     seconds: float
 
 
@@ -125,6 +127,7 @@ class _Run:
                     f"`{config.data}`: the split {dataset.split} holds no object at all. "
                     "Nothing can be learnt or measured on it; check its annotations."
                 )
+        self.problems = (*training.problems, *self.validation.problems)
         torch.manual_seed(config.seed)
         detector = build_model(config.model, len(training.classes), config.size_hw)
         if contents is None:
@@ -173,6 +176,7 @@ class _Run:
             history=progress.history,
             best_epoch=best["epoch"],
             was_interrupted=interrupt.is_set(),
+            problems=self.problems,
             seconds=time.monotonic() - start,
         )
 

@@ -16,6 +16,13 @@ def test_help_names_every_command(edgecv: Any) -> None:
         assert command in outcome.out
 
 
+def test_version_is_that_of_the_package(edgecv: Any) -> None:
+    import edgecv as package
+
+    outcome = edgecv("--version")
+    assert (outcome.code, outcome.out) == (0, f"edgecv {package.__version__}\n")
+
+
 def test_a_misspelt_option_is_bad_input(edgecv: Any) -> None:
     outcome = edgecv("run", "--sauce", "x")
     assert outcome.code == 2

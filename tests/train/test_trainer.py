@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgecv.errors import InputError, OutputError  # noqa: E402
+from edgecv.errors import DatasetError, InputError, OutputError  # noqa: E402
 from edgecv.records import from_plain, to_plain  # noqa: E402
 from edgecv.train import trainer  # noqa: E402
 from edgecv.train.checkpoint import load_trained, read_checkpoint, save_checkpoint  # noqa: E402
@@ -147,6 +148,65 @@ def test_a_killed_process_is_continued_from_its_last_epoch(
     trainer.resume(tmp_path / "run", recorder)
     assert recorder.losses == losses[3:]  # the second epoch anew, the same
     assert_same_weights(folder, tmp_path / "run")
+
+
+def test_ctrl_c_reaches_the_workers_too_and_nothing_is_lost(scenes: Path, tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import json, os, signal, sys
+        from pathlib import Path
+        from edgecv.records import from_plain
+        from edgecv.train import trainer
+        from edgecv.train.config import TrainConfig
+
+        class Interrupted:
+            count = 0
+            def started(self, **_): pass
+            def finished_epoch(self, record): pass
+            def stepped(self, **_):
+                self.count += 1
+                if self.count == 2:
+                    os.killpg(0, signal.SIGINT)  # as a terminal does: workers and all
+
+        config = from_plain(TrainConfig, json.loads(sys.argv[1]), where="")
+        result = trainer.train(config, Path({str(tmp_path / "run")!r}), Interrupted())
+        print(result.was_interrupted)
+    """)
+    plain = json.dumps(to_plain(config_for(scenes, workers=1)))
+    done = subprocess.run(
+        [sys.executable, "-c", script, plain],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert read_checkpoint(tmp_path / "run" / "last.pt")["progress"]["step"] == 2
+
+
+def test_broken_annotations_are_counted(scenes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes, folder)
+    path = folder / "instances_train.json"
+    plain = json.loads(path.read_text())
+    plain["annotations"][0]["bbox"][2] = 0
+    path.write_text(json.dumps(plain))
+    with pytest.raises(DatasetError, match="--on-bad skip"):
+        trainer.train(config_for(folder, epochs=1), tmp_path / "refused", Recorder())
+    result = trainer.train(
+        config_for(folder, epochs=1, on_bad="skip"), tmp_path / "run", Recorder()
+    )
+    (problem,) = result.problems
+    assert problem.path == path
+
+
+def test_a_split_without_objects_is_refused(scenes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes, folder)
+    path = folder / "instances_val.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    with pytest.raises(DatasetError, match="split val holds no object"):
+        trainer.train(config_for(folder), tmp_path / "run", Recorder())
 
 
 def test_a_run_learns_and_describes_its_model(trained_run: Path, scenes: Path) -> None:
