@@ -83,8 +83,8 @@ def imagenet_trunk() -> dict[str, Tensor]:
 
     """
     try:
-        # The hub announces a download on standard error, whatever `progress` says.
-        with contextlib.redirect_stderr(io.StringIO()):
+        # The hub announces a download on standard output, whatever `progress` says.
+        with contextlib.redirect_stdout(io.StringIO()):
             state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(
                 progress=False, check_hash=True
             )
