@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line; the exit code is 2 for bad input and 1 for a failure at work."""
     for name in _COMMANDS:
         import_module(f"edgecv.cli.{name}")
-    from edgecv.cli.app import app  # noqa: PLC0415  # `import edgecv.cli` stays quick
+    from edgecv.cli.app import app  # `import edgecv.cli` stays quick
 
     try:
         app()

@@ -43,9 +43,9 @@ def adopt(
 ) -> None:
     """Give a third-party ONNX file a description; what you leave out follows its format's habit."""
     require_extra("export", "onnx")
-    from edgecv.classes import parse_classes  # noqa: PLC0415
-    from edgecv.export.adopt import Preprocessing  # noqa: PLC0415  # onnx takes a while to import
-    from edgecv.export.adopt import adopt as adopt_file  # noqa: PLC0415
+    from edgecv.classes import parse_classes
+    from edgecv.export.adopt import Preprocessing  # onnx takes a while to import
+    from edgecv.export.adopt import adopt as adopt_file
 
     spec = adopt_file(
         model,

@@ -33,8 +33,8 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure how fast a model is on this machine."""
-    from edgecv.bench import bench as measure  # noqa: PLC0415  # keeps `edgecv --help` quick
-    from edgecv.runtime.model import load  # noqa: PLC0415
+    from edgecv.bench import bench as measure  # keeps `edgecv --help` quick
+    from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
     with load(model, device, threads=threads) as detector, screen.status("measuring"):

@@ -26,8 +26,8 @@ def demo(
     """Train, export, check, evaluate and run a detector, and write a page about it."""
     require_extra("train", "torch", "torchvision", "faster_coco_eval", "tensorboard")
     require_extra("export", "onnx", "onnxscript")
-    from edgecv.demo.demo import run_demo  # noqa: PLC0415  # torch takes seconds to import
-    from edgecv.demo.report import write_report  # noqa: PLC0415
+    from edgecv.demo.demo import run_demo  # torch takes seconds to import
+    from edgecv.demo.report import write_report
 
     screen = console(quiet=quiet)
     _clear(output)

@@ -11,7 +11,7 @@ from edgecv.cli.console import JsonPath, Quiet, console, write_json
 @app.command()
 def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
     """Say what is installed, what can run here, and which command adds what is missing."""
-    from edgecv import doctor as examine  # noqa: PLC0415  # keeps `edgecv --help` quick
+    from edgecv import doctor as examine  # keeps `edgecv --help` quick
 
     screen = console(quiet=quiet)
     machine = examine.machine()

@@ -44,9 +44,9 @@ def evaluate_model(
 ) -> None:
     """Measure AP on a data set, per class and by size."""
     require_extra("eval", "faster_coco_eval")
-    from edgecv.data import open_dataset  # noqa: PLC0415  # keeps `edgecv --help` quick
-    from edgecv.evaluation import evaluate  # noqa: PLC0415
-    from edgecv.runtime.model import load  # noqa: PLC0415
+    from edgecv.data import open_dataset  # keeps `edgecv --help` quick
+    from edgecv.evaluation import evaluate
+    from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
     dataset = open_dataset(data, split, on_bad=on_bad)

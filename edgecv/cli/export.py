@@ -41,9 +41,9 @@ def export(
     """Export a trained detector; nothing is written unless it matches PyTorch on real images."""
     require_extra("export", "onnx", "onnxscript")
     require_extra("train", "torch", "torchvision")
-    from edgecv.export.parity import Tolerance  # noqa: PLC0415  # torch takes seconds to import
-    from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: PLC0415
-    from edgecv.train.checkpoint import load_trained  # noqa: PLC0415
+    from edgecv.export.parity import Tolerance  # torch takes seconds to import
+    from edgecv.export.to_onnx import ExportOptions, export_onnx
+    from edgecv.train.checkpoint import load_trained
 
     screen = console(quiet=quiet)
     options = ExportOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
@@ -74,8 +74,8 @@ def export(
 
 def _images_to_compare(folder: Path | None, data: str) -> list[Path]:
     """Return the images of `folder`, else those of the validation split of `data`."""
-    from edgecv.data import open_dataset  # noqa: PLC0415
-    from edgecv.stream.sources import images_of  # noqa: PLC0415
+    from edgecv.data import open_dataset
+    from edgecv.stream.sources import images_of
 
     if folder is not None:
         return images_of(folder)

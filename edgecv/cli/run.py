@@ -53,11 +53,11 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a model over a source; CTRL-C closes the files so that they play."""
-    from edgecv.runtime.model import load  # noqa: PLC0415  # onnxruntime takes a while to import
-    from edgecv.stream.run import run_stream  # noqa: PLC0415
-    from edgecv.stream.sinks import JsonlSink, open_sink  # noqa: PLC0415
-    from edgecv.stream.sources import open_source  # noqa: PLC0415
-    from edgecv.stream.window import Window  # noqa: PLC0415
+    from edgecv.runtime.model import load  # onnxruntime takes a while to import
+    from edgecv.stream.run import run_stream
+    from edgecv.stream.sinks import JsonlSink, open_sink
+    from edgecv.stream.sources import open_source
+    from edgecv.stream.window import Window
 
     screen = console(quiet=quiet)
     with ExitStack() as stack:

@@ -73,9 +73,9 @@ def train(
 ) -> None:
     """Train a detector; CTRL-C saves, `--resume` continues exactly."""
     require_extra("train", "torch", "torchvision", "faster_coco_eval", "tensorboard")
-    from edgecv.train import trainer  # noqa: PLC0415  # torch takes seconds to import
-    from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig  # noqa: PLC0415
-    from edgecv.train.folder import next_run_folder  # noqa: PLC0415
+    from edgecv.train import trainer  # torch takes seconds to import
+    from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
+    from edgecv.train.folder import next_run_folder
 
     screen = console(quiet=quiet)
     with TrainingBar(screen) as bar:
