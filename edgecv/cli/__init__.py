@@ -14,11 +14,11 @@ _INTERRUPTED = 130  # the shell's code for a process that CTRL-C ended
 
 def main() -> None:
     """Run the command line; the exit code is 2 for bad input and 1 for a failure at work."""
-    for name in _COMMANDS:
-        import_module(f"edgecv.cli.{name}")
-    from edgecv.cli.app import app  # `import edgecv.cli` stays quick
-
     try:
+        for name in _COMMANDS:
+            import_module(f"edgecv.cli.{name}")
+        from edgecv.cli.app import app  # `import edgecv.cli` stays quick
+
         app()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

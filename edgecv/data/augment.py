@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 Annotated = dict[str, Tensor]
 
 # The paper (Liu et al. 2016, section 2.2, "Data augmentation" and section 3.6) shrinks the image
-# into a canvas of up to 4 times its side; small edge inputs lose their small objects beyond 2.
+# into a canvas of up to 4 times its side; half of that suits the smaller inputs of edge models.
 _MAX_ZOOM_OUT = 2.0
 
 

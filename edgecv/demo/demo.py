@@ -9,7 +9,7 @@ from typing import Any
 from edgecv.bench import BenchReport, bench
 from edgecv.data import DetectionDataset, data_root, open_dataset
 from edgecv.demo.scenes import SPLITS, render_scenes
-from edgecv.errors import DownloadError, InputError
+from edgecv.errors import DownloadError, EdgeCVError
 from edgecv.evaluation import Evaluation, evaluate
 from edgecv.export.parity import ParityReport, Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
@@ -88,15 +88,18 @@ def run_demo(folder: Path, observer: Observer, say: Callable[[str], None]) -> De
         say: is told each step in a sentence.
 
     Raises:
-        InputError: if the training was interrupted before its first epoch ended.
+        EdgeCVError: if the training was interrupted; it can be resumed by itself.
 
     """
     start = time.monotonic()
     address, is_real = _choose_data(folder, say)
     config = _configure(address, say)
     training = train(config, folder / "training", observer)
-    if training.best_epoch == 0:
-        raise InputError("the demo was stopped before its first epoch had ended. Start it again.")
+    if training.was_interrupted:
+        raise EdgeCVError(
+            "the demo was stopped during its training. Start it again, or go on with the training "
+            f"alone: `edgecv train --resume {training.folder}`."
+        )
 
     trained = load_trained(folder / "training" / "best.pt")
     model_path, picture, video = folder / "model.onnx", folder / "picture.jpg", folder / "video.mp4"

@@ -81,7 +81,8 @@ _CONVENTIONS: dict[Format, _Convention] = {
     "nanodet": _Convention(
         "bgr", "stretch", 1.0, 0.6, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
     ),
-    # torchvision's SSD: values in 0..1, images stretched, `nms_thresh`.
+    # SSDs differ in their normalisation: values in 0..1 unless `--mean` and `--std` say otherwise.
+    # Images are stretched and the threshold is 0.45 in Liu et al. 2016, sections 2.2 and 3.
     "ssd": _Convention("rgb", "stretch", 1 / 255, 0.45),
 }
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.closing import Closing
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.stream.channel import Cancelled, Channel
@@ -114,7 +114,7 @@ def model_stages(model: "Model") -> list[Stage]:
     return [Stage("fit", fit), Stage("infer", infer), Stage(RESULT_STAGE, finish)]
 
 
-class Pipeline:
+class Pipeline(Closing):
     """A source, stages behind it, and the threads that run them.
 
     Use it as a context manager: entering starts the threads, leaving ends them and closes the
@@ -190,15 +190,6 @@ class Pipeline:
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the threads and close the source."""
-        self.close()
 
     def _thread(self, name: str, target: Callable[..., None], *args: int) -> threading.Thread:
         # Daemon only so that a second CTRL-C during `close` ends the process.

@@ -28,6 +28,7 @@ class Progress:
         losses: total loss of the batches of this epoch so far.
         history: one record per finished epoch.
         best: the best validation AP so far, -1 before the first.
+        best_epoch: the epoch (1-based) that reached it, whose weights are in `best.pt`; 0 before.
 
     """
 
@@ -37,6 +38,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     best: float = -1.0
+    best_epoch: int = 0
 
 
 @dataclass(frozen=True)

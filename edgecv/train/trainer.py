@@ -170,11 +170,10 @@ class _Run:
                     break
                 self._finish_epoch(writer)
             self._save_last()
-        best = max(progress.history, key=lambda record: record["AP"] or 0.0, default={"epoch": 0})
         return TrainResult(
             folder=self.folder,
             history=progress.history,
-            best_epoch=best["epoch"],
+            best_epoch=progress.best_epoch,
             was_interrupted=interrupt.is_set(),
             problems=self.problems,
             seconds=time.monotonic() - start,
@@ -242,7 +241,7 @@ class _Run:
             writer.add_scalar(f"validation/{name}", metrics.summary[name], progress.step)
         writer.add_scalar("learning_rate", record["learning_rate"], progress.step)
         if metrics.summary["AP"] > progress.best:
-            progress.best = metrics.summary["AP"]
+            progress.best, progress.best_epoch = metrics.summary["AP"], progress.epoch
             measured = {
                 f"val_{key}": value
                 for key, value in metrics.summary.items()

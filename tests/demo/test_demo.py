@@ -1,7 +1,10 @@
 """The demo end to end, shortened: on rendered scenes, as on a machine without data or network."""
 
+import os
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,7 +17,9 @@ from edgecv.data import open_dataset
 from edgecv.demo import demo
 from edgecv.demo.report import write_report
 from edgecv.demo.scenes import render_scenes
+from edgecv.errors import EdgeCVError
 from edgecv.images import read_image
+from edgecv.train.config import TrainConfig
 
 
 def test_scenes_are_a_valid_data_set_and_repeat(tmp_path: Path) -> None:
@@ -27,6 +32,26 @@ def test_scenes_are_a_valid_data_set_and_repeat(tmp_path: Path) -> None:
     for sample in first.samples:
         twin = tmp_path / "two" / "train" / sample.image_path.name
         np.testing.assert_array_equal(read_image(sample.image_path), read_image(twin))
+
+
+def test_ctrl_c_ends_the_demo_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_observer: Any
+) -> None:
+    render_scenes(tmp_path / "scenes", {"train": 8, "val": 2, "test": 2})
+    config = TrainConfig(
+        "ssd_mobilenetv2",
+        f"coco:{tmp_path / 'scenes'}",
+        epochs=2,
+        size_hw=(64, 96),
+        batch_size=4,
+        weights="none",
+    )
+    monkeypatch.setattr(demo, "_choose_data", lambda *_: (config.data, False))
+    monkeypatch.setattr(demo, "_configure", lambda *_: config)
+    silent_observer.stepped = lambda **_: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(EdgeCVError, match=r"edgecv train --resume .*training"):
+        demo.run_demo(tmp_path / "demo", silent_observer, lambda _: None)
+    assert (tmp_path / "demo" / "training" / "last.pt").is_file()
 
 
 class Tags(HTMLParser):

@@ -113,6 +113,9 @@ def test_ctrl_c_saves_and_resume_continues_exactly(
     assert not finished.was_interrupted
     assert first.losses + second.losses == losses
     assert finished.history == json.loads((folder / "history.json").read_text())
+    metrics = load_trained(tmp_path / "run" / "best.pt").spec.provenance.metrics
+    best = finished.history[finished.best_epoch - 1]
+    assert metrics["val_AP"] == pytest.approx(best["AP"], abs=1e-5)
     assert_same_weights(folder, tmp_path / "run")
 
 
