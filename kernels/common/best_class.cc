@@ -3,12 +3,13 @@
 #include "common/simd.h"
 
 namespace edgecv {
+namespace {
 
 // Classes outside, anchors inside: with channels first, which is what detectors export, the inner
 // loop reads whole vectors and carries no dependency.
-EDGECV_SIMD
-void BestClass(HeadView classes, std::size_t num_classes, std::size_t count, float floor,
-               float* __restrict__ best_value, std::int32_t* __restrict__ best_class) {
+EDGECV_INLINE
+void Search(HeadView classes, std::size_t num_classes, std::size_t count, float floor,
+            float* __restrict__ best_value, std::int32_t* __restrict__ best_class) {
   for (std::size_t i = 0; i < count; ++i) best_value[i] = floor, best_class[i] = -1;
   for (std::size_t c = 0; c < num_classes; ++c) {
     const float* values = classes.data + c * classes.channel_stride;
@@ -28,6 +29,13 @@ void BestClass(HeadView classes, std::size_t num_classes, std::size_t count, flo
       }
     }
   }
+}
+
+}  // namespace
+
+void BestClass(HeadView classes, std::size_t num_classes, std::size_t count, float floor,
+               float* best_value, std::int32_t* best_class) {
+  Dispatch<Search>(classes, num_classes, count, floor, best_value, best_class);
 }
 
 }  // namespace edgecv

@@ -29,11 +29,12 @@ Tap TapAt(std::ptrdiff_t position, std::ptrdiff_t resized, std::ptrdiff_t source
   return {low, high, static_cast<float>(clamped - low)};
 }
 
-}  // namespace
-
-EDGECV_SIMD
-void LetterboxCpu(const Frame& frame, const FramePlacement& placement, const Normalisation& norm,
-                  std::ptrdiff_t out_height, std::ptrdiff_t out_width, float* out) {
+EDGECV_INLINE
+void Fit(const Frame* source_frame, const FramePlacement* where, const Normalisation* how,
+         std::ptrdiff_t out_height, std::ptrdiff_t out_width, float* out) {
+  const Frame& frame = *source_frame;
+  const FramePlacement& placement = *where;
+  const Normalisation& norm = *how;
   const std::ptrdiff_t plane = out_height * out_width;
   const auto inside = [](std::ptrdiff_t value, std::ptrdiff_t limit) {
     return std::clamp(value, std::ptrdiff_t{0}, limit);
@@ -91,6 +92,13 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement, const Nor
       }
     }
   }
+}
+
+}  // namespace
+
+void LetterboxCpu(const Frame& frame, const FramePlacement& placement, const Normalisation& norm,
+                  std::ptrdiff_t out_height, std::ptrdiff_t out_width, float* out) {
+  Dispatch<Fit>(&frame, &placement, &norm, out_height, out_width, out);
 }
 
 }  // namespace edgecv

@@ -26,7 +26,7 @@ struct KeptBoxes {
   std::vector<std::int32_t> class_ids;
 };
 
-double Extent(double low, double high) { return high > low ? high - low : 0.0; }
+EDGECV_INLINE double Extent(double low, double high) { return high > low ? high - low : 0.0; }
 
 std::vector<Ranked> RankByScore(const float* scores, std::size_t n) {
   std::vector<Ranked> ranked;
@@ -41,9 +41,10 @@ std::vector<Ranked> RankByScore(const float* scores, std::size_t n) {
 }
 
 // Whether a box of positive area is suppressed by one of `kept`, all of which have positive area.
-EDGECV_SIMD
-bool IsSuppressed(const KeptBoxes& kept, double px1, double py1, double px2, double py2,
+EDGECV_INLINE
+bool IsSuppressedBody(const KeptBoxes* all_kept, double px1, double py1, double px2, double py2,
                   double area, std::int32_t class_id, double iou_threshold) {
+  const KeptBoxes& kept = *all_kept;
   const double* __restrict__ x1 = kept.x1.data();
   const double* __restrict__ y1 = kept.y1.data();
   const double* __restrict__ x2 = kept.x2.data();
@@ -66,6 +67,11 @@ bool IsSuppressed(const KeptBoxes& kept, double px1, double py1, double px2, dou
     if (hits != 0) return true;
   }
   return false;
+}
+
+bool IsSuppressed(const KeptBoxes& kept, double px1, double py1, double px2, double py2,
+                  double area, std::int32_t class_id, double iou_threshold) {
+  return Dispatch<IsSuppressedBody>(&kept, px1, py1, px2, py2, area, class_id, iou_threshold);
 }
 
 }  // namespace

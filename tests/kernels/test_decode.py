@@ -21,6 +21,7 @@ from edgecv.kernels._native import (
 from edgecv.kernels.candidates import MAX_CANDIDATES, Candidates
 from edgecv.kernels.decode import Layout
 from edgecv.kernels.points import anchor_points
+from edgecv.kernels.reference.decoding import Decoded
 from edgecv.placement import FITS, Fit, Placement
 from edgecv.results import Detections
 
@@ -75,7 +76,7 @@ def nanodet_head(*, num_classes: int, reg_max: int = 7, seed: int = 0) -> Floats
     return np.hstack(parts).astype(np.float32)
 
 
-def assert_same(actual: Detections, expected: reference.Decoded, *, least: int = 1) -> None:
+def assert_same(actual: Detections, expected: Decoded, *, least: int = 1) -> None:
     boxes, scores, class_ids = expected
     assert len(actual) >= least
     np.testing.assert_array_equal(actual.class_ids, class_ids)

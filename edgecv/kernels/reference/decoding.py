@@ -1,13 +1,4 @@
-"""Reference implementations: the definition of every kernel, in plain NumPy.
-
-Each function here is written from the mathematical definition, in float64, with no regard for
-speed. It is the oracle of the test-suite and the document to read first. Do not optimise it, and
-do not derive it from a fast implementation: an oracle that shares code with what it judges can
-only repeat its mistakes.
-
-Arguments mean what they mean in the public function of the same name. The decoders return boxes in
-input pixels, scores and class ids, in the order of the public function's detections.
-"""
+"""The definition of the decoders: from a detection head to boxes, scores and classes."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.placement import Placement
+from edgecv.kernels.reference.suppression import nms
 
 Array = NDArray[np.float64]
 AnyFloats = NDArray[np.floating]
@@ -23,72 +14,6 @@ Decoded = tuple[Array, Array, NDArray[np.int64]]
 Candidate = tuple[Array, float, int]  # box, score, class
 
 MAX_CANDIDATES = 30_000
-
-
-def letterbox(
-    frame: NDArray[np.uint8],
-    placement: Placement,
-    *,
-    reverse_channels: bool,
-    scale: float = 1.0,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-    pad: float = 0.0,
-) -> Array:
-    """Resize by two interpolation matrices, paste on a canvas of `pad`, normalise."""
-    height, width = placement.size_hw
-    left, top = placement.offset_xy
-    rows = _interpolation(placement.resized_hw[0], placement.frame_hw[0])
-    columns = _interpolation(placement.resized_hw[1], placement.frame_hw[1])
-    resized = np.einsum("yi,ijc,xj->yxc", rows, frame.astype(np.float64), columns)
-    canvas = np.full((height, width, 3), float(pad))
-    for y in range(height):
-        for x in range(width):
-            if 0 <= y - top < len(rows) and 0 <= x - left < len(columns):
-                canvas[y, x] = resized[y - top, x - left]
-    channels = canvas[..., ::-1] if reverse_channels else canvas
-    return np.moveaxis((channels * scale - np.asarray(mean)) / np.asarray(std), 2, 0)
-
-
-def _interpolation(resized: int, source: int) -> Array:
-    """Return the (resized, source) matrix of bilinear weights: a hat around each sample point."""
-    points = (np.arange(resized) + 0.5) * source / resized - 0.5
-    points = np.clip(points, 0, source - 1)  # beyond the outer pixel centres the edge repeats
-    return np.maximum(0.0, 1.0 - np.abs(points[:, None] - np.arange(source)))
-
-
-def nms(
-    boxes_xyxy: AnyFloats,
-    scores: AnyFloats,
-    class_ids: NDArray[np.integer] | None = None,
-    *,
-    iou_threshold: float,
-    max_detections: int | None = None,
-) -> NDArray[np.int64]:
-    """Keep a box unless a better one of its class, kept itself, overlaps it too much."""
-    boxes = boxes_xyxy.astype(np.float64)
-    classes = np.zeros(len(boxes), int) if class_ids is None else class_ids
-    order = sorted(np.flatnonzero(~np.isnan(scores)), key=lambda i: (-scores[i], i))
-    kept: list[int] = []
-    for i in order:
-        rivals = (j for j in kept if classes[j] == classes[i])
-        if all(box_iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
-            kept.append(int(i))
-    return np.array(kept[:max_detections], np.int64)
-
-
-def box_iou(p: Array, q: Array) -> float:
-    """Return |P ∩ Q| / |P ∪ Q|; 0 if either is empty, inverted or not a number."""
-    area_p, area_q = _area(*p), _area(*q)
-    if not (area_p > 0 and area_q > 0):
-        return 0.0
-    intersection = _area(max(p[0], q[0]), max(p[1], q[1]), min(p[2], q[2]), min(p[3], q[3]))
-    return intersection / (area_p + area_q - intersection)
-
-
-def _area(x1: float, y1: float, x2: float, y2: float) -> float:
-    """Return the area of a box in pixels², 0 when it is empty, inverted or not a number."""
-    return float((x2 - x1) * (y2 - y1)) if x2 > x1 and y2 > y1 else 0.0
 
 
 def decode_ssd(

@@ -1,0 +1,23 @@
+"""Reference implementations: the definition of every kernel, in plain NumPy.
+
+Each function here is written from the mathematical definition, in float64, with no regard for
+speed. It is the oracle of the test-suite and the document to read first. Do not optimise it, and
+do not derive it from a fast implementation: an oracle that shares code with what it judges can
+only repeat its mistakes.
+
+Arguments mean what they mean in the public function of the same name. The decoders return boxes in
+input pixels, scores and class ids, in the order of the public function's detections.
+"""
+
+from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.reference.fitting import letterbox
+from edgecv.kernels.reference.suppression import nms
+
+__all__ = [
+    "decode_nanodet",
+    "decode_ssd",
+    "decode_yolo",
+    "decode_yolox",
+    "letterbox",
+    "nms",
+]
