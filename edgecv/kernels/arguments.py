@@ -19,13 +19,14 @@ def check_array(
         ValueError: for another shape.
 
     """
-    expected = np.dtype(dtype).name
     if not isinstance(array, np.ndarray):
+        expected = np.dtype(dtype).name  # costs more than the rest of the check
         raise TypeError(
             f"{function}: `{name}` must be a NumPy array, got {type(array).__name__}. "
             f"Convert it with `np.asarray({name}, np.{expected})`."
         )
     if array.dtype != dtype:
+        expected = np.dtype(dtype).name
         raise TypeError(
             f"{function}: `{name}` must be {expected}, got {array.dtype}. "
             f"Convert it with `{name}.astype(np.{expected})`."
