@@ -21,6 +21,18 @@ def nms_cpu(
     max_detections: int,
     kept: NDArray[np.int64],
 ) -> int: ...
+def soft_nms_cpu(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32] | None,
+    gaussian: bool,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    max_detections: int,
+    kept: NDArray[np.int64],
+    kept_scores: NDArray[np.float32],
+) -> int: ...
 def decode_ssd_cpu(
     offsets: NDArray[np.float32],
     logits: NDArray[np.float32],

@@ -52,6 +52,12 @@ def check_at_least(function: str, name: str, value: int, least: int) -> None:
         raise ValueError(f"{function}: `{name}` must be at least {least}, got {value}.")
 
 
+def check_positive(function: str, name: str, value: float) -> None:
+    """Refuse a number that is not positive and finite."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{function}: `{name}` must be positive and finite, got {value}.")
+
+
 def check_choice(function: str, name: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a word that is not one of `choices`."""
     if value not in choices:

@@ -1,5 +1,7 @@
 """The definition of non-maximum suppression."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,3 +26,36 @@ def nms(
         if all(iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
             kept.append(int(i))
     return np.array(kept[:max_detections], np.int64)
+
+
+def soft_nms(
+    boxes_xyxy: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    class_ids: NDArray[np.integer] | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 0.001,
+    max_detections: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Keep the best box, lower the scores of those of its class that overlap it, and go on."""
+    boxes = boxes_xyxy.astype(np.float64)
+    classes = np.zeros(len(boxes), int) if class_ids is None else class_ids
+    left = {int(i): float(scores[i]) for i in range(len(boxes)) if scores[i] > score_threshold}
+    kept: list[int] = []
+    kept_scores: list[float] = []
+    while left and len(kept) != max_detections:
+        best = min(left, key=lambda i: (-left[i], i))
+        kept.append(best)
+        kept_scores.append(left.pop(best))
+        for i in left:
+            if classes[i] != classes[best]:
+                continue
+            overlap = iou(boxes[i], boxes[best])
+            if method == "gaussian":
+                left[i] *= math.exp(-(overlap * overlap) / sigma)
+            elif overlap > iou_threshold:
+                left[i] *= 1 - overlap
+        left = {i: score for i, score in left.items() if score > score_threshold}
+    return np.array(kept, np.int64), np.array(kept_scores, np.float32)
