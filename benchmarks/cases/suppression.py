@@ -1,4 +1,4 @@
-"""Cases of `nms`: crowds spread evenly over a 640-pixel input, and what a detection head emits."""
+"""Cases of `nms` and `soft_nms`: crowds spread evenly over a 640-pixel input, and what a detection head emits."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,9 +7,9 @@ import numpy as np
 from measure import Call, Case, reading
 from numpy.typing import NDArray
 
-from edgecv.kernels import nms
+from edgecv.kernels import nms, soft_nms
 
-OPERATORS = ("nms",)
+OPERATORS = ("nms", "soft_nms")
 
 Candidates = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 
@@ -26,6 +26,9 @@ def cases() -> Iterator[Case]:
             yield _nms(name, crowd(count), agnostic=True)
         for count in (8400, 30000):
             yield _nms(name, crowd(count), limit=300)
+    for name, crowd in (("even", _even), ("head", _head)):
+        for count, limit in ((300, None), (1000, None), (8400, 300)):
+            yield _soft_nms(name, crowd(count), limit)
 
 
 def _even(count: int) -> Candidates:
@@ -85,3 +88,70 @@ def _torchvision(candidates: Candidates, *, agnostic: bool, limit: int | None) -
     arguments = (boxes, scores) if agnostic else (boxes, scores, class_ids)
     name = f"torchvision {call.__name__}"
     return {name: lambda: call(*arguments, 0.45)[:limit]}
+
+
+def _soft_nms(crowd: str, candidates: Candidates, limit: int | None) -> Case:
+    boxes, scores, class_ids = candidates
+    peers: dict[str, Call] = {"NumPy, vectorised": lambda: _soft_nms_numpy(candidates, limit)}
+    try:
+        import torch  # noqa: PLC0415  # a peer, where it is installed
+    except ImportError:
+        pass
+    else:
+        torch.set_num_threads(1)
+        tensors = tuple(torch.from_numpy(array) for array in candidates)
+        peers["torch, vectorised"] = lambda: _soft_nms_torch(tensors, limit)
+    return Case(
+        operator="soft_nms",
+        size=f"{crowd}, N={len(boxes)}" + ("" if limit is None else f", best {limit}"),
+        ours=lambda: soft_nms(boxes, scores, class_ids, max_detections=limit),
+        peers=peers,
+        floor=reading(len(boxes) * (16 + 4 + 4)),
+        floor_is="read what is given",
+    )
+
+
+def _soft_nms_numpy(candidates: Candidates, limit: int | None) -> list[int]:
+    """Gaussian with sigma 0.5, all classes at once by shifting them apart."""
+    boxes, scores, class_ids = candidates
+    x1, y1, x2, y2 = (boxes + class_ids[:, None] * np.float32(boxes.max() + 1)).T.copy()
+    areas = (x2 - x1) * (y2 - y1)
+    left = np.flatnonzero(scores > 0.001)  # noqa: PLR2004  # the default threshold
+    scores = scores[left]
+    kept: list[int] = []
+    while len(left) and len(kept) != limit:
+        best = int(scores.argmax())
+        i = int(left[best])
+        kept.append(i)
+        scores[best] = 0
+        width = np.minimum(x2[i], x2[left]) - np.maximum(x1[i], x1[left])
+        height = np.minimum(y2[i], y2[left]) - np.maximum(y1[i], y1[left])
+        inter = width.clip(0) * height.clip(0)
+        iou = inter / (areas[i] + areas[left] - inter)
+        scores = scores * np.exp(-(iou * iou) / 0.5)
+        alive = scores > 0.001  # noqa: PLR2004
+        left, scores = left[alive], scores[alive]
+    return kept
+
+
+def _soft_nms_torch(candidates: tuple[Any, ...], limit: int | None) -> list[int]:
+    """As `_soft_nms_numpy`."""
+    boxes, scores, class_ids = candidates
+    x1, y1, x2, y2 = (boxes + class_ids[:, None] * (boxes.max() + 1)).T.contiguous()
+    areas = (x2 - x1) * (y2 - y1)
+    left = (scores > 0.001).nonzero()[:, 0]  # noqa: PLR2004
+    scores = scores[left]
+    kept: list[int] = []
+    while len(left) and len(kept) != limit:
+        best = int(scores.argmax())
+        i = int(left[best])
+        kept.append(i)
+        scores[best] = 0
+        width = x2[left].minimum(x2[i]) - x1[left].maximum(x1[i])
+        height = y2[left].minimum(y2[i]) - y1[left].maximum(y1[i])
+        inter = width.clamp_(0) * height.clamp_(0)
+        iou = inter / (areas[i] + areas[left] - inter)
+        scores = scores * (iou * iou / -0.5).exp_()
+        alive = scores > 0.001  # noqa: PLR2004
+        left, scores = left[alive], scores[alive]
+    return kept

@@ -202,13 +202,13 @@ def test_kernel_writes_the_kept_rows_only() -> None:
         boxes,
         scores,
         class_ids,
-        True,
-        0.5,
-        0.3,
-        0.2,
-        100,
-        kept,
-        kept_scores,  # noqa: FBT003
+        gaussian=True,
+        sigma=0.5,
+        iou_threshold=0.3,
+        score_threshold=0.2,
+        max_detections=100,
+        kept=kept,
+        kept_scores=kept_scores,
     )
     assert 0 < count < 100
     assert (kept[:count] >= 0).all()
