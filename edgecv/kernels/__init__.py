@@ -1,11 +1,13 @@
 """Array kernels: one public function per operator, several interchangeable implementations."""
 
+from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
 from edgecv.kernels.soft_nms import soft_nms
 
 __all__ = [
+    "box_iou",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",

@@ -3,6 +3,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+def box_iou_cpu(
+    a_xyxy: NDArray[np.float32],
+    b_xyxy: NDArray[np.float32],
+    kind: int,
+    out: NDArray[np.float32],
+) -> None: ...
 def letterbox_cpu(
     frame: NDArray[np.uint8],
     resized_hw: Sequence[int],

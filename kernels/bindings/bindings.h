@@ -22,6 +22,7 @@ inline void Require(bool holds, const char* message) {
   if (!holds) throw nb::value_error(message);
 }
 
+void BindBoxIou(nb::module_& m);
 void BindDecode(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);

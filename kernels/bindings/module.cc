@@ -4,6 +4,7 @@
 
 NB_MODULE(_native, m) {
   using namespace edgecv::bindings;
+  BindBoxIou(m);
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
