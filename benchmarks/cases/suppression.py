@@ -1,4 +1,4 @@
-"""Cases of `nms` and `soft_nms`: crowds spread evenly over a 640-pixel input, and what a detection head emits."""
+"""Cases of `nms` and `soft_nms`: crowds spread evenly over 640 pixels, and what a head emits."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,7 +53,8 @@ def _head(count: int) -> Candidates:
     error = rng.exponential(0.12, count)  # how far a candidate misses its object
     centre = centres[owner] + sizes[owner] * error[:, None] * rng.normal(size=(count, 2))
     size = sizes[owner] * np.exp(error[:, None] * rng.normal(size=(count, 2)))
-    boxes = np.clip(np.hstack([centre - size / 2, centre + size / 2]), 0, _SIDE)
+    low = (centre - size / 2).clip(0, _SIDE - 1)
+    boxes = np.hstack([low, (centre + size / 2).clip(low + 1, _SIDE)])
     scores = certainty[owner] * np.exp(-3 * error) * rng.uniform(0.9, 1, count)
     confused = rng.random(count) < 0.1  # noqa: PLR2004  # of another class than the object
     class_ids = np.where(confused, rng.integers(0, _NUM_CLASSES, count), classes[owner])
