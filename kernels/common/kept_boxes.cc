@@ -1,11 +1,23 @@
 #include "common/kept_boxes.h"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace edgecv {
 namespace {
 
 constexpr unsigned kInitialLog2Slots = 8;
+
+// A block that is never hit: its boxes are inverted and their limits out of reach.
+BoxBlock Vacant() {
+  const float infinity = std::numeric_limits<float>::infinity();
+  BoxBlock block;
+  for (std::size_t i = 0; i < kBoxesPerBlock; ++i) {
+    block.x1[i] = block.y1[i] = block.limit[i] = infinity;
+    block.x2[i] = block.y2[i] = -infinity;
+  }
+  return block;
+}
 
 }  // namespace
 
@@ -25,17 +37,18 @@ KeptBoxes::Class& KeptBoxes::Insert(std::int32_t class_id) {
   return classes_.back();
 }
 
-void KeptBoxes::Extend(Class& owner) {
-  const auto index = static_cast<std::uint32_t>(blocks_.size());
-  BoxBlock& block = blocks_.emplace_back();
-  const float infinity = std::numeric_limits<float>::infinity();
-  for (std::size_t i = 0; i < kBoxesPerBlock; ++i) {
-    block.x1[i] = block.y1[i] = block.limit[i] = infinity;
-    block.x2[i] = block.y2[i] = -infinity;
+// Doubles the room, in place if nothing lies behind, otherwise by moving to the end. What is left
+// behind is lost until `Clear`: less than the class holds.
+void KeptBoxes::Grow(Class& owner) {
+  const std::size_t room = owner.room == 0 ? 1 : 2 * owner.room;
+  const bool is_last = owner.first_block + owner.room == blocks_.size();
+  const std::size_t first = is_last ? owner.first_block : blocks_.size();
+  blocks_.resize(first + room, Vacant());
+  if (!is_last) {
+    std::copy_n(blocks_.begin() + static_cast<std::ptrdiff_t>(owner.first_block), owner.room,
+                blocks_.begin() + static_cast<std::ptrdiff_t>(first));
   }
-  block.next = BoxBlock::kNone;
-  (owner.first == BoxBlock::kNone ? owner.first : blocks_[owner.last].next) = index;
-  owner.last = index;
+  owner.first_block = first, owner.room = room;
 }
 
 void KeptBoxes::Resize(unsigned log2_slots) {

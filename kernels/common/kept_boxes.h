@@ -46,11 +46,8 @@ constexpr std::size_t kBoxesPerBlock = 16;
 
 // One array per coordinate, so that a search reads whole vectors: on AVX-512, one each.
 struct alignas(64) BoxBlock {
-  static constexpr std::uint32_t kNone = 0xffffffffu;
-
   float x1[kBoxesPerBlock], y1[kBoxesPerBlock], x2[kBoxesPerBlock], y2[kBoxesPerBlock];
   float limit[kBoxesPerBlock];  // +infinity past the last box, so that nothing is a hit there
-  std::uint32_t next;           // the block that follows in the same class
 };
 
 // What turns an IoU threshold into limits.
@@ -93,8 +90,10 @@ class KeptBoxes {
  public:
   struct Class {
     std::int32_t id;
-    std::uint32_t first = BoxBlock::kNone, last = BoxBlock::kNone;  // blocks
-    std::size_t count = 0;                                          // boxes
+    std::size_t num_boxes = 0;
+    std::size_t first_block = 0, room = 0;  // its blocks follow each other
+
+    std::size_t num_blocks() const { return (num_boxes + kBoxesPerBlock - 1) / kBoxesPerBlock; }
   };
 
   void Clear();
@@ -109,15 +108,16 @@ class KeptBoxes {
   }
 
   void Add(Class& owner, const AreaBox& box) {
-    const std::size_t lane = owner.count++ % kBoxesPerBlock;
-    if (lane == 0) Extend(owner);
-    BoxBlock& block = blocks_[owner.last];
+    if (owner.num_boxes == owner.room * kBoxesPerBlock) Grow(owner);
+    const std::size_t lane = owner.num_boxes % kBoxesPerBlock;
+    BoxBlock& block = blocks_[owner.first_block + owner.num_boxes++ / kBoxesPerBlock];
     block.x1[lane] = box.x1, block.y1[lane] = box.y1;
     block.x2[lane] = box.x2, block.y2[lane] = box.y2;
     block.limit[lane] = box.limit;
   }
 
-  const BoxBlock* blocks() const { return blocks_.data(); }
+  // The blocks of a class, until the next call of `Add`.
+  const BoxBlock* Blocks(const Class& owner) const { return blocks_.data() + owner.first_block; }
 
  private:
   // Fibonacci hashing: ids in a row, and ids a power of two apart, land far from each other.
@@ -125,7 +125,7 @@ class KeptBoxes {
     return (static_cast<std::uint32_t>(class_id) * 0x9e3779b9u) >> shift_;
   }
   Class& Insert(std::int32_t class_id);
-  void Extend(Class& owner);
+  void Grow(Class& owner);
   void Resize(unsigned log2_slots);
   void Place(std::uint32_t entry);
 

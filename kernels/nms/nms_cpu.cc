@@ -31,15 +31,15 @@ struct Problem {
   std::int64_t* kept;
 };
 
-// Whether a kept box that begins at block `first` suppresses `box`.
+// Whether a box of `blocks` suppresses `box`.
 template <typename Search, bool kAnyOverlap>
-EDGECV_INLINE bool IsSuppressed(const BoxBlock* blocks, std::uint32_t first, const AreaBox& box,
+EDGECV_INLINE bool IsSuppressed(const BoxBlock* blocks, std::size_t num_blocks, const AreaBox& box,
                                 double iou_threshold) {
-  for (std::uint32_t b = first; b != BoxBlock::kNone; b = blocks[b].next) {
+  for (std::size_t b = 0; b < num_blocks; ++b) {
     std::uint32_t mask = Search::template Mask<kAnyOverlap>(blocks[b], box);
     for (; mask != 0; mask &= mask - 1) {
-      const auto lane = static_cast<unsigned>(__builtin_ctz(mask));
-      if (Iou(box, blocks[b], lane) > iou_threshold) return true;
+      const auto i = static_cast<unsigned>(__builtin_ctz(mask));
+      if (Iou(box, blocks[b], i) > iou_threshold) return true;
     }
   }
   return false;
@@ -59,7 +59,7 @@ EDGECV_INLINE std::size_t Visit(const Problem& problem, const OverlapLimit& limi
     AreaBox box;
     if (ReadBox(problem.boxes_xyxy + 4 * row, limit, &box)) {
       KeptBoxes::Class& rivals = boxes.Of(problem.class_ids == nullptr ? 0 : problem.class_ids[row]);
-      if (IsSuppressed<Search, kAnyOverlap>(boxes.blocks(), rivals.first, box,
+      if (IsSuppressed<Search, kAnyOverlap>(boxes.Blocks(rivals), rivals.num_blocks(), box,
                                             problem.iou_threshold)) {
         continue;
       }

@@ -20,11 +20,10 @@ namespace {
 // Above this number of boxes a call returns its working memory, some 60 bytes a box.
 constexpr std::size_t kRetainedBoxes = std::size_t{1} << 18;
 
-// A box whose score has fallen, and the kept boxes of its class it has seen: all before `block` and
-// `num_seen` of that.
+// A box with its score so far, for which the first `num_seen` kept boxes of its class have counted.
 struct Waiting {
   double score;
-  std::uint32_t row, block, num_seen;
+  std::uint32_t row, num_seen;
 };
 
 // The order of a heap with the best score, then the lowest row, on top.
@@ -51,10 +50,10 @@ struct Problem {
 
 // Multiplies the score by the factors of the boxes kept since, until it is no longer of interest.
 template <typename Search, bool kAnyOverlap, bool kGaussian>
-EDGECV_INLINE void CatchUp(const BoxBlock* blocks, const AreaBox& box, const Problem& problem,
-                           Waiting& candidate) {
-  std::uint32_t unseen = ~std::uint32_t{0} << candidate.num_seen;
-  for (std::uint32_t b = candidate.block; b != BoxBlock::kNone; b = blocks[b].next) {
+EDGECV_INLINE void CatchUp(const BoxBlock* blocks, std::size_t num_blocks, const AreaBox& box,
+                           const Problem& problem, Waiting& candidate) {
+  std::uint32_t unseen = ~std::uint32_t{0} << candidate.num_seen % kBoxesPerBlock;
+  for (std::size_t b = candidate.num_seen / kBoxesPerBlock; b < num_blocks; ++b) {
     std::uint32_t mask = Search::template Mask<kAnyOverlap>(blocks[b], box) & unseen;
     for (; mask != 0; mask &= mask - 1) {
       const double iou = Iou(box, blocks[b], static_cast<unsigned>(__builtin_ctz(mask)));
@@ -77,7 +76,7 @@ EDGECV_INLINE std::size_t Visit(const Problem& problem, const OverlapLimit& limi
   std::vector<Waiting>& heap = scratch.heap;
   std::size_t count = 0, rank = 0;
   while (count < problem.max_detections) {
-    Waiting candidate{0.0, 0, BoxBlock::kNone, 0};
+    Waiting candidate{0.0, 0, 0};
     bool is_first_look = rank < ranking.size();
     if (is_first_look) {
       candidate.row = static_cast<std::uint32_t>(ranking.row(rank));
@@ -99,13 +98,12 @@ EDGECV_INLINE std::size_t Visit(const Problem& problem, const OverlapLimit& limi
     if (ReadBox(problem.boxes_xyxy + 4 * std::size_t{candidate.row}, limit, &box)) {
       KeptBoxes::Class& rivals =
           boxes.Of(problem.class_ids == nullptr ? 0 : problem.class_ids[candidate.row]);
-      if (is_first_look) candidate.block = rivals.first;
       const double before = candidate.score;
-      CatchUp<Search, kAnyOverlap, kGaussian>(boxes.blocks(), box, problem, candidate);
+      CatchUp<Search, kAnyOverlap, kGaussian>(boxes.Blocks(rivals), rivals.num_blocks(), box, problem,
+                                              candidate);
       if (candidate.score != before) {
         if (!(candidate.score > problem.score_threshold)) continue;
-        candidate.block = rivals.last;
-        candidate.num_seen = static_cast<std::uint32_t>((rivals.count - 1) % kBoxesPerBlock + 1);
+        candidate.num_seen = static_cast<std::uint32_t>(rivals.num_boxes);
         heap.push_back(candidate);
         std::push_heap(heap.begin(), heap.end(), IsWorse);
         continue;
