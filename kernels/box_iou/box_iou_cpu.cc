@@ -8,62 +8,77 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "common/simd.h"
 
 namespace edgecv {
 namespace {
 
-// 256 boxes of 6 numbers: the transposed tile stays in the first-level cache, in double too.
-constexpr std::size_t kTile = 256;
-
+// Six arrays of 4 KiB: the transposed tile stays in the first-level cache beside a row of results,
+// and that row is long enough for the streams of memory to get going.
 template <typename Real>
 struct Tile {
-  alignas(64) Real x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile], angle[kTile];
-  std::uint32_t without_area[kTile];
+  static constexpr std::size_t kSize = 4096 / sizeof(Real);
+
+  alignas(64) Real x1[kSize], y1[kSize], x2[kSize], y2[kSize], area[kSize], angle[kSize];
+  std::uint16_t without_area[kSize];
   std::size_t num_without_area = 0;
 };
 
-bool HasArea(const float* box) {
-  return box[2] > box[0] && box[3] > box[1] && std::isfinite(box[0]) && std::isfinite(box[1]) &&
-         std::isfinite(box[2]) && std::isfinite(box[3]);
+// `&`, not `&&`, here and below: loops over boxes become vectors only where nothing branches.
+EDGECV_INLINE bool HasArea(const float* box) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  return (box[2] > box[0]) & (box[3] > box[1]) & (box[0] >= -kLargest) & (box[1] >= -kLargest) &
+         (box[2] <= kLargest) & (box[3] <= kLargest);
 }
 
 // Whether squares of sums of such numbers, and products of two of them, are normal floats: sides in
-// [2^-30, 2^30], so that areas are, and coordinates up to 2^30.
-bool FitsFloat(const float* boxes, std::size_t count) {
+// [2^-30, 2^31], so that areas are, and coordinates up to 2^30. Boxes without an area fit.
+EDGECV_INLINE bool FitsFloat(const float* boxes, std::size_t count) {
+  std::int32_t misfits = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const float* box = boxes + 4 * i;
-    if (!HasArea(box)) continue;
-    for (std::size_t axis = 0; axis < 2; ++axis) {
-      const float low = box[axis], high = box[axis + 2], side = high - low;
-      if (!(side >= 0x1p-30f && low >= -0x1p30f && high <= 0x1p30f)) return false;
-    }
+    const bool fits = (box[2] - box[0] >= 0x1p-30f) & (box[3] - box[1] >= 0x1p-30f) &
+                      (box[0] >= -0x1p30f) & (box[1] >= -0x1p30f) & (box[2] <= 0x1p30f) &
+                      (box[3] <= 0x1p30f);
+    misfits |= static_cast<std::int32_t>(HasArea(box)) & static_cast<std::int32_t>(!fits);
   }
-  return true;
+  return misfits == 0;
 }
 
+// 2 / pi times the angle of the diagonal, so that v is the square of a difference.
 template <typename Real>
-Real Angle(const float* box) {
-  const double width = static_cast<double>(box[2]) - box[0];
-  const double height = static_cast<double>(box[3]) - box[1];
-  constexpr double kTwoOverPi = 0.63661977236758134308;  // so that v is the square of a difference
-  return static_cast<Real>(kTwoOverPi * std::atan(width / height));
+Real Angle(Real width, Real height) {
+  constexpr double kTwoOverPi = 0.63661977236758134308;
+  return static_cast<Real>(kTwoOverPi * std::atan(static_cast<double>(width / height)));
 }
 
 template <typename Real, Overlap kKind>
-void Transpose(const float* b, std::size_t count, Tile<Real>& tile) {
-  tile.num_without_area = 0;
+EDGECV_INLINE void Transpose(const float* __restrict__ b, std::size_t count,
+                             Tile<Real>& __restrict__ tile) {
+  std::int32_t misses = 0;
   for (std::size_t j = 0; j < count; ++j) {
-    const float* box = b + 4 * j;
-    const bool has_area = HasArea(box);
+    const float* q = b + 4 * j;
+    const bool has_area = HasArea(q);
+    misses |= static_cast<std::int32_t>(!has_area);
     // Any box with an area does for one that has none: its results are overwritten.
-    const float unit[4] = {0.0f, 0.0f, 1.0f, 1.0f};
-    const float* q = has_area ? box : unit;
-    if (!has_area) tile.without_area[tile.num_without_area++] = static_cast<std::uint32_t>(j);
-    tile.x1[j] = q[0], tile.y1[j] = q[1], tile.x2[j] = q[2], tile.y2[j] = q[3];
-    tile.area[j] = (tile.x2[j] - tile.x1[j]) * (tile.y2[j] - tile.y1[j]);
-    if constexpr (kKind == Overlap::kCiou) tile.angle[j] = Angle<Real>(q);
+    const Real x1 = has_area ? q[0] : 0.0f, y1 = has_area ? q[1] : 0.0f;
+    const Real x2 = has_area ? q[2] : 1.0f, y2 = has_area ? q[3] : 1.0f;
+    tile.x1[j] = x1, tile.y1[j] = y1, tile.x2[j] = x2, tile.y2[j] = y2;
+    tile.area[j] = (x2 - x1) * (y2 - y1);
+  }
+  tile.num_without_area = 0;
+  if (misses != 0) {
+    for (std::size_t j = 0; j < count; ++j) {
+      tile.without_area[tile.num_without_area] = static_cast<std::uint16_t>(j);
+      tile.num_without_area += HasArea(b + 4 * j) ? 0 : 1;
+    }
+  }
+  if constexpr (kKind == Overlap::kCiou) {
+    for (std::size_t j = 0; j < count; ++j) {
+      tile.angle[j] = Angle<Real>(tile.x2[j] - tile.x1[j], tile.y2[j] - tile.y1[j]);
+    }
   }
 }
 
@@ -75,10 +90,11 @@ EDGECV_INLINE Real Smaller(Real a, Real b) { return a < b ? a : b; }
 
 // The row of `p`, a box with an area, against the tile.
 template <typename Real, Overlap kKind>
-EDGECV_INLINE void Row(const float* p, Real angle, const Tile<Real>& tile, std::size_t count,
+EDGECV_INLINE void Row(const float* p, const Tile<Real>& tile, std::size_t count,
                        float* __restrict__ out) {
   const Real zero = 0, x1 = p[0], y1 = p[1], x2 = p[2], y2 = p[3];
   const Real area = (x2 - x1) * (y2 - y1);
+  const Real angle = kKind == Overlap::kCiou ? Angle<Real>(x2 - x1, y2 - y1) : zero;
   for (std::size_t j = 0; j < count; ++j) {
     const Real width = Smaller(x2, tile.x2[j]) - Larger(x1, tile.x1[j]);
     const Real height = Smaller(y2, tile.y2[j]) - Larger(y1, tile.y1[j]);
@@ -123,8 +139,8 @@ EDGECV_INLINE void Pairs(const Problem* problem) {
   const float nothing = kKind == Overlap::kIou ? 0.0f : -1.0f;
   const std::size_t m = problem->m;
   Tile<Real> tile;
-  for (std::size_t first = 0; first < m; first += kTile) {
-    const std::size_t count = std::min(kTile, m - first);
+  for (std::size_t first = 0; first < m; first += Tile<Real>::kSize) {
+    const std::size_t count = std::min(Tile<Real>::kSize, m - first);
     Transpose<Real, kKind>(problem->b + 4 * first, count, tile);
     for (std::size_t i = 0; i < problem->n; ++i) {
       const float* p = problem->a + 4 * i;
@@ -133,19 +149,18 @@ EDGECV_INLINE void Pairs(const Problem* problem) {
         std::fill_n(row, count, nothing);
         continue;
       }
-      const Real angle = kKind == Overlap::kCiou ? Angle<Real>(p) : static_cast<Real>(0);
-      Row<Real, kKind>(p, angle, tile, count, row);
+      Row<Real, kKind>(p, tile, count, row);
       for (std::size_t k = 0; k < tile.num_without_area; ++k) row[tile.without_area[k]] = nothing;
     }
   }
 }
 
 template <Overlap kKind>
-void Run(const Problem& problem) {
-  if (FitsFloat(problem.a, problem.n) && FitsFloat(problem.b, problem.m)) {
-    Dispatch<Pairs<float, kKind>>(&problem);
+EDGECV_INLINE void PairsInFittingType(const Problem* problem) {
+  if (FitsFloat(problem->a, problem->n) && FitsFloat(problem->b, problem->m)) {
+    Pairs<float, kKind>(problem);
   } else {
-    Dispatch<Pairs<double, kKind>>(&problem);
+    Pairs<double, kKind>(problem);
   }
 }
 
@@ -155,10 +170,10 @@ void BoxIouCpu(const float* a_xyxy, std::size_t n, const float* b_xyxy, std::siz
                float* out) {
   const Problem problem{a_xyxy, n, b_xyxy, m, out};
   switch (kind) {
-    case Overlap::kIou: return Run<Overlap::kIou>(problem);
-    case Overlap::kGiou: return Run<Overlap::kGiou>(problem);
-    case Overlap::kDiou: return Run<Overlap::kDiou>(problem);
-    case Overlap::kCiou: return Run<Overlap::kCiou>(problem);
+    case Overlap::kIou: return Dispatch<PairsInFittingType<Overlap::kIou>>(&problem);
+    case Overlap::kGiou: return Dispatch<PairsInFittingType<Overlap::kGiou>>(&problem);
+    case Overlap::kDiou: return Dispatch<PairsInFittingType<Overlap::kDiou>>(&problem);
+    case Overlap::kCiou: return Dispatch<PairsInFittingType<Overlap::kCiou>>(&problem);
   }
 }
 
