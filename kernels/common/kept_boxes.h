@@ -80,8 +80,9 @@ EDGECV_INLINE double Iou(const AreaBox& p, const BoxBlock& block, unsigned i) {
   const double x1 = block.x1[i], y1 = block.y1[i], x2 = block.x2[i], y2 = block.y2[i];
   const double left = p.x1 > x1 ? p.x1 : x1, top = p.y1 > y1 ? p.y1 : y1;
   const double right = p.x2 < x2 ? p.x2 : x2, bottom = p.y2 < y2 ? p.y2 : y2;
-  if (!(right > left && bottom > top)) return 0.0;
-  const double inter = (right - left) * (bottom - top);
+  const double width = right > left ? right - left : 0.0;
+  const double height = bottom > top ? bottom - top : 0.0;
+  const double inter = width * height;
   return inter / (p.area + (x2 - x1) * (y2 - y1) - inter);
 }
 

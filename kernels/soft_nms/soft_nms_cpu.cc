@@ -26,9 +26,25 @@ struct Waiting {
   std::uint32_t row, num_seen;
 };
 
-// The order of a heap with the best score, then the lowest row, on top.
-bool IsWorse(const Waiting& a, const Waiting& b) {
-  return a.score < b.score || (a.score == b.score && a.row > b.row);
+// The order of a heap with the best score, then the lowest row, on top. A type, not a function, so
+// that the heap's algorithms can inline it.
+struct IsWorse {
+  bool operator()(const Waiting& a, const Waiting& b) const {
+    return a.score < b.score || (a.score == b.score && a.row > b.row);
+  }
+};
+
+// Restores that order when the score on top has fallen: one pass, where taking the top off and
+// pushing it again would be two.
+void SiftDown(std::vector<Waiting>& heap) {
+  const Waiting fallen = heap.front();
+  std::size_t place = 0;
+  for (std::size_t child = 1; child < heap.size(); child = 2 * place + 1) {
+    if (child + 1 < heap.size() && IsWorse()(heap[child], heap[child + 1])) ++child;
+    if (!IsWorse()(fallen, heap[child])) break;
+    heap[place] = heap[child], place = child;
+  }
+  heap[place] = fallen;
 }
 
 struct Scratch {
@@ -75,22 +91,20 @@ EDGECV_INLINE std::size_t Visit(const Problem& problem, const OverlapLimit& limi
   KeptBoxes& boxes = scratch.boxes;
   std::vector<Waiting>& heap = scratch.heap;
   std::size_t count = 0, rank = 0;
+  const auto drop_top = [&heap] {
+    std::pop_heap(heap.begin(), heap.end(), IsWorse());
+    heap.pop_back();
+  };
   while (count < problem.max_detections) {
-    Waiting candidate{0.0, 0, 0};
-    bool is_first_look = rank < ranking.size();
-    if (is_first_look) {
-      candidate.row = static_cast<std::uint32_t>(ranking.row(rank));
-      candidate.score = problem.scores[candidate.row];
-      is_first_look = heap.empty() || !IsWorse(candidate, heap.front());
-    } else if (heap.empty()) {
+    // The best of those that wait is on top of the heap, the best of the others is next in rank.
+    bool is_waiting = !heap.empty();
+    Waiting candidate = is_waiting ? heap.front() : Waiting{};
+    if (rank < ranking.size()) {
+      const auto row = static_cast<std::uint32_t>(ranking.row(rank));
+      const Waiting next{problem.scores[row], row, 0};
+      if (!is_waiting || IsWorse()(candidate, next)) candidate = next, is_waiting = false, ++rank;
+    } else if (!is_waiting) {
       break;
-    }
-    if (is_first_look) {
-      ++rank;
-    } else {
-      std::pop_heap(heap.begin(), heap.end(), IsWorse);
-      candidate = heap.back();
-      heap.pop_back();
     }
     if (!(candidate.score > problem.score_threshold)) break;  // and no other is better
 
@@ -101,13 +115,20 @@ EDGECV_INLINE std::size_t Visit(const Problem& problem, const OverlapLimit& limi
       const double before = candidate.score;
       CatchUp<Search, kAnyOverlap, kGaussian>(boxes.Blocks(rivals), rivals.num_blocks(), box, problem,
                                               candidate);
-      if (candidate.score != before) {
-        if (!(candidate.score > problem.score_threshold)) continue;
+      const bool is_alive = candidate.score > problem.score_threshold;
+      if (is_alive && candidate.score != before) {
         candidate.num_seen = static_cast<std::uint32_t>(rivals.num_boxes);
-        heap.push_back(candidate);
-        std::push_heap(heap.begin(), heap.end(), IsWorse);
+        if (is_waiting) {
+          heap.front() = candidate;
+          SiftDown(heap);
+        } else {
+          heap.push_back(candidate);
+          std::push_heap(heap.begin(), heap.end(), IsWorse());
+        }
         continue;
       }
+      if (is_waiting) drop_top();
+      if (!is_alive) continue;
       boxes.Add(rivals, box);
     }
     problem.kept[count] = static_cast<std::int64_t>(candidate.row);
