@@ -47,7 +47,9 @@ void Ranking::RadixSort() {
 }
 
 void Ranking::Sort(const float* scores, std::size_t n) {
-  if (keys_.size() < n) keys_.resize(n), spare_.resize(n);
+  // Each by itself: they trade places, and either may have failed to grow in an earlier call.
+  if (keys_.size() < n) keys_.resize(n);
+  if (spare_.size() < n) spare_.resize(n);
   size_ = 0;
   for (std::size_t i = 0; i < n; ++i) {
     keys_[size_] = std::uint64_t{FallingBits(scores[i])} << 32 | i;

@@ -12,7 +12,8 @@
 namespace edgecv {
 namespace {
 
-// Above this number of boxes a call returns its working memory, some 40 bytes a box.
+// Above this number of boxes a call returns its working memory: some 60 bytes a box, and a block of
+// 320 for each class.
 constexpr std::size_t kRetainedBoxes = std::size_t{1} << 18;
 
 // Candidates between a prefetch and its use: an access to the second-level cache takes as long.

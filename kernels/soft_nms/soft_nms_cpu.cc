@@ -17,7 +17,8 @@
 namespace edgecv {
 namespace {
 
-// Above this number of boxes a call returns its working memory, some 60 bytes a box.
+// Above this number of boxes a call returns its working memory: some 60 bytes a box, and a block of
+// 320 for each class.
 constexpr std::size_t kRetainedBoxes = std::size_t{1} << 18;
 
 // A box with its score so far, for which the first `num_seen` kept boxes of its class have counted.
