@@ -3,5 +3,15 @@
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
+from edgecv.kernels.threads import num_threads, set_num_threads
 
-__all__ = ["decode_nanodet", "decode_ssd", "decode_yolo", "decode_yolox", "letterbox", "nms"]
+__all__ = [
+    "decode_nanodet",
+    "decode_ssd",
+    "decode_yolo",
+    "decode_yolox",
+    "letterbox",
+    "nms",
+    "num_threads",
+    "set_num_threads",
+]

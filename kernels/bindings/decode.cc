@@ -50,7 +50,7 @@ void BindDecode(nb::module_& m) {
         const SsdHead head{offsets.data(), logits.data(),       anchors_cxcywh.data(), n,
                                    logits.shape(1) - 1, centre_variance, size_variance};
         const auto out = CandidatesIn(boxes, scores, class_ids, n * head.num_classes);
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return DecodeSsdCpu(head, score_threshold, out);
       },
       "offsets"_a.noconvert(), "logits"_a.noconvert(), "anchors_cxcywh"_a.noconvert(),
@@ -66,7 +66,7 @@ void BindDecode(nb::module_& m) {
         Require(channels > 4, "decode_yolo_cpu: `head` must have more than 4 channels.");
         const Selection selection{channels - 4, score_threshold, multi_label};
         const auto out = CandidatesIn(boxes, scores, class_ids, RowsNeeded(n, selection));
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return DecodeYoloCpu(View(head, channels_first), n, selection, out);
       },
       "head"_a.noconvert(), "channels_first"_a, "score_threshold"_a, "multi_label"_a,
@@ -84,7 +84,7 @@ void BindDecode(nb::module_& m) {
                 "anchor per point.");
         const Selection selection{channels - 4 * num_bins, score_threshold, multi_label};
         const auto out = CandidatesIn(boxes, scores, class_ids, RowsNeeded(n, selection));
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return DecodeYoloDflCpu(View(head, channels_first), points.data(), n, num_bins,
                                         selection, out);
       },
@@ -101,7 +101,7 @@ void BindDecode(nb::module_& m) {
                 "decode_yolox_cpu: `head` must have a row per point and more than 5 columns.");
         const Selection selection{head.shape(1) - 5, score_threshold, multi_label};
         const auto out = CandidatesIn(boxes, scores, class_ids, RowsNeeded(n, selection));
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return DecodeYoloxCpu(head.data(), points.data(), n, selection, out);
       },
       "head"_a.noconvert(), "points"_a.noconvert(), "score_threshold"_a, "multi_label"_a,
@@ -118,7 +118,7 @@ void BindDecode(nb::module_& m) {
         const Selection selection{head.shape(1) - 4 * num_bins, score_threshold,
                                           multi_label};
         const auto out = CandidatesIn(boxes, scores, class_ids, RowsNeeded(n, selection));
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return DecodeNanodetCpu(head.data(), points.data(), n, num_bins, selection, out);
       },
       "head"_a.noconvert(), "points"_a.noconvert(), "num_bins"_a, "score_threshold"_a,

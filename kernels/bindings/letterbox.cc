@@ -29,7 +29,7 @@ void BindLetterbox(nb::module_& m) {
                                    static_cast<std::ptrdiff_t>(frame.shape(1)), frame.stride(0)};
         const FramePlacement placement{resized_hw[0], resized_hw[1], offset_xy[0],
                                                offset_xy[1]};
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         LetterboxCpu(source, placement, {reverse_channels, pad, gain, bias},
                              static_cast<std::ptrdiff_t>(out.shape(1)),
                              static_cast<std::ptrdiff_t>(out.shape(2)), out.data());

@@ -25,7 +25,7 @@ void BindNms(nb::module_& m) {
                 "nms_cpu: `scores` and `class_ids` must have a row per box.");
         Require(kept.shape(0) >= (n < max_detections ? n : max_detections),
                 "nms_cpu: `kept` must have room for min(len(boxes_xyxy), max_detections) rows.");
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return NmsCpu(boxes_xyxy.data(), scores.data(),
                               class_ids ? class_ids->data() : nullptr, n, iou_threshold,
                               max_detections, kept.data());
