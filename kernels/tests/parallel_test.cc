@@ -38,10 +38,10 @@ void CheckCover(std::size_t count, std::size_t grain) {
 }
 
 void CoversEveryCount() {
-  for (const std::size_t threads : {1, 2, 3, 8}) {
+  for (const std::size_t threads : {1u, 2u, 3u, 8u}) {
     SetNumThreads(threads);
     for (std::size_t count = 0; count < 70; ++count)
-      for (const std::size_t grain : {0, 1, 2, 7, 64, 1000}) CheckCover(count, grain);
+      for (const std::size_t grain : {0u, 1u, 2u, 7u, 64u, 1000u}) CheckCover(count, grain);
   }
 }
 
