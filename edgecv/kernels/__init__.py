@@ -1,11 +1,14 @@
 """Array kernels: one public function per operator, several interchangeable implementations."""
 
+from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
+from edgecv.kernels.soft_nms import soft_nms
 from edgecv.kernels.threads import num_threads, set_num_threads
 
 __all__ = [
+    "box_iou",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
@@ -14,4 +17,5 @@ __all__ = [
     "nms",
     "num_threads",
     "set_num_threads",
+    "soft_nms",
 ]

@@ -3,6 +3,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+def box_iou_cpu(
+    a_xyxy: NDArray[np.float32],
+    b_xyxy: NDArray[np.float32],
+    kind: int,
+    out: NDArray[np.float32],
+) -> None: ...
 def letterbox_cpu(
     planes: Sequence[NDArray[np.uint8]],
     pixel_format: str,
@@ -26,6 +32,18 @@ def nms_cpu(
     iou_threshold: float,
     max_detections: int,
     kept: NDArray[np.int64],
+) -> int: ...
+def soft_nms_cpu(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32] | None,
+    gaussian: bool,
+    sigma: float,
+    iou_threshold: float,
+    score_threshold: float,
+    max_detections: int,
+    kept: NDArray[np.int64],
+    kept_scores: NDArray[np.float32],
 ) -> int: ...
 def decode_ssd_cpu(
     offsets: NDArray[np.float32],

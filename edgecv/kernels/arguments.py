@@ -19,13 +19,14 @@ def check_array(
         ValueError: for another shape.
 
     """
-    expected = np.dtype(dtype).name
     if not isinstance(array, np.ndarray):
+        expected = np.dtype(dtype).name  # costs more than the rest of the check
         raise TypeError(
             f"{function}: `{name}` must be a NumPy array, got {type(array).__name__}. "
             f"Convert it with `np.asarray({name}, np.{expected})`."
         )
     if array.dtype != dtype:
+        expected = np.dtype(dtype).name
         raise TypeError(
             f"{function}: `{name}` must be {expected}, got {array.dtype}. "
             f"Convert it with `{name}.astype(np.{expected})`."
@@ -49,6 +50,12 @@ def check_at_least(function: str, name: str, value: int, least: int) -> None:
     """Refuse a number that is smaller than `least`."""
     if value < least:
         raise ValueError(f"{function}: `{name}` must be at least {least}, got {value}.")
+
+
+def check_positive(function: str, name: str, value: float) -> None:
+    """Refuse a number that is not positive and finite."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{function}: `{name}` must be positive and finite, got {value}.")
 
 
 def check_choice(function: str, name: str, value: str, choices: Sequence[str]) -> None:

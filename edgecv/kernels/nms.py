@@ -23,9 +23,10 @@ def nms(
 
     Args:
         boxes_xyxy: (N, 4) float32, x1, y1, x2, y2 in pixels. An empty or inverted box and one with
-            a NaN coordinate have IoU 0 with everything: they are kept and suppress nothing.
-        scores: (N,) float32. A box whose score is NaN is never kept.
-        class_ids: (N,) int32; if None, all boxes are of one class.
+            a coordinate that is NaN or infinite have IoU 0 with everything: they are kept and
+            suppress nothing. N is below 2**32.
+        scores: (N,) float32. A box whose score is NaN is never kept; infinite ones are.
+        class_ids: (N,) int32, any values; if None, all boxes are of one class.
         iou_threshold: in [0, 1].
         max_detections: stop after that many kept boxes, at least 1; if None, do not stop.
 

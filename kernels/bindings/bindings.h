@@ -45,9 +45,11 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
+void BindBoxIou(nb::module_& m);
 void BindDecode(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
+void BindSoftNms(nb::module_& m);
 void BindThreads(nb::module_& m);
 
 }  // namespace edgecv::bindings

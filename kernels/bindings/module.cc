@@ -4,8 +4,10 @@
 
 NB_MODULE(_native, m) {
   using namespace edgecv::bindings;
+  BindBoxIou(m);
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
+  BindSoftNms(m);
   BindThreads(m);
 }

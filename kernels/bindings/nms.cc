@@ -23,12 +23,12 @@ void BindNms(nb::module_& m) {
         const std::size_t n = boxes_xyxy.shape(0);
         Require(scores.shape(0) == n && (!class_ids || class_ids->shape(0) == n),
                 "nms_cpu: `scores` and `class_ids` must have a row per box.");
+        Require(n < (std::uint64_t{1} << 32), "nms_cpu: there must be fewer than 2^32 boxes.");
         Require(kept.shape(0) >= (n < max_detections ? n : max_detections),
                 "nms_cpu: `kept` must have room for min(len(boxes_xyxy), max_detections) rows.");
         const WithoutGil nogil;
-        return NmsCpu(boxes_xyxy.data(), scores.data(),
-                              class_ids ? class_ids->data() : nullptr, n, iou_threshold,
-                              max_detections, kept.data());
+        return NmsCpu(boxes_xyxy.data(), scores.data(), class_ids ? class_ids->data() : nullptr, n,
+                      iou_threshold, max_detections, kept.data());
       },
       "boxes_xyxy"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert().none(),
       "iou_threshold"_a, "max_detections"_a, "kept"_a.noconvert());

@@ -5,14 +5,16 @@
 //     `class_ids` holds `n` integers, or is null: all boxes are of one class;
 //   - boxes are visited by falling score, equal scores by rising index; a box is kept unless a box
 //     kept before it has the same class and IoU > `iou_threshold`, strictly;
-//   - a box with a NaN score is never kept; an empty or inverted box, or one with a NaN coordinate,
-//     has IoU 0 with everything, so that it is kept and suppresses nothing;
-//   - IoU is computed in double: coordinates of any finite size are compared as they are;
+//   - a box with a NaN score is never kept; an empty or inverted box, or one with a coordinate that
+//     is not finite, has IoU 0 with everything, so that it is kept and suppresses nothing;
+//   - IoU is computed in double, by division: coordinates of any finite size are compared as they
+//     are, and an IoU that equals the threshold does not suppress;
+//   - `iou_threshold` is in [0, 1]; `n` is below 2^32;
 //   - `kept` has room for min(n, max_detections) rows and receives the kept indices, best first;
 //     the count is returned and the rest of `kept` is left alone;
 //   - n == 0 is valid and touches no memory.
 //
-// The definition is edgecv/kernels/reference.py; the tests hold both to it.
+// The definition is edgecv/kernels/reference; the tests hold both to it.
 #pragma once
 
 #include <cstddef>

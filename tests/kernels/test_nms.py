@@ -16,8 +16,12 @@ Boxes = NDArray[np.float32]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-# Around the vector width (2, 4 or 8 doubles) and the block of 64 boxes compared at a time.
-SIZES = [0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 127, 128, 129, 300]
+# Around the vector width (4, 8 or 16 floats), the block of 16 boxes compared at a time, and chains
+# of blocks.
+SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 67, 127, 128, 129, 300]
+
+# Around the number of scores from which they are sorted in wider digits.
+MANY = [4095, 4096, 4097]
 
 
 def random_boxes(count: int, *, seed: int, span: float = 64) -> Boxes:
@@ -61,6 +65,88 @@ def test_matches_reference_on_ties_and_degenerate_boxes(
 ) -> None:
     options: dict[str, Any] = {"iou_threshold": iou_threshold, "max_detections": max_detections}
     np.testing.assert_array_equal(nms(*case, **options), reference.nms(*case, **options))
+
+
+# Every float there is: denormal, huge, infinite, NaN. Sorted into corners every other time, or
+# hardly any box would have an area.
+wild_boxes = st.integers(0, 12).flatmap(
+    lambda n: arrays(np.float32, (n, 2, 2), elements=st.floats(width=32))
+)
+
+
+@given(corners=wild_boxes, iou_threshold=thresholds | st.floats(0, 1e-5), are_valid=st.booleans())
+def test_matches_reference_on_every_float(
+    corners: Floats, iou_threshold: float, *, are_valid: bool
+) -> None:
+    boxes = (np.sort(corners, axis=1) if are_valid else corners).reshape(-1, 4)
+    scores = np.linspace(1, 0, len(boxes), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference.nms(boxes, scores, iou_threshold=iou_threshold)
+    np.testing.assert_array_equal(nms(boxes, scores, iou_threshold=iou_threshold), expected)
+
+
+@pytest.mark.parametrize("exponent", [-148, -120, -75, -60, -51, -50, -49, 59, 60, 61, 75, 100])
+@pytest.mark.parametrize("iou_threshold", [0.0, 1e-30, 2.0**-21, 2.0**-20, 1e-3, 0.5, 1.0])
+def test_matches_reference_at_every_scale(exponent: int, iou_threshold: float) -> None:
+    # Around the sides for which areas are compared in float32 first, and far beyond them.
+    rng = np.random.default_rng(6)
+    scales = np.ldexp(1.0, exponent + rng.integers(0, 3, (67, 2)))
+    corners = rng.integers(0, 8, (67, 2)) * scales
+    boxes = np.hstack([corners, corners + rng.integers(1, 8, (67, 2)) * scales]).astype(np.float32)
+    scores = rng.random(67).astype(np.float32)
+    np.testing.assert_array_equal(
+        nms(boxes, scores, iou_threshold=iou_threshold),
+        reference.nms(boxes, scores, iou_threshold=iou_threshold),
+    )
+
+
+@pytest.mark.parametrize("count", [17, 64])
+def test_thresholds_at_the_ious_that_occur(count: int) -> None:
+    # The strictest decisions there are: each threshold is the IoU of a pair, or its neighbour.
+    boxes, scores, _ = random_case(count, num_classes=1, seed=7)
+    ious = np.unique(reference.box_iou(boxes, boxes))
+    for iou in ious[1:-1:41]:
+        for threshold in (np.nextafter(iou, 0), iou, np.nextafter(iou, 1)):
+            np.testing.assert_array_equal(
+                nms(boxes, scores, iou_threshold=threshold),
+                reference.nms(boxes, scores, iou_threshold=threshold),
+            )
+
+
+@pytest.mark.parametrize("count", MANY)
+def test_visits_many_boxes_in_order(count: int) -> None:
+    # Far apart, so that all are kept, with ties, negative, infinite and NaN scores.
+    rng = np.random.default_rng(8)
+    corners = np.stack([np.arange(count) * 2, np.zeros(count)], axis=1)
+    boxes = np.hstack([corners, corners + 1]).astype(np.float32)
+    scores = rng.normal(size=count).astype(np.float32).round(2)
+    scores[rng.integers(0, count, 50)] = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], 50)
+    order = np.argsort(-scores, kind="stable")  # NaN last
+    expected = order[: count - np.isnan(scores).sum()]
+    np.testing.assert_array_equal(nms(boxes, scores, iou_threshold=0.5), expected)
+
+
+def test_any_number_of_any_classes() -> None:
+    # A pair of equal boxes in each of 3000 classes; ids that differ in few bits on purpose.
+    steps = np.arange(-1500, 1500) * 2**20
+    class_ids = np.repeat(np.where(steps % 3 == 0, steps, steps >> 13), 2).astype(np.int32)
+    class_ids[:4] = [-(2**31), -(2**31), 2**31 - 1, 2**31 - 1]
+    boxes = np.tile(np.array([0, 0, 4, 4], np.float32), (len(class_ids), 1))
+    scores = np.linspace(1, 0, len(class_ids), dtype=np.float32)
+    _, first_rows = np.unique(class_ids, return_index=True)
+    kept = nms(boxes, scores, class_ids, iou_threshold=0.5)
+    np.testing.assert_array_equal(kept, np.sort(first_rows))
+    np.testing.assert_array_equal(nms(boxes, scores, iou_threshold=0.5), [0])
+
+
+def test_a_large_call_leaves_a_small_one_alone() -> None:
+    # Above 2**18 boxes the working memory is given back in between.
+    boxes, scores, class_ids = random_case(300, num_classes=3)
+    expected = nms(boxes, scores, class_ids, iou_threshold=0.5)
+    count = 2**18 + 1
+    same = np.tile(np.array([0, 0, 4, 4], np.float32), (count, 1))
+    assert nms(same, np.ones(count, np.float32), iou_threshold=0.5).tolist() == [0]
+    np.testing.assert_array_equal(nms(boxes, scores, class_ids, iou_threshold=0.5), expected)
 
 
 @given(case=cases, iou_threshold=thresholds)
@@ -136,10 +222,11 @@ def test_a_score_that_is_not_a_number_is_never_kept() -> None:
     assert nms(boxes, scores, iou_threshold=0.5).tolist() == [2, 1]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("column", range(4))
-def test_a_coordinate_that_is_not_a_number_overlaps_nothing(column: int) -> None:
+def test_a_coordinate_that_is_not_finite_overlaps_nothing(column: int, value: float) -> None:
     boxes = np.tile(np.array([[0, 0, 4, 4]], np.float32), (4, 1))
-    boxes[::2, column] = np.nan
+    boxes[::2, column] = value
     scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
     assert nms(boxes, scores, iou_threshold=0.0).tolist() == [0, 1, 2]
 

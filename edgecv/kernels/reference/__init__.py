@@ -11,13 +11,16 @@ input pixels, scores and class ids, in the order of the public function's detect
 
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.reference.fitting import letterbox
-from edgecv.kernels.reference.suppression import nms
+from edgecv.kernels.reference.overlap import box_iou
+from edgecv.kernels.reference.suppression import nms, soft_nms
 
 __all__ = [
+    "box_iou",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
     "decode_yolox",
     "letterbox",
     "nms",
+    "soft_nms",
 ]

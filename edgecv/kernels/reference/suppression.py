@@ -1,9 +1,11 @@
-"""The definition of non-maximum suppression and of the overlap of two boxes."""
+"""The definition of non-maximum suppression."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from edgecv.kernels.reference.overlap import iou
 
 
 def nms(
@@ -21,20 +23,39 @@ def nms(
     kept: list[int] = []
     for i in order:
         rivals = (j for j in kept if classes[j] == classes[i])
-        if all(box_iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
+        if all(iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
             kept.append(int(i))
     return np.array(kept[:max_detections], np.int64)
 
 
-def box_iou(p: Array, q: Array) -> float:
-    """Return |P ∩ Q| / |P ∪ Q|; 0 if either is empty, inverted or not a number."""
-    area_p, area_q = _area(*p), _area(*q)
-    if not (area_p > 0 and area_q > 0):
-        return 0.0
-    intersection = _area(max(p[0], q[0]), max(p[1], q[1]), min(p[2], q[2]), min(p[3], q[3]))
-    return intersection / (area_p + area_q - intersection)
-
-
-def _area(x1: float, y1: float, x2: float, y2: float) -> float:
-    """Return the area of a box in pixels², 0 when it is empty, inverted or not a number."""
-    return float((x2 - x1) * (y2 - y1)) if x2 > x1 and y2 > y1 else 0.0
+def soft_nms(
+    boxes_xyxy: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    class_ids: NDArray[np.integer] | None = None,
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 0.001,
+    max_detections: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Keep the best box, lower the scores of those of its class that overlap it, and go on."""
+    boxes = boxes_xyxy.astype(np.float64)
+    classes = np.zeros(len(boxes), int) if class_ids is None else class_ids
+    left = {int(i): float(scores[i]) for i in range(len(boxes)) if scores[i] > score_threshold}
+    kept: list[int] = []
+    kept_scores: list[float] = []
+    while left and len(kept) != max_detections:
+        best = min(left, key=lambda i: (-left[i], i))
+        kept.append(best)
+        kept_scores.append(left.pop(best))
+        for i in left:
+            if classes[i] != classes[best]:
+                continue
+            overlap = iou(boxes[i], boxes[best])
+            if method == "gaussian":
+                left[i] *= math.exp(-(overlap * overlap) / sigma)
+            elif overlap > iou_threshold:
+                left[i] *= 1 - overlap
+        left = {i: score for i, score in left.items() if score > score_threshold}
+    return np.array(kept, np.int64), np.array(kept_scores, np.float32)
