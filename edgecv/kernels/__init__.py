@@ -4,6 +4,7 @@ from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
+from edgecv.kernels.rois import roi_align, roi_align_pyramid, roi_pool
 from edgecv.kernels.soft_nms import soft_nms
 from edgecv.kernels.threads import num_threads, set_num_threads
 
@@ -16,6 +17,9 @@ __all__ = [
     "letterbox",
     "nms",
     "num_threads",
+    "roi_align",
+    "roi_align_pyramid",
+    "roi_pool",
     "set_num_threads",
     "soft_nms",
 ]

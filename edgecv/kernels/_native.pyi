@@ -120,3 +120,28 @@ def decode_nanodet_cpu(
 ) -> int: ...
 def set_num_threads(count: int) -> None: ...
 def num_threads() -> int: ...
+def roi_align_cpu(
+    features: Sequence[NDArray[np.float32]],
+    spatial_scales: Sequence[float],
+    rois_xyxy: NDArray[np.float32],
+    batch_ids: NDArray[np.int32] | None,
+    level_ids: NDArray[np.int32] | None,
+    sampling_ratio: int,
+    aligned: bool,
+    out: NDArray[np.float32],
+) -> None: ...
+def assign_pyramid_levels_cpu(
+    rois_xyxy: NDArray[np.float32],
+    finest_level: int,
+    num_levels: int,
+    canonical_size: float,
+    canonical_level: int,
+    level_ids: NDArray[np.int32],
+) -> None: ...
+def roi_pool_cpu(
+    features: NDArray[np.float32],
+    spatial_scale: float,
+    rois_xyxy: NDArray[np.float32],
+    batch_ids: NDArray[np.int32] | None,
+    out: NDArray[np.float32],
+) -> None: ...

@@ -49,6 +49,7 @@ void BindBoxIou(nb::module_& m);
 void BindDecode(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
+void BindRoi(nb::module_& m);
 void BindSoftNms(nb::module_& m);
 void BindThreads(nb::module_& m);
 

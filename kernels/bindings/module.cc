@@ -8,6 +8,7 @@ NB_MODULE(_native, m) {
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
+  BindRoi(m);
   BindSoftNms(m);
   BindThreads(m);
 }

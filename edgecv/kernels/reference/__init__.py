@@ -12,6 +12,7 @@ input pixels, scores and class ids, in the order of the public function's detect
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.overlap import box_iou
+from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
 from edgecv.kernels.reference.suppression import nms, soft_nms
 
 __all__ = [
@@ -22,5 +23,8 @@ __all__ = [
     "decode_yolox",
     "letterbox",
     "nms",
+    "roi_align",
+    "roi_align_pyramid",
+    "roi_pool",
     "soft_nms",
 ]
