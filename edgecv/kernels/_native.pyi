@@ -21,6 +21,13 @@ def nms_cpu(
     max_detections: int,
     kept: NDArray[np.int64],
 ) -> int: ...
+def resize_argmax_cpu(
+    logits: NDArray[np.float32],
+    scale_yx: Sequence[float],
+    bias_yx: Sequence[float],
+    out: NDArray[np.uint8],
+    confidence: NDArray[np.float32] | None,
+) -> None: ...
 def decode_ssd_cpu(
     offsets: NDArray[np.float32],
     logits: NDArray[np.float32],

@@ -7,4 +7,5 @@ NB_MODULE(_native, m) {
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
+  BindResizeArgmax(m);
 }
