@@ -21,6 +21,20 @@ def nms_cpu(
     max_detections: int,
     kept: NDArray[np.int64],
 ) -> int: ...
+def paste_masks_cpu(
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    threshold: float,
+    is_zero: bool,
+    out: NDArray[np.uint8],
+) -> None: ...
+def paste_masks_rle_cpu(
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    height: int,
+    width: int,
+    threshold: float,
+) -> list[bytes]: ...
 def resize_argmax_cpu(
     logits: NDArray[np.float32],
     scale_yx: Sequence[float],

@@ -25,6 +25,7 @@ inline void Require(bool holds, const char* message) {
 void BindDecode(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
+void BindPasteMasks(nb::module_& m);
 void BindResizeArgmax(nb::module_& m);
 
 }  // namespace edgecv::bindings

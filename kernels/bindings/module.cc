@@ -7,5 +7,6 @@ NB_MODULE(_native, m) {
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
+  BindPasteMasks(m);
   BindResizeArgmax(m);
 }

@@ -11,7 +11,7 @@ input pixels, scores and class ids, in the order of the public function's detect
 
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.reference.fitting import letterbox
-from edgecv.kernels.reference.segmentation import resize_argmax
+from edgecv.kernels.reference.segmentation import paste_masks, paste_masks_rle, resize_argmax
 from edgecv.kernels.reference.suppression import nms
 
 __all__ = [
@@ -21,5 +21,7 @@ __all__ = [
     "decode_yolox",
     "letterbox",
     "nms",
+    "paste_masks",
+    "paste_masks_rle",
     "resize_argmax",
 ]
