@@ -45,6 +45,27 @@ def soft_nms_cpu(
     kept: NDArray[np.int64],
     kept_scores: NDArray[np.float32],
 ) -> int: ...
+def paste_masks_cpu(
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    threshold: float,
+    is_zero: bool,
+    out: NDArray[np.uint8],
+) -> None: ...
+def paste_masks_rle_cpu(
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    height: int,
+    width: int,
+    threshold: float,
+) -> list[bytes]: ...
+def resize_argmax_cpu(
+    logits: NDArray[np.float32],
+    scale_yx: Sequence[float],
+    bias_yx: Sequence[float],
+    out: NDArray[np.uint8],
+    confidence: NDArray[np.float32] | None,
+) -> None: ...
 def decode_ssd_cpu(
     offsets: NDArray[np.float32],
     logits: NDArray[np.float32],

@@ -49,6 +49,8 @@ void BindBoxIou(nb::module_& m);
 void BindDecode(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
+void BindPasteMasks(nb::module_& m);
+void BindResizeArgmax(nb::module_& m);
 void BindRoi(nb::module_& m);
 void BindSoftNms(nb::module_& m);
 void BindThreads(nb::module_& m);

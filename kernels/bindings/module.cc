@@ -8,6 +8,8 @@ NB_MODULE(_native, m) {
   BindDecode(m);
   BindLetterbox(m);
   BindNms(m);
+  BindPasteMasks(m);
+  BindResizeArgmax(m);
   BindRoi(m);
   BindSoftNms(m);
   BindThreads(m);

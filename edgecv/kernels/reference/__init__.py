@@ -13,6 +13,7 @@ from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode
 from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.overlap import box_iou
 from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
+from edgecv.kernels.reference.segmentation import paste_masks, paste_masks_rle, resize_argmax
 from edgecv.kernels.reference.suppression import nms, soft_nms
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
     "decode_yolox",
     "letterbox",
     "nms",
+    "paste_masks",
+    "paste_masks_rle",
+    "resize_argmax",
     "roi_align",
     "roi_align_pyramid",
     "roi_pool",
