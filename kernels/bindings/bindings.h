@@ -23,6 +23,7 @@ inline void Require(bool holds, const char* message) {
 }
 
 void BindDecode(nb::module_& m);
+void BindDrawing(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
 

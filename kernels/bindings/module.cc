@@ -5,6 +5,7 @@
 NB_MODULE(_native, m) {
   using namespace edgecv::bindings;
   BindDecode(m);
+  BindDrawing(m);
   BindLetterbox(m);
   BindNms(m);
 }
