@@ -2,6 +2,7 @@
 
 from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
 from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
@@ -11,11 +12,14 @@ from edgecv.kernels.soft_nms import soft_nms
 from edgecv.kernels.threads import num_threads, set_num_threads
 
 __all__ = [
+    "blend_labels",
     "box_iou",
+    "colorize",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
     "decode_yolox",
+    "draw_boxes",
     "letterbox",
     "nms",
     "num_threads",

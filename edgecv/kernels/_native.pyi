@@ -166,3 +166,25 @@ def roi_pool_cpu(
     batch_ids: NDArray[np.int32] | None,
     out: NDArray[np.float32],
 ) -> None: ...
+def draw_boxes_cpu(
+    planes: Sequence[NDArray[np.uint8]],
+    boxes_xyxy: NDArray[np.float32],
+    colours: NDArray[np.uint8],
+    line_width: int,
+    num_words: NDArray[np.int32],
+    word_widths: NDArray[np.int32],
+    masks: NDArray[np.uint8],
+    mask_height: int,
+) -> None: ...
+def colorize_cpu(
+    labels: NDArray[np.uint8],
+    palette: NDArray[np.uint8],
+    planes: Sequence[NDArray[np.uint8]],
+) -> int: ...
+def blend_labels_cpu(
+    planes: Sequence[NDArray[np.uint8]],
+    labels: NDArray[np.uint8],
+    palette: NDArray[np.uint8],
+    is_ignored: NDArray[np.uint8],
+    alpha_256: int,
+) -> int: ...

@@ -6,6 +6,7 @@ NB_MODULE(_native, m) {
   using namespace edgecv::bindings;
   BindBoxIou(m);
   BindDecode(m);
+  BindDrawing(m);
   BindLetterbox(m);
   BindNms(m);
   BindPasteMasks(m);
