@@ -18,6 +18,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 
 namespace edgecv {
 namespace {
@@ -35,12 +36,20 @@ struct Call {
   // The rest is guarded by the pool's mutex.
   std::size_t num_helpers = 0;
   std::condition_variable helpers_left{};
+  std::exception_ptr error{};
   Call* next = nullptr;
 
-  void Work() {
-    for (std::size_t i; (i = next_range.fetch_add(1, std::memory_order_relaxed)) < num_ranges;) {
-      const std::size_t begin = i * range;
-      function(body, begin, begin + std::min(range, count - begin));
+  // Returns what `body` threw, if it did.
+  std::exception_ptr Work() {
+    try {
+      for (std::size_t i; (i = next_range.fetch_add(1, std::memory_order_relaxed)) < num_ranges;) {
+        const std::size_t begin = i * range;
+        function(body, begin, begin + std::min(range, count - begin));
+      }
+      return nullptr;
+    } catch (...) {
+      next_range.store(num_ranges, std::memory_order_relaxed);
+      return std::current_exception();
     }
   }
   bool HasWork() const { return next_range.load(std::memory_order_relaxed) < num_ranges; }
@@ -73,12 +82,14 @@ class Pool {
       calls_ = &call;
     }
     for (std::size_t i = 0; i < num_helpers; ++i) wake_.notify_one();
-    call.Work();
+    const std::exception_ptr error = call.Work();
     std::unique_lock lock(mutex_);
     Call** link = &calls_;
     while (*link != &call) link = &(*link)->next;
     *link = call.next;
     call.helpers_left.wait(lock, [&call] { return call.num_helpers == 0; });
+    if (error) std::rethrow_exception(error);
+    if (call.error) std::rethrow_exception(call.error);
   }
 
  private:
@@ -109,8 +120,9 @@ class Pool {
       }
       ++call->num_helpers;
       lock.unlock();
-      call->Work();
+      std::exception_ptr error = call->Work();
       lock.lock();
+      if (error && !call->error) call->error = std::move(error);
       // Under the lock to the end: when the caller sees no helpers, `call` is gone.
       if (--call->num_helpers == 0) call->helpers_left.notify_one();
     }

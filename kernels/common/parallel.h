@@ -8,7 +8,8 @@
 //   - it may be called from any number of threads at once, and from within a `body`;
 //   - the caller works too: a pool of n threads has n - 1 of its own, and never waits for one of
 //     them to start. If the system refuses a thread, those that there are do the work;
-//   - `body` must neither throw nor fork;
+//   - if `body` throws, ranges that have not begun are left out, and one exception reaches the
+//     caller when the others have returned; `body` must not fork;
 //   - `SetNumThreads(n)` holds for calls that begin later; n is in [1, kMaxNumThreads]. Initially it
 //     is the number of processors that this process may use, at most 4;
 //   - a process made by fork() has no threads of its parent's pool and starts its own;

@@ -77,6 +77,7 @@ void FindSsdCandidates(const SsdHead& head, Candidates& found) {
 
 std::size_t DecodeSsdCpu(const SsdHead& head, float score_threshold,
                          const Suppression& suppression, const Detections& out) {
+  if (head.num_anchors == 0) return 0;  // there may be no memory to point into
   Candidates& found = Candidates::Begin(score_threshold);
   FindSsdCandidates(head, found);
   const auto box_of = [&head](std::size_t i) -> Box {

@@ -11,6 +11,7 @@ namespace edgecv {
 
 std::size_t DecodeYoloCpu(HeadView head, std::size_t num_anchors, const Selection& selection,
                           const Suppression& suppression, const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
   Candidates& found = Candidates::Begin(selection.score_threshold);
   FindCandidates(head.From(4, 0), num_anchors, selection, found);
   const auto box_of = [head](std::size_t i) -> Box {
@@ -24,6 +25,7 @@ std::size_t DecodeYoloCpu(HeadView head, std::size_t num_anchors, const Selectio
 std::size_t DecodeYoloDflCpu(HeadView head, const float* points, std::size_t num_anchors,
                              std::size_t num_bins, const Selection& selection,
                              const Suppression& suppression, const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
   // The threshold as a logit, so that the sigmoid is computed for survivors only. Lowered by more
   // than the sigmoid's rounding: it is the rounded score that is compared in the end.
   const auto floor_of = [](float score_threshold) {

@@ -48,6 +48,7 @@ void FindYoloxCandidates(HeadView head, std::size_t num_anchors, const Selection
 std::size_t DecodeYoloxCpu(HeadView head, const float* points, std::size_t num_anchors,
                            const Selection& selection, const Suppression& suppression,
                            const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
   Candidates& found = Candidates::Begin(selection.score_threshold);
   FindYoloxCandidates(head, num_anchors, selection, found);
   const auto box_of = [=](std::size_t i) -> Box {

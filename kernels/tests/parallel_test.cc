@@ -77,6 +77,22 @@ void CallsMayNest() {
   Check(NestedSum(4) == 625, "nested calls lose indices");
 }
 
+void ExceptionsReachTheCaller() {
+  SetNumThreads(4);
+  for (std::size_t bad = 0; bad < 50; ++bad) {
+    bool caught = false;
+    try {
+      ParallelFor(50, 1, [bad](std::size_t begin, std::size_t end) {
+        if (begin <= bad && bad < end) throw bad;
+      });
+    } catch (const std::size_t& what) {
+      caught = what == bad;
+    }
+    Check(caught, "an exception does not reach the caller");
+  }
+  CheckCover(50, 1);
+}
+
 void ManyCallersWhileTheSizeChanges() {
   std::atomic<int> running{8};
   std::vector<std::thread> callers;
@@ -133,6 +149,7 @@ int main() {
   HugeCountsDoNotOverflow();
   SmallCountsStayInTheCaller();
   CallsMayNest();
+  ExceptionsReachTheCaller();
   ManyCallersWhileTheSizeChanges();
 #if !defined(__SANITIZE_THREAD__)
   ChildrenHaveThreadsOfTheirOwn();
