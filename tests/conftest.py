@@ -9,6 +9,8 @@ from hypothesis import settings
 
 # How long an example takes is the business of benchmarks/, not of a test on a loaded machine.
 settings.register_profile("edgecv", deadline=None)
+# For builds that run many times slower: `--hypothesis-profile few`.
+settings.register_profile("few", deadline=None, max_examples=10)
 settings.load_profile("edgecv")
 
 

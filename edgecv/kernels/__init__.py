@@ -2,17 +2,33 @@
 
 from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
+from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
+from edgecv.kernels.resize_argmax import resize_argmax
+from edgecv.kernels.rois import roi_align, roi_align_pyramid, roi_pool
 from edgecv.kernels.soft_nms import soft_nms
+from edgecv.kernels.threads import num_threads, set_num_threads
 
 __all__ = [
+    "blend_labels",
     "box_iou",
+    "colorize",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
     "decode_yolox",
+    "draw_boxes",
     "letterbox",
     "nms",
+    "num_threads",
+    "paste_masks",
+    "paste_masks_rle",
+    "resize_argmax",
+    "roi_align",
+    "roi_align_pyramid",
+    "roi_pool",
+    "set_num_threads",
     "soft_nms",
 ]

@@ -40,6 +40,24 @@ def check_array(
         raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {array.shape}.")
 
 
+def check_output(
+    function: str, name: str, array: NDArray[Any], dtype: type[np.generic], shape: Shape
+) -> None:
+    """Refuse what `check_array` refuses and an array that cannot be written row after row.
+
+    Raises:
+        TypeError: for another type or dtype.
+        ValueError: for another shape, or a view that is not C-contiguous and writeable.
+
+    """
+    check_array(function, name, array, dtype, shape)
+    if not (array.flags.c_contiguous and array.flags.writeable):
+        raise ValueError(
+            f"{function}: `{name}` must be C-contiguous and writeable, got a view that is not. "
+            f"Allocate it with `np.empty({array.shape}, np.{np.dtype(dtype).name})`."
+        )
+
+
 def check_fraction(function: str, name: str, value: float) -> None:
     """Refuse a threshold that is not in [0, 1]."""
     if not 0 <= value <= 1:

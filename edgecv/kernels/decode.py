@@ -3,10 +3,12 @@
 Common to all: a candidate has score > score_threshold, both rounded to float32; a NaN score is
 none. More than 30000 candidates are cut to the best 30000 (Ultralytics, `max_nms`) before
 `edgecv.kernels.nms`. Detections are sorted by score, equal scores by anchor, then by class.
+
+A head is read as it comes, channels first ("cn") or anchors first ("nc"), and once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,15 @@ from edgecv.kernels._native import (
     decode_yolox_cpu,
 )
 from edgecv.kernels.arguments import check_array, check_at_least, check_choice
-from edgecv.kernels.candidates import Candidates, Suppression
 from edgecv.kernels.points import anchor_points
+from edgecv.kernels.suppression import Suppression
 from edgecv.placement import Placement
 from edgecv.results import Detections
 
 Layout = Literal["cn", "nc"]
 
 _NUM_SIDES = 4  # numbers that a box has, distances that a distribution head predicts
+_MAX_PAIRS = 2**32 - 1  # the kernels number the pairs of an anchor and a class with 32 bits
 
 
 def decode_ssd(
@@ -39,6 +42,7 @@ def decode_ssd(
     iou_threshold: float,
     max_detections: int,
     class_agnostic: bool = False,
+    layout: Layout = "nc",
     placement: Placement | None = None,
 ) -> Detections:
     """Return the detections of an SSD head.
@@ -47,14 +51,16 @@ def decode_ssd(
     h alike. Every (anchor, class) pair above the threshold is a candidate.
 
     Args:
-        offsets: (N, 4) float32, dx, dy, dw, dh per anchor.
-        logits: (N, 1 + C) float32, before the softmax, the background first.
+        offsets: (N, 4) float32 for layout "nc", dx, dy, dw, dh per anchor; transposed for "cn".
+        logits: (N, 1 + C) float32 for layout "nc", before the softmax, the background first;
+            transposed for "cn".
         anchors_cxcywh: (N, 4) float32, cx, cy, w, h in input pixels.
         variances: scales of the centre's and of the size's offsets, positive.
         score_threshold: in [0, 1].
         iou_threshold: in [0, 1].
         max_detections: at least 1.
         class_agnostic: whether a box suppresses those of other classes too.
+        layout: anchors first or channels first.
         placement: how the frame was fitted; if None, boxes stay in input pixels.
 
     Returns:
@@ -69,27 +75,26 @@ def decode_ssd(
         variances are those of its reference implementation.
 
     """
-    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
-    suppression.check("decode_ssd", score_threshold)
-    check_array("decode_ssd", "offsets", offsets, np.float32, ("N", 4))
-    count = len(offsets)
-    check_array("decode_ssd", "logits", logits, np.float32, (count, "1 + C"))
+    suppression = Suppression(
+        score_threshold, iou_threshold, max_detections, class_agnostic, placement
+    )
+    suppression.check("decode_ssd")
+    _, count = _check_head("decode_ssd", "offsets", offsets, _NUM_SIDES, layout)
+    num_logits, _ = _check_head("decode_ssd", "logits", logits, "1 + C", layout, count)
     check_array("decode_ssd", "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4))
-    num_classes = logits.shape[1] - 1
-    _check_classes("decode_ssd", "logits", num_classes, logits)
+    num_pairs = _num_pairs("decode_ssd", "logits", logits, num_logits - 1, count)
     if not min(variances) > 0:
         raise ValueError(f"decode_ssd: `variances` must be positive, got {variances}.")
-    found = Candidates.with_room_for(count * num_classes)
-    num_found = decode_ssd_cpu(
-        np.ascontiguousarray(offsets),
-        np.ascontiguousarray(logits),
-        np.ascontiguousarray(anchors_cxcywh),
+    return suppression.detections(
+        decode_ssd_cpu,
+        num_pairs,
+        offsets=np.ascontiguousarray(offsets),
+        logits=np.ascontiguousarray(logits),
+        channels_first=layout == "cn",
+        anchors_cxcywh=np.ascontiguousarray(anchors_cxcywh),
         centre_variance=variances[0],
         size_variance=variances[1],
-        score_threshold=score_threshold,
-        **vars(found),
     )
-    return suppression.detections(found.first(num_found))
 
 
 def decode_yolo(
@@ -139,37 +144,39 @@ def decode_yolo(
         Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2.
 
     """
-    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
-    suppression.check("decode_yolo", score_threshold)
-    check_choice("decode_yolo", "layout", layout, get_args(Layout))
+    suppression = Suppression(
+        score_threshold, iou_threshold, max_detections, class_agnostic, placement
+    )
+    suppression.check("decode_yolo")
     check_at_least("decode_yolo", "reg_max", reg_max, 0)
-    channels_first = layout == "cn"
     num_box_channels = _NUM_SIDES * max(reg_max, 1)
-    axes = f"{num_box_channels} + C", "N"
-    check_array("decode_yolo", "head", head, np.float32, axes if channels_first else axes[::-1])
-    num_channels, count = head.shape if channels_first else head.shape[::-1]
-    num_classes = num_channels - num_box_channels
-    _check_classes("decode_yolo", "head", num_classes, head)
-
-    found = Candidates.with_room_for(count * num_classes if multi_label else count)
-    options: dict[str, Any] = {
-        "channels_first": channels_first,
-        "score_threshold": score_threshold,
-        "multi_label": multi_label,
-        **vars(found),
-    }
-    head = np.ascontiguousarray(head)
+    num_channels, count = _check_head(
+        "decode_yolo", "head", head, f"{num_box_channels} + C", layout
+    )
+    num_pairs = _num_pairs("decode_yolo", "head", head, num_channels - num_box_channels, count)
+    channels_first = layout == "cn"
     if reg_max == 0:
-        num_found = decode_yolo_cpu(head, **options)
-    else:
-        if size_hw is None:
-            raise ValueError(
-                "decode_yolo: `size_hw` must be given for a raw head, got None. "
-                "Pass the height and width of the network's input."
-            )
-        points = _points("decode_yolo", count, size_hw, strides, offset=0.5)
-        num_found = decode_yolo_dfl_cpu(head, points=points, num_bins=reg_max, **options)
-    return suppression.detections(found.first(num_found))
+        return suppression.detections(
+            decode_yolo_cpu,
+            num_pairs,
+            head=np.ascontiguousarray(head),
+            channels_first=channels_first,
+            multi_label=multi_label,
+        )
+    if size_hw is None:
+        raise ValueError(
+            "decode_yolo: `size_hw` must be given for a raw head, got None. "
+            "Pass the height and width of the network's input."
+        )
+    return suppression.detections(
+        decode_yolo_dfl_cpu,
+        num_pairs,
+        head=np.ascontiguousarray(head),
+        channels_first=channels_first,
+        points=_points("decode_yolo", count, size_hw, strides, offset=0.5),
+        num_bins=reg_max,
+        multi_label=multi_label,
+    )
 
 
 def decode_yolox(
@@ -182,6 +189,7 @@ def decode_yolox(
     max_detections: int,
     multi_label: bool = False,
     class_agnostic: bool = False,
+    layout: Layout = "nc",
     placement: Placement | None = None,
 ) -> Detections:
     """Return the detections of a YOLOX head exported without its decoding.
@@ -190,8 +198,8 @@ def decode_yolox(
     probability.
 
     Args:
-        head: (N, 5 + C) float32: x, y, w, h, objectness and class probabilities, the latter two
-            in [0, 1]; level by level in the order of `strides`.
+        head: (N, 5 + C) float32 for layout "nc", transposed for "cn": x, y, w, h, objectness and
+            class probabilities, the latter two in [0, 1]; level by level in the order of `strides`.
         size_hw: height and width of the input in pixels.
         strides: pixels per cell of each level.
         score_threshold: in [0, 1].
@@ -200,6 +208,7 @@ def decode_yolox(
         multi_label: whether every class of an anchor above the threshold is a candidate, or only
             the best, the lowest of equal ones.
         class_agnostic: whether a box suppresses those of other classes too.
+        layout: anchors first or channels first.
         placement: how the frame was fitted; if None, boxes stay in input pixels.
 
     Returns:
@@ -214,21 +223,20 @@ def decode_yolox(
         `yolox.utils.demo_postprocess`.
 
     """
-    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
-    suppression.check("decode_yolox", score_threshold)
-    check_array("decode_yolox", "head", head, np.float32, ("N", "5 + C"))
-    count, num_classes = len(head), head.shape[1] - 5
-    _check_classes("decode_yolox", "head", num_classes, head)
-    points = _points("decode_yolox", count, size_hw, strides, offset=0)
-    found = Candidates.with_room_for(count * num_classes if multi_label else count)
-    num_found = decode_yolox_cpu(
-        np.ascontiguousarray(head),
-        points=points,
-        score_threshold=score_threshold,
-        multi_label=multi_label,
-        **vars(found),
+    suppression = Suppression(
+        score_threshold, iou_threshold, max_detections, class_agnostic, placement
     )
-    return suppression.detections(found.first(num_found))
+    suppression.check("decode_yolox")
+    num_channels, count = _check_head("decode_yolox", "head", head, "5 + C", layout)
+    num_pairs = _num_pairs("decode_yolox", "head", head, num_channels - 5, count)
+    return suppression.detections(
+        decode_yolox_cpu,
+        num_pairs,
+        head=np.ascontiguousarray(head),
+        channels_first=layout == "cn",
+        points=_points("decode_yolox", count, size_hw, strides, offset=0),
+        multi_label=multi_label,
+    )
 
 
 def decode_nanodet(
@@ -242,6 +250,7 @@ def decode_nanodet(
     max_detections: int,
     multi_label: bool = False,
     class_agnostic: bool = False,
+    layout: Layout = "nc",
     placement: Placement | None = None,
 ) -> Detections:
     """Return the detections of a NanoDet-Plus head in its ONNX form.
@@ -251,8 +260,9 @@ def decode_nanodet(
     to the input before suppression; `placement` clips them to the frame after it.
 
     Args:
-        head: (N, C + 4 * (reg_max + 1)) float32: class probabilities, then the logits of the
-            distances; level by level in the order of `strides`.
+        head: (N, C + 4 * (reg_max + 1)) float32 for layout "nc", transposed for "cn": class
+            probabilities, then the logits of the distances; level by level in the order of
+            `strides`.
         size_hw: height and width of the input in pixels.
         strides: pixels per cell of each level.
         reg_max: the greatest distance in strides, at least 1.
@@ -262,6 +272,7 @@ def decode_nanodet(
         multi_label: whether every class of an anchor above the threshold is a candidate, or only
             the best, the lowest of equal ones.
         class_agnostic: whether a box suppresses those of other classes too.
+        layout: anchors first or channels first.
         placement: how the frame was fitted; if None, boxes stay in input pixels.
 
     Returns:
@@ -276,33 +287,59 @@ def decode_nanodet(
         Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2.
 
     """
-    suppression = Suppression(iou_threshold, max_detections, class_agnostic, placement)
-    suppression.check("decode_nanodet", score_threshold)
+    suppression = Suppression(
+        score_threshold, iou_threshold, max_detections, class_agnostic, placement
+    )
+    suppression.check("decode_nanodet")
     check_at_least("decode_nanodet", "reg_max", reg_max, 1)
     num_bins = reg_max + 1
     num_box_channels = _NUM_SIDES * num_bins
-    check_array("decode_nanodet", "head", head, np.float32, ("N", f"C + {num_box_channels}"))
-    count, num_classes = len(head), head.shape[1] - num_box_channels
-    _check_classes("decode_nanodet", "head", num_classes, head)
-    points = _points("decode_nanodet", count, size_hw, strides, offset=0)
-    found = Candidates.with_room_for(count * num_classes if multi_label else count)
-    num_found = decode_nanodet_cpu(
-        np.ascontiguousarray(head),
-        points=points,
-        num_bins=num_bins,
-        score_threshold=score_threshold,
-        multi_label=multi_label,
-        **vars(found),
+    num_channels, count = _check_head(
+        "decode_nanodet", "head", head, f"C + {num_box_channels}", layout
     )
-    return suppression.detections(found.first(num_found))
+    num_pairs = _num_pairs("decode_nanodet", "head", head, num_channels - num_box_channels, count)
+    return suppression.detections(
+        decode_nanodet_cpu,
+        num_pairs,
+        head=np.ascontiguousarray(head),
+        channels_first=layout == "cn",
+        points=_points("decode_nanodet", count, size_hw, strides, offset=0),
+        num_bins=num_bins,
+        multi_label=multi_label,
+    )
 
 
-def _check_classes(function: str, name: str, num_classes: int, array: NDArray[np.float32]) -> None:
+def _check_head(
+    function: str,
+    name: str,
+    head: NDArray[np.float32],
+    num_channels: int | str,
+    layout: Layout,
+    num_anchors: int | str = "N",
+) -> tuple[int, int]:
+    """Refuse a head of another type or shape; return its numbers of channels and of anchors."""
+    check_choice(function, "layout", layout, get_args(Layout))
+    shape = (num_channels, num_anchors) if layout == "cn" else (num_anchors, num_channels)
+    check_array(function, name, head, np.float32, shape)
+    return (head.shape[0], head.shape[1]) if layout == "cn" else (head.shape[1], head.shape[0])
+
+
+def _num_pairs(
+    function: str, name: str, head: NDArray[np.float32], num_classes: int, num_anchors: int
+) -> int:
+    """Return the number of pairs of an anchor and a class; refuse none and too many."""
     if num_classes < 1:
         raise ValueError(
             f"{function}: `{name}` must have channels for at least 1 class, got shape "
-            f"{array.shape}. Check its layout and the bins per distance."
+            f"{head.shape}. Check its layout and the bins per distance."
         )
+    num_pairs = num_anchors * num_classes
+    if num_pairs > _MAX_PAIRS:
+        raise ValueError(
+            f"{function}: `{name}` must have fewer than 2**32 pairs of an anchor and a class, got "
+            f"{num_anchors} x {num_classes}. Decode it in parts."
+        )
+    return num_pairs
 
 
 def _points(

@@ -20,7 +20,7 @@ void BindBoxIou(nb::module_& m) {
                 "box_iou_cpu: `out` must have shape (len(a_xyxy), len(b_xyxy)).");
         Require(0 <= kind && kind <= static_cast<int>(Overlap::kCiou),
                 "box_iou_cpu: `kind` must be 0 (iou), 1 (giou), 2 (diou) or 3 (ciou).");
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         BoxIouCpu(a_xyxy.data(), rows, b_xyxy.data(), columns, static_cast<Overlap>(kind),
                   out.data());
       },

@@ -6,7 +6,12 @@ NB_MODULE(_native, m) {
   using namespace edgecv::bindings;
   BindBoxIou(m);
   BindDecode(m);
+  BindDrawing(m);
   BindLetterbox(m);
   BindNms(m);
+  BindPasteMasks(m);
+  BindResizeArgmax(m);
+  BindRoi(m);
   BindSoftNms(m);
+  BindThreads(m);
 }

@@ -26,7 +26,7 @@ void BindNms(nb::module_& m) {
         Require(n < (std::uint64_t{1} << 32), "nms_cpu: there must be fewer than 2^32 boxes.");
         Require(kept.shape(0) >= (n < max_detections ? n : max_detections),
                 "nms_cpu: `kept` must have room for min(len(boxes_xyxy), max_detections) rows.");
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return NmsCpu(boxes_xyxy.data(), scores.data(), class_ids ? class_ids->data() : nullptr, n,
                       iou_threshold, max_detections, kept.data());
       },

@@ -31,7 +31,7 @@ void BindSoftNms(nb::module_& m) {
         Require(room >= std::min(n, max_detections),
                 "soft_nms_cpu: `kept` and `kept_scores` must have room for "
                 "min(len(boxes_xyxy), max_detections) rows.");
-        nb::gil_scoped_release nogil;
+        const WithoutGil nogil;
         return SoftNmsCpu(boxes_xyxy.data(), scores.data(),
                           class_ids ? class_ids->data() : nullptr, n,
                           {gaussian, sigma, iou_threshold}, score_threshold, max_detections,

@@ -1,75 +1,152 @@
-// What every box decoder produces, and the walk over a head that the anchor-free ones share.
+// From the class values of a head to detections, the same for every box decoder.
 //
-// A candidate is a box, a score and a class with score > threshold, strictly; NaN is no candidate.
-// Decoders write candidates by rising anchor, then by rising class, and return their number. The
-// buffers of `Candidates` have room for one row per anchor, or per (anchor, class) pair if the
-// decoder emits several classes per anchor; rows past the returned number are left alone.
+// A candidate is a pair of an anchor and a class with score > threshold, strictly; NaN is no
+// candidate. Only the best kMaxCandidates are suppressed, by falling score, ties by anchor, then by
+// class; boxes are computed for these alone, and only as far as suppression gets.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
-#include "common/best_class.h"
+#include "common/class_search.h"
+#include "common/head.h"
 
 namespace edgecv {
 
-struct Box {
-  float x1, y1, x2, y2;  // pixels of the network's input
+// Bounds the time of suppression when the threshold lets nearly everything pass, as it does when mAP
+// is measured. Source: `max_nms=30000` of Ultralytics' non_max_suppression.
+constexpr std::size_t kMaxCandidates = 30000;
+
+// Which pairs of an anchor and a class are candidates. The pairs of a head are fewer than 2**32.
+struct Selection {
+  std::size_t num_classes;
+  float score_threshold;  // in [0, 1]
+  bool multi_label;       // every class above the threshold, not only the best one
 };
 
-struct Candidates {
+// Which candidates are detections (nms/nms.h), and the way of their boxes from the network's input
+// to the frame: (x - offset) / scale.
+struct Suppression {
+  double iou_threshold;
+  bool class_agnostic;
+  std::array<float, 2> scale_xy, offset_xy;
+};
+
+// Receives the detections, best first, at most `capacity`; the rows past the last one are left
+// alone.
+struct Detections {
   float* boxes_xyxy;
   float* scores;
   std::int32_t* class_ids;
-  std::size_t count = 0;
-
-  void Add(const Box& box, float score, std::size_t class_id) {
-    float* row = boxes_xyxy + 4 * count;
-    row[0] = box.x1, row[1] = box.y1, row[2] = box.x2, row[3] = box.y2;
-    scores[count] = score;
-    class_ids[count] = static_cast<std::int32_t>(class_id);
-    ++count;
-  }
+  std::size_t capacity;
 };
 
-// The three choices that every anchor-free decoder has.
-struct Selection {
-  std::size_t num_classes;
-  float score_threshold;
-  bool multi_label;  // every class above the threshold, not only the best one
-};
+// The candidates of one head. The memory belongs to the thread and is kept from call to call.
+class Candidates {
+ public:
+  // The calling thread's, empty.
+  static Candidates& Begin(float score_threshold);
 
-// Adds the candidates of `num_anchors` anchors. `score_of(anchor, value)` turns a class value into
-// a score and does not fall as the value rises; a value that is not above `floor` cannot score
-// above the threshold. `box_of(anchor)` is called only for anchors that have a candidate.
-template <typename ScoreOf, typename BoxOf>
-void AddCandidates(HeadView classes, std::size_t num_anchors, const Selection& selection,
-                   float floor, ScoreOf score_of, BoxOf box_of, Candidates& out) {
-  constexpr std::size_t kBlock = 256;
-  float best_value[kBlock];
-  std::int32_t best_class[kBlock];
-  for (std::size_t first = 0; first < num_anchors; first += kBlock) {
-    const std::size_t count = std::min(kBlock, num_anchors - first);
-    BestClass(classes.From(0, first), selection.num_classes, count, floor, best_value, best_class);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (best_class[i] < 0) continue;
-      const std::size_t anchor = first + i;
-      const float best_score = score_of(anchor, best_value[i]);
-      if (!(best_score > selection.score_threshold)) continue;
-      const Box box = box_of(anchor);
-      if (!selection.multi_label) {
-        out.Add(box, best_score, static_cast<std::size_t>(best_class[i]));
-        continue;
+  // What a candidate's score must exceed: the score threshold, or more once so many candidates have
+  // been found that a pair after them cannot be among the best without exceeding that.
+  float threshold() const { return threshold_; }
+
+  // Where the keys of candidates are to be written, with room for `count` and kSlack more.
+  Key* Room(std::size_t count);
+  // Takes over what was written, up to `end`. The pairs of the next ones are higher than of these.
+  void Extend(const Key* end);
+
+  // Suppresses, with the boxes of `box_of(anchor)`, and returns the number of detections.
+  template <typename BoxOf>
+  std::size_t Suppress(std::size_t num_anchors, const Selection& selection,
+                       const Suppression& suppression, BoxOf box_of, const Detections& out) {
+    KeepBest();
+    row_of_anchor_.assign(selection.multi_label ? num_anchors : 0, kNoRow);
+    for (;;) {
+      const std::size_t first = num_ranked_;
+      RankMore(out.capacity, selection.num_classes);
+      for (std::size_t row = first; row < num_ranked_; ++row) {
+        const std::size_t anchor = PairOf(keys_[row]) / selection.num_classes;
+        if (!selection.multi_label) {
+          boxes_[row] = box_of(anchor);
+          continue;
+        }
+        std::uint32_t& known = row_of_anchor_[anchor];
+        boxes_[row] = known == kNoRow ? box_of(anchor) : boxes_[known];
+        known = static_cast<std::uint32_t>(row);
       }
-      for (std::size_t c = 0; c < selection.num_classes; ++c) {
-        const float value = classes.at(c, anchor);
-        if (!(value > floor)) continue;
-        const float score = score_of(anchor, value);
-        if (score > selection.score_threshold) out.Add(box, score, c);
-      }
+      const std::size_t num_kept = SuppressRanked(suppression, out.capacity);
+      // Suppression goes from the best on: what was not ranked could only have come later.
+      if (num_kept == out.capacity || num_ranked_ == count_)
+        return Write(num_kept, suppression, out);
     }
   }
+
+ private:
+  static constexpr std::uint32_t kNoRow = 0xffffffff;
+
+  void KeepBest();
+  void RankMore(std::size_t max_detections, std::size_t num_classes);
+  std::size_t SuppressRanked(const Suppression& suppression, std::size_t max_detections);
+  std::size_t Write(std::size_t num_kept, const Suppression& suppression,
+                    const Detections& out) const;
+
+  float threshold_ = 0.0f;
+  std::size_t count_ = 0;       // candidates in keys_
+  std::size_t num_ranked_ = 0;  // of these, the best, in order, with a row in each array below
+  std::vector<Key> keys_;
+  std::vector<Box> boxes_;
+  std::vector<float> scores_;
+  std::vector<std::int32_t> class_ids_;
+  std::vector<std::int64_t> kept_;
+  std::vector<std::uint32_t> row_of_anchor_;
+};
+
+// Anchors that are searched at a time, so that what is found of them stays in the cache.
+inline std::size_t AnchorsPerBlock(std::size_t num_classes) {
+  constexpr std::size_t kPairs = 1 << 16;
+  return std::clamp<std::size_t>(kPairs / num_classes, 16, 1024);
+}
+
+// Replaces the values of keys by the scores `score_of(pair, value)`, drops what is no candidate and
+// returns the end.
+template <typename ScoreOf>
+Key* KeepCandidates(Key* begin, const Key* end, float threshold, ScoreOf score_of) {
+  Key* kept = begin;
+  for (const Key* key = begin; key != end; ++key) {
+    const std::uint32_t pair = PairOf(*key);
+    const float score = score_of(pair, ValueOf(*key));
+    *kept = KeyOf(score, pair);
+    kept += score > threshold ? 1 : 0;
+  }
+  return kept;
+}
+
+// Finds the candidates of `num_anchors` anchors. `score_of(pair, value)` turns a class value into a
+// score and does not fall as the value rises; a value that is not above `floor_of(threshold)` cannot
+// score above the threshold.
+template <typename FloorOf, typename ScoreOf>
+void FindCandidates(HeadView classes, std::size_t num_anchors, const Selection& selection,
+                    FloorOf floor_of, ScoreOf score_of, Candidates& found) {
+  const std::size_t block = AnchorsPerBlock(selection.num_classes);
+  for (std::size_t first = 0; first < num_anchors; first += block) {
+    const std::size_t count = std::min(block, num_anchors - first);
+    Key* const begin = found.Room(count * selection.num_classes);
+    Key* const end = FindClasses(classes, selection.num_classes, first, count,
+                                 floor_of(found.threshold()), selection.multi_label, begin);
+    found.Extend(KeepCandidates(begin, end, found.threshold(), score_of));
+  }
+}
+
+// The same for class values that are the scores.
+inline void FindCandidates(HeadView probabilities, std::size_t num_anchors,
+                           const Selection& selection, Candidates& found) {
+  FindCandidates(
+      probabilities, num_anchors, selection, [](float threshold) { return threshold; },
+      [](std::uint32_t, float probability) { return probability; }, found);
 }
 
 }  // namespace edgecv

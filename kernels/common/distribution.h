@@ -6,8 +6,7 @@
 #include <cmath>
 #include <cstddef>
 
-#include "common/best_class.h"
-#include "common/candidates.h"
+#include "common/head.h"
 
 namespace edgecv {
 

@@ -4,16 +4,17 @@
 
 namespace edgecv {
 
-std::size_t DecodeNanodetCpu(const float* head, const float* points, std::size_t num_anchors,
-                             std::size_t num_bins, const Selection& selection, Candidates out) {
-  const HeadView classes{head, 1, selection.num_classes + 4 * num_bins};
-  const HeadView sides{head + selection.num_classes, 1, classes.anchor_stride};
-  const auto score_of = [](std::size_t, float probability) { return probability; };
+std::size_t DecodeNanodetCpu(HeadView head, const float* points, std::size_t num_anchors,
+                             std::size_t num_bins, const Selection& selection,
+                             const Suppression& suppression, const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
+  Candidates& found = Candidates::Begin(selection.score_threshold);
+  FindCandidates(head, num_anchors, selection, found);
+  const HeadView sides = head.From(selection.num_classes, 0);
   const auto box_of = [=](std::size_t i) {
     return DistributionBox(sides.From(0, i), num_bins, points + 3 * i);
   };
-  AddCandidates(classes, num_anchors, selection, selection.score_threshold, score_of, box_of, out);
-  return out.count;
+  return found.Suppress(num_anchors, selection, suppression, box_of, out);
 }
 
 }  // namespace edgecv

@@ -1,5 +1,5 @@
-// CPU implementation of decode_yolo.h: a vectorised search for the best class, then scalar work
-// for the few anchors that pass the threshold.
+// CPU implementation of decode_yolo.h: a vectorised search of the class channels, then scalar work
+// for the few pairs that are candidates and the boxes that suppression comes to.
 
 #include "decode_yolo/decode_yolo.h"
 
@@ -10,30 +10,37 @@
 namespace edgecv {
 
 std::size_t DecodeYoloCpu(HeadView head, std::size_t num_anchors, const Selection& selection,
-                          Candidates out) {
-  const auto score_of = [](std::size_t, float probability) { return probability; };
+                          const Suppression& suppression, const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
+  Candidates& found = Candidates::Begin(selection.score_threshold);
+  FindCandidates(head.From(4, 0), num_anchors, selection, found);
   const auto box_of = [head](std::size_t i) -> Box {
     const float cx = head.at(0, i), cy = head.at(1, i);
     const float half_w = 0.5f * head.at(2, i), half_h = 0.5f * head.at(3, i);
     return {cx - half_w, cy - half_h, cx + half_w, cy + half_h};
   };
-  AddCandidates(head.From(4, 0), num_anchors, selection, selection.score_threshold, score_of,
-                box_of, out);
-  return out.count;
+  return found.Suppress(num_anchors, selection, suppression, box_of, out);
 }
 
 std::size_t DecodeYoloDflCpu(HeadView head, const float* points, std::size_t num_anchors,
-                             std::size_t num_bins, const Selection& selection, Candidates out) {
+                             std::size_t num_bins, const Selection& selection,
+                             const Suppression& suppression, const Detections& out) {
+  if (num_anchors == 0) return 0;  // there may be no memory to point into
   // The threshold as a logit, so that the sigmoid is computed for survivors only. Lowered by more
   // than the sigmoid's rounding: it is the rounded score that is compared in the end.
-  const double threshold = selection.score_threshold * (1.0 - 1e-5);
-  const auto floor = static_cast<float>(std::log(threshold / (1.0 - threshold)));
-  const auto score_of = [](std::size_t, float logit) { return 1.0f / (1.0f + std::exp(-logit)); };
+  const auto floor_of = [](float score_threshold) {
+    const double threshold = score_threshold * (1.0 - 1e-5);
+    return static_cast<float>(std::log(threshold / (1.0 - threshold)));
+  };
+  const auto score_of = [](std::uint32_t, float logit) {
+    return 1.0f / (1.0f + std::exp(-logit));
+  };
+  Candidates& found = Candidates::Begin(selection.score_threshold);
+  FindCandidates(head.From(4 * num_bins, 0), num_anchors, selection, floor_of, score_of, found);
   const auto box_of = [head, points, num_bins](std::size_t i) {
     return DistributionBox(head.From(0, i), num_bins, points + 3 * i);
   };
-  AddCandidates(head.From(4 * num_bins, 0), num_anchors, selection, floor, score_of, box_of, out);
-  return out.count;
+  return found.Suppress(num_anchors, selection, suppression, box_of, out);
 }
 
 }  // namespace edgecv

@@ -10,17 +10,29 @@ input pixels, scores and class ids, in the order of the public function's detect
 """
 
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.reference.drawing import blend_labels, colorize, draw_boxes
 from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.overlap import box_iou
+from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
+from edgecv.kernels.reference.segmentation import paste_masks, paste_masks_rle, resize_argmax
 from edgecv.kernels.reference.suppression import nms, soft_nms
 
 __all__ = [
+    "blend_labels",
     "box_iou",
+    "colorize",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
     "decode_yolox",
+    "draw_boxes",
     "letterbox",
     "nms",
+    "paste_masks",
+    "paste_masks_rle",
+    "resize_argmax",
+    "roi_align",
+    "roi_align_pyramid",
+    "roi_pool",
     "soft_nms",
 ]

@@ -26,13 +26,14 @@ def decode_ssd(
     iou_threshold: float,
     max_detections: int,
     class_agnostic: bool = False,
+    layout: str = "nc",
 ) -> Decoded:
     """Shift and stretch each anchor, and score it by the softmax over its logits."""
 
     def candidates() -> Iterator[Candidate]:
         for (dx, dy, dw, dh), row, (cx, cy, w, h) in zip(
-            offsets.astype(np.float64),
-            logits.astype(np.float64),
+            _rows(offsets, layout),
+            _rows(logits, layout),
             anchors_cxcywh.astype(np.float64),
             strict=True,
         ):
@@ -64,7 +65,7 @@ def decode_yolo(
     size_hw: tuple[int, int] = (0, 0),
 ) -> Decoded:
     """Read a decoded head, or take the expectation of each distance of a raw one."""
-    rows = (head.T if layout == "cn" else head).astype(np.float64)
+    rows = _rows(head, layout)
 
     def candidates() -> Iterator[Candidate]:
         if reg_max == 0:
@@ -98,13 +99,13 @@ def decode_yolox(
     max_detections: int,
     multi_label: bool = False,
     class_agnostic: bool = False,
+    layout: str = "nc",
 ) -> Decoded:
     """Shift each cell, stretch by the exponential, weigh the classes by objectness."""
+    rows = _rows(head, layout)
 
     def candidates() -> Iterator[Candidate]:
-        for row, (x, y, stride) in zip(
-            head.astype(np.float64), _cells(size_hw, strides), strict=True
-        ):
+        for row, (x, y, stride) in zip(rows, _cells(size_hw, strides), strict=True):
             centre = (row[0] + x) * stride, (row[1] + y) * stride
             box = _box_around(centre, (math.exp(row[2]) * stride, math.exp(row[3]) * stride))
             yield from _labels(box, row[5:], row[4] * row[5:], multi_label=multi_label)
@@ -129,14 +130,14 @@ def decode_nanodet(
     max_detections: int,
     multi_label: bool = False,
     class_agnostic: bool = False,
+    layout: str = "nc",
 ) -> Decoded:
     """Take the expectation of each distance from the cell's upper left corner."""
-    num_classes = head.shape[1] - 4 * (reg_max + 1)
+    rows = _rows(head, layout)
+    num_classes = rows.shape[1] - 4 * (reg_max + 1)
 
     def candidates() -> Iterator[Candidate]:
-        for row, (x, y, stride) in zip(
-            head.astype(np.float64), _cells(size_hw, strides), strict=True
-        ):
+        for row, (x, y, stride) in zip(rows, _cells(size_hw, strides), strict=True):
             box = _box_from_distances(row[num_classes:], (x * stride, y * stride), stride)
             scores = row[:num_classes]
             yield from _labels(box, scores, scores, multi_label=multi_label)
@@ -148,6 +149,11 @@ def decode_nanodet(
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
+
+
+def _rows(head: AnyFloats, layout: str) -> Array:
+    """Return the head with a row per anchor."""
+    return (head.T if layout == "cn" else head).astype(np.float64)
 
 
 def _cells(size_hw: tuple[int, int], strides: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,96 @@
+#include "common/candidates.h"
+
+#include <functional>
+
+#include "nms/nms.h"
+
+namespace edgecv {
+namespace {
+
+// Candidates that are ranked and suppressed at first, per detection wanted, and at least. Most
+// heads give all their detections with these; if not, so many times more are ranked, again and
+// again, so that what is done twice stays a fraction of the whole.
+constexpr std::size_t kRankedPerDetection = 4;
+constexpr std::size_t kMinRanked = 1024;
+constexpr std::size_t kGrowth = 4;
+
+}  // namespace
+
+Candidates& Candidates::Begin(float score_threshold) {
+  static thread_local Candidates candidates;
+  candidates.threshold_ = score_threshold;
+  candidates.count_ = candidates.num_ranked_ = 0;
+  return candidates;
+}
+
+Key* Candidates::Room(std::size_t count) {
+  const std::size_t wanted = count_ + count + kSlack;
+  if (keys_.size() < wanted) keys_.resize(wanted);
+  return keys_.data() + count_;
+}
+
+void Candidates::Extend(const Key* end) {
+  count_ = static_cast<std::size_t>(end - keys_.data());
+  if (count_ < 2 * kMaxCandidates) return;
+  KeepBest();
+  // A later pair of the same score would rank behind the last one: it must exceed it.
+  threshold_ = ValueOf(keys_[kMaxCandidates - 1]);
+}
+
+// Leaves the worst of those kept in the last place.
+void Candidates::KeepBest() {
+  if (count_ <= kMaxCandidates) return;
+  const auto begin = keys_.begin();
+  std::nth_element(begin, begin + (kMaxCandidates - 1),
+                   begin + static_cast<std::ptrdiff_t>(count_), std::greater<>());
+  count_ = kMaxCandidates;
+}
+
+void Candidates::RankMore(std::size_t max_detections, std::size_t num_classes) {
+  const std::size_t at_least =
+      num_ranked_ == 0
+          ? std::max(kMinRanked, std::min(max_detections, kMaxCandidates) * kRankedPerDetection)
+          : num_ranked_ * kGrowth;
+  const std::size_t first = num_ranked_;
+  num_ranked_ = std::min(count_, at_least);
+  const auto ranked = keys_.begin() + static_cast<std::ptrdiff_t>(first);
+  const auto middle = keys_.begin() + static_cast<std::ptrdiff_t>(num_ranked_);
+  const auto end = keys_.begin() + static_cast<std::ptrdiff_t>(count_);
+  if (middle != end) std::nth_element(ranked, middle, end, std::greater<>());
+  std::sort(ranked, middle, std::greater<>());
+
+  boxes_.resize(std::max(boxes_.size(), num_ranked_));
+  scores_.resize(std::max(scores_.size(), num_ranked_));
+  class_ids_.resize(std::max(class_ids_.size(), num_ranked_));
+  for (std::size_t row = first; row < num_ranked_; ++row) {
+    scores_[row] = ValueOf(keys_[row]);
+    class_ids_[row] = static_cast<std::int32_t>(PairOf(keys_[row]) % num_classes);
+  }
+}
+
+std::size_t Candidates::SuppressRanked(const Suppression& suppression,
+                                       std::size_t max_detections) {
+  const std::size_t most = std::min(num_ranked_, max_detections);
+  kept_.resize(std::max(kept_.size(), most));
+  return NmsCpu(reinterpret_cast<const float*>(boxes_.data()), scores_.data(),
+                suppression.class_agnostic ? nullptr : class_ids_.data(), num_ranked_,
+                suppression.iou_threshold, most, kept_.data());
+}
+
+std::size_t Candidates::Write(std::size_t num_kept, const Suppression& suppression,
+                              const Detections& out) const {
+  const auto [scale_x, scale_y] = suppression.scale_xy;
+  const auto [offset_x, offset_y] = suppression.offset_xy;
+  for (std::size_t k = 0; k < num_kept; ++k) {
+    const auto row = static_cast<std::size_t>(kept_[k]);
+    const Box& box = boxes_[row];
+    float* const out_box = out.boxes_xyxy + 4 * k;
+    out_box[0] = (box.x1 - offset_x) / scale_x, out_box[1] = (box.y1 - offset_y) / scale_y;
+    out_box[2] = (box.x2 - offset_x) / scale_x, out_box[3] = (box.y2 - offset_y) / scale_y;
+    out.scores[k] = scores_[row];
+    out.class_ids[k] = class_ids_[row];
+  }
+  return num_kept;
+}
+
+}  // namespace edgecv

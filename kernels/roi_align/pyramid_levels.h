@@ -1,0 +1,24 @@
+// The level of a feature pyramid that suits each region of interest.
+//
+// Contract: `level_ids[i]` receives the level of RoI i, counted from the finest, in [0, num_levels):
+// Lin et al., "Feature Pyramid Networks", 2017, equation 1, floor(k0 + log2(sqrt(area) / s0)), with
+// 1e-6 added so that a box of a whole power of two is not rounded below its level, clamped to the
+// pyramid. It receives -1 if the area is negative or not a number. Arithmetic is float32.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace edgecv {
+
+struct PyramidLevels {
+  std::int32_t finest;           // the level of stride 2**finest
+  std::int32_t num_levels;       // each of twice the stride of the one before, at least 1
+  float canonical_size;          // s0, pixels
+  std::int32_t canonical_level;  // k0, the level of a box with sides of s0
+};
+
+void AssignPyramidLevels(const float* rois_xyxy, std::size_t count, const PyramidLevels& levels,
+                         std::int32_t* level_ids);
+
+}  // namespace edgecv

@@ -1,0 +1,117 @@
+"""decode_ssd against the reference, and what is its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgecv.kernels import decode_ssd, reference
+from edgecv.kernels.decode import Layout
+
+Floats = NDArray[np.float32]
+Options = dict[str, Any]
+
+COMMON: Options = {"score_threshold": 0.3, "iou_threshold": 0.5, "max_detections": 100}
+
+SCORE_TOLERANCE = 64 * float(np.finfo(np.float32).eps)  # see conftest.py
+
+# Sizes around the block of 256 anchors and the vector width.
+SIZES = [(count, 3) for count in (1, 2, 7, 8, 9, 15, 17, 255, 256, 257, 300)]
+SIZES += [(40, num_classes) for num_classes in (1, 2, 4, 15, 16, 17, 20, 33)]
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+@pytest.mark.parametrize("layout", ["nc", "cn"])
+@pytest.mark.parametrize(("count", "num_classes"), SIZES)
+def test_matches_reference(
+    count: int,
+    num_classes: int,
+    layout: Layout,
+    ssd_head: Callable[..., tuple[Floats, Floats, Floats]],
+    assert_same: Callable[..., None],
+    *,
+    class_agnostic: bool,
+) -> None:
+    offsets, logits, anchors = ssd_head(count, num_classes=num_classes)
+    if layout == "cn":
+        offsets, logits = offsets.T, logits.T
+    options = COMMON | {"class_agnostic": class_agnostic, "score_threshold": 0.1, "layout": layout}
+    actual = decode_ssd(offsets, logits, anchors, **options)
+    assert_same(actual, reference.decode_ssd(offsets, logits, anchors, **options), least=0)
+
+
+def test_worked_example() -> None:
+    # One anchor at (50, 40) of 20 x 10, moved by a tenth of its width and doubled in height.
+    offsets = np.array([[1.0, 0.0, 0.0, np.log(2) / 0.2]], np.float32)
+    logits = np.log(np.array([[0.2, 0.1, 0.7]], np.float32))
+    anchors = np.array([[50, 40, 20, 10]], np.float32)
+    found = decode_ssd(offsets, logits, anchors, **COMMON)
+    assert found.class_ids.tolist() == [1]
+    np.testing.assert_allclose(found.scores, [0.7], rtol=SCORE_TOLERANCE)
+    np.testing.assert_allclose(found.boxes_xyxy, [[42, 30, 62, 50]], rtol=SCORE_TOLERANCE)
+
+
+def test_takes_every_class_of_an_anchor() -> None:
+    offsets, anchors = np.zeros((1, 4), np.float32), np.full((1, 4), 8, np.float32)
+    logits = np.log(np.array([[0.1, 0.4, 0.4, 0.1]], np.float32))
+    assert decode_ssd(offsets, logits, anchors, **COMMON).class_ids.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("layout", ["nc", "cn"])
+@pytest.mark.parametrize("level", [-1e4, 0.0, 1e4])  # logits so large that they lose digits
+def test_scores_do_not_depend_on_the_level_of_the_logits(level: float, layout: Layout) -> None:
+    rng = np.random.default_rng(0)
+    logits = (rng.integers(-40, 40, (100, 4)) / 16 + level).astype(np.float32)
+    offsets = np.zeros((100, 4), np.float32)
+    anchors = np.array([[50 * i, 8, 8, 8] for i in range(100)], np.float32)
+    heads = (offsets.T, logits.T) if layout == "cn" else (offsets, logits)
+    options = COMMON | {"max_detections": 400, "layout": layout}
+    found = decode_ssd(*heads, anchors, **options)
+    expected = reference.decode_ssd(*heads, anchors, **options)
+    assert len(found) == len(expected[1]) > 50
+    np.testing.assert_allclose(found.scores, expected[1], rtol=SCORE_TOLERANCE)
+
+
+@pytest.mark.parametrize("layout", ["nc", "cn"])
+def test_logits_that_are_not_numbers_give_no_candidates(layout: Layout) -> None:
+    nan, inf = np.nan, np.inf
+    rows = [[0, nan, 9], [nan, 9, 9], [0, 9, nan], [0, inf, 0], [0, 0, 9], [-inf, -inf, 0]]
+    logits = np.array(rows, np.float32)
+    anchors = np.array([[50 * i, 8, 8, 8] for i in range(6)], np.float32)
+    offsets = np.zeros_like(anchors)
+    heads = (offsets.T, logits.T) if layout == "cn" else (offsets, logits)
+    found = decode_ssd(*heads, anchors, layout=layout, **COMMON)
+    assert found.class_ids.tolist() == [1, 1]
+    np.testing.assert_array_equal(found.boxes_xyxy, [[246, 4, 254, 12], [196, 4, 204, 12]])
+
+
+GOOD: Options = {
+    "offsets": np.zeros((2, 4), np.float32),
+    "logits": np.zeros((2, 3), np.float32),
+    "anchors_cxcywh": np.ones((2, 4), np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"offsets": np.zeros((2, 5), np.float32)}, r"`offsets` must have shape \(N, 4\)"),
+        ({"layout": "cn"}, r"`offsets` must have shape \(4, N\), got \(2, 4\)"),
+        ({"logits": np.zeros((3, 3), np.float32)}, r"`logits` must have shape \(2, 1 \+ C\)"),
+        ({"logits": np.zeros((2, 1), np.float32)}, "`logits` must have channels for at least 1"),
+        ({"anchors_cxcywh": np.ones((1, 4), np.float32)}, r"`anchors_cxcywh` must have shape \(2"),
+        ({"variances": (0.1, 0.0)}, "`variances` must be positive"),
+    ],
+)
+def test_refuses_values(options: Options, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^decode_ssd: {message}"):
+        decode_ssd(**GOOD | COMMON | options)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_refuses_types(name: str) -> None:
+    wrong = {name: GOOD[name].astype(np.float64)}
+    with pytest.raises(TypeError, match=f"^decode_ssd: `{name}` must be float32, got float64"):
+        decode_ssd(**GOOD | COMMON | wrong)
