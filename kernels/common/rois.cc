@@ -6,16 +6,24 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <optional>
 
 #include "common/parallel.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace edgecv {
 namespace {
 
 // Bounds the tables; a map with more RoIs is packed once for so many.
 constexpr std::size_t kMaxRoisAtOnce = 4096;
+
+// Results of 4 MiB and more would not stay in the caches until they are read.
+constexpr std::size_t kStreamedFloats = std::size_t{1} << 20;
 
 // Cells [begin, end) of a map, counted row by row.
 struct Run {
@@ -98,10 +106,31 @@ struct Scratch {
   Scratch(std::size_t map_cells, std::size_t line_cells, std::size_t num_bins)
       : map(new ChannelBlock[map_cells]),
         line(new ChannelBlock[line_cells]),
-        bins(new ChannelBlock[num_bins]) {}
+        bins(new ChannelBlock[num_bins]),
+        planes(new ChannelBlock[num_bins]) {}
 
   std::unique_ptr<ChannelBlock[]> map, line, bins;
+  std::unique_ptr<ChannelBlock[]> planes;  // the bins, channel by channel
 };
+
+// Copies past the caches where the processor can: what is written is not read first, and the packed
+// map stays where it is. Until the next store fence, other threads may not see it.
+void StreamOut(const float* from, std::size_t count, float* to) {
+#if defined(__x86_64__)
+  constexpr std::size_t kLine = 16;  // floats
+  for (; count > 0 && reinterpret_cast<std::uintptr_t>(to) % (kLine * sizeof *to) != 0; --count)
+    *to++ = *from++;
+  for (; count >= kLine; count -= kLine, from += kLine, to += kLine)
+    for (std::size_t k = 0; k < kLine; k += 4) _mm_stream_ps(to + k, _mm_loadu_ps(from + k));
+#endif
+  std::memcpy(to, from, count * sizeof *to);
+}
+
+void StoreFence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
 
 // `planes` is the first channel of the block in the map.
 void FoldBlock(const Table& table, const float* planes, const FeatureLevel& level,
@@ -117,9 +146,17 @@ void FoldBlock(const Table& table, const float* planes, const FeatureLevel& leve
           table.used_columns.data() + table.used_ends[k],
           table.used_ends[k + 1] - table.used_ends[k], scratch.map.get(), level.width,
           scratch.line.get(), scratch.bins.get()});
-    UnpackChannels(scratch.bins.get(), num_bins, num_channels, num_bins,
-                   out + table.rois[k] * roi_stride);
+    // By way of the cache, so that whole lines go out one after the other.
+    const float* const bins = scratch.planes[0].lanes;
+    UnpackChannels(scratch.bins.get(), num_bins, scratch.planes[0].lanes);
+    float* const to = out + table.rois[k] * roi_stride;
+    if (table.rois.size() * roi_stride >= kStreamedFloats) {
+      StreamOut(bins, num_channels * num_bins, to);
+    } else {
+      std::memcpy(to, bins, num_channels * num_bins * sizeof *to);
+    }
   }
+  StoreFence();
 }
 
 void FoldMap(const FeatureLevel& level, const float* map, std::size_t channels, const Table& table,
