@@ -109,8 +109,8 @@ Transpose BestTranspose() {
   return TransposePlain;
 }
 
-// Transposes all tiles of `count` pixels, both sides given by what one pixel moves them, and returns
-// how many pixels that did, the first ones.
+// Transposes all tiles of `count` pixels and returns how many pixels those are, the first ones. A
+// step is from one pixel to the next, a stride from one row of a tile to the next.
 std::size_t TransposeTiles(const float* from, std::size_t from_step, std::size_t from_stride,
                            float* to, std::size_t to_step, std::size_t to_stride,
                            std::size_t count) {
@@ -130,14 +130,14 @@ void PackChannels(const float* planes, std::size_t plane_stride, std::size_t num
                   std::size_t count, ChannelBlock* out) {
   std::size_t i = 0;
   if (num_channels == kTile)
-    i = TransposeTiles(planes, 1, plane_stride, out->lanes, kTile, kTile, count);
+    i = TransposeTiles(planes, 1, plane_stride, LanesOf(out), kTile, kTile, count);
   for (; i < count; ++i)
     for (std::size_t c = 0; c < kTile; ++c)
       out[i].lanes[c] = c < num_channels ? planes[c * plane_stride + i] : 0.0f;
 }
 
 void UnpackChannels(const ChannelBlock* blocks, std::size_t count, float* planes) {
-  for (std::size_t i = TransposeTiles(blocks->lanes, kTile, kTile, planes, 1, count, count);
+  for (std::size_t i = TransposeTiles(LanesOf(blocks), kTile, kTile, planes, 1, count, count);
        i < count; ++i)
     for (std::size_t c = 0; c < kTile; ++c) planes[c * count + i] = blocks[i].lanes[c];
 }

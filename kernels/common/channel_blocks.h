@@ -14,6 +14,12 @@ struct alignas(64) ChannelBlock {
   float lanes[kBlockChannels];
 };
 
+// The lanes of a block and of those that follow it.
+inline float* LanesOf(ChannelBlock* blocks) { return reinterpret_cast<float*>(blocks); }
+inline const float* LanesOf(const ChannelBlock* blocks) {
+  return reinterpret_cast<const float*>(blocks);
+}
+
 // `out[i].lanes[c]` receives `planes[c * plane_stride + i]` for `count` pixels; lanes from
 // `num_channels`, which is 1 to 16, receive 0.
 void PackChannels(const float* planes, std::size_t plane_stride, std::size_t num_channels,

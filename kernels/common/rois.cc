@@ -107,10 +107,10 @@ struct Scratch {
       : map(new ChannelBlock[map_cells]),
         line(new ChannelBlock[line_cells]),
         bins(new ChannelBlock[num_bins]),
-        planes(new ChannelBlock[num_bins]) {}
+        planes(new float[num_bins * kBlockChannels]) {}
 
   std::unique_ptr<ChannelBlock[]> map, line, bins;
-  std::unique_ptr<ChannelBlock[]> planes;  // the bins, channel by channel
+  std::unique_ptr<float[]> planes;  // the bins, channel by channel
 };
 
 // Copies past the caches where the processor can: what is written is not read first, and the packed
@@ -147,8 +147,8 @@ void FoldBlock(const Table& table, const float* planes, const FeatureLevel& leve
           table.used_ends[k + 1] - table.used_ends[k], scratch.map.get(), level.width,
           scratch.line.get(), scratch.bins.get()});
     // By way of the cache, so that whole lines go out one after the other.
-    const float* const bins = scratch.planes[0].lanes;
-    UnpackChannels(scratch.bins.get(), num_bins, scratch.planes[0].lanes);
+    float* const bins = scratch.planes.get();
+    UnpackChannels(scratch.bins.get(), num_bins, bins);
     float* const to = out + table.rois[k] * roi_stride;
     if (table.rois.size() * roi_stride >= kStreamedFloats) {
       StreamOut(bins, num_channels * num_bins, to);
