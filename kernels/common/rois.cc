@@ -25,6 +25,9 @@ constexpr std::size_t kMaxRoisAtOnce = 4096;
 // Results of 4 MiB and more would not stay in the caches until they are read.
 constexpr std::size_t kStreamedFloats = std::size_t{1} << 20;
 
+// What is used of a row is noted by segments of so many cells, a tile of channel_blocks.cc.
+constexpr std::size_t kSegment = 16;
+
 // Cells [begin, end) of a map, counted row by row.
 struct Run {
   std::size_t begin, end;
@@ -37,7 +40,7 @@ struct Table {
   std::vector<std::uint32_t> used_columns;  // of all RoIs, RoI after RoI
   std::vector<std::size_t> used_ends = {0};
   std::size_t most_used_columns = 0;
-  std::vector<Run> runs;  // what the RoIs use of the map, and the gaps between two of a row
+  std::vector<Run> runs;  // what the RoIs use of the map, and what is between their columns
 };
 
 // The map of a RoI, level by level and image by image; none if it lies nowhere.
@@ -73,7 +76,8 @@ Table Tabulate(const FeatureLevel& level, const Rois& rois, BinGrid grid, const 
                const std::size_t* chosen, std::size_t count) {
   Table table;
   table.rois.assign(chosen, chosen + count);
-  std::vector<std::size_t> left(level.height, level.width), right(level.height, 0);
+  const std::size_t segments = (level.width + kSegment - 1) / kSegment;
+  std::vector<unsigned char> is_used(level.height * segments, 0);
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t first_row = table.rows.cells.size();
     const std::size_t first_column = table.columns.cells.size();
@@ -85,14 +89,14 @@ Table Tabulate(const FeatureLevel& level, const Rois& rois, BinGrid grid, const 
     if (used == table.used_columns.end()) continue;
     const auto [low, high] = std::minmax_element(used, table.used_columns.end());
     for (std::size_t row = first_row; row < table.rows.cells.size(); ++row) {
-      const std::size_t y = table.rows.cells[row].index;
-      left[y] = std::min<std::size_t>(left[y], *low);
-      right[y] = std::max<std::size_t>(right[y], *high + std::size_t{1});
+      unsigned char* segment = &is_used[table.rows.cells[row].index * segments];
+      std::fill(segment + *low / kSegment, segment + *high / kSegment + 1, 1);
     }
   }
-  for (std::size_t y = 0; y < level.height; ++y) {
-    if (left[y] >= right[y]) continue;
-    const Run run{y * level.width + left[y], y * level.width + right[y]};
+  for (std::size_t k = 0; k < is_used.size(); ++k) {
+    if (!is_used[k]) continue;
+    const std::size_t row = k / segments * level.width, first = k % segments * kSegment;
+    const Run run{row + first, row + std::min(first + kSegment, level.width)};
     if (!table.runs.empty() && table.runs.back().end == run.begin) {
       table.runs.back().end = run.end;
     } else {
