@@ -61,9 +61,9 @@ EDGECV_INLINE void FoldBody(const FoldTask* all) {
   const FoldTask& task = *all;
   const std::size_t row_stride = task.map_width * kBlockChannels;
   for (std::size_t lane = 0; lane < kBlockChannels; lane += Width) {
-    const float* map = task.map->lanes + lane;
-    float* line = task.line->lanes + lane;
-    float* bin = task.bins->lanes + lane;
+    const float* map = LanesOf(task.map) + lane;
+    float* line = LanesOf(task.line) + lane;
+    float* bin = LanesOf(task.bins) + lane;
     for (std::size_t row = 0; row < task.grid.height; ++row) {
       const BinCell* begin = task.row_cells + task.row_ends[row];
       const BinCell* end = task.row_cells + task.row_ends[row + 1];

@@ -6,16 +6,27 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <optional>
 
 #include "common/parallel.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace edgecv {
 namespace {
 
 // Bounds the tables; a map with more RoIs is packed once for so many.
 constexpr std::size_t kMaxRoisAtOnce = 4096;
+
+// Results of 4 MiB and more would not stay in the caches until they are read.
+constexpr std::size_t kStreamedFloats = std::size_t{1} << 20;
+
+// What is used of a row is noted by segments of so many cells, a tile of channel_blocks.cc.
+constexpr std::size_t kSegment = 16;
 
 // Cells [begin, end) of a map, counted row by row.
 struct Run {
@@ -29,7 +40,7 @@ struct Table {
   std::vector<std::uint32_t> used_columns;  // of all RoIs, RoI after RoI
   std::vector<std::size_t> used_ends = {0};
   std::size_t most_used_columns = 0;
-  std::vector<Run> runs;  // what the RoIs use of the map, and the gaps between two of a row
+  std::vector<Run> runs;  // what the RoIs use of the map, and what is between their columns
 };
 
 // The map of a RoI, level by level and image by image; none if it lies nowhere.
@@ -65,7 +76,8 @@ Table Tabulate(const FeatureLevel& level, const Rois& rois, BinGrid grid, const 
                const std::size_t* chosen, std::size_t count) {
   Table table;
   table.rois.assign(chosen, chosen + count);
-  std::vector<std::size_t> left(level.height, level.width), right(level.height, 0);
+  const std::size_t segments = (level.width + kSegment - 1) / kSegment;
+  std::vector<unsigned char> is_used(level.height * segments, 0);
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t first_row = table.rows.cells.size();
     const std::size_t first_column = table.columns.cells.size();
@@ -77,14 +89,14 @@ Table Tabulate(const FeatureLevel& level, const Rois& rois, BinGrid grid, const 
     if (used == table.used_columns.end()) continue;
     const auto [low, high] = std::minmax_element(used, table.used_columns.end());
     for (std::size_t row = first_row; row < table.rows.cells.size(); ++row) {
-      const std::size_t y = table.rows.cells[row].index;
-      left[y] = std::min<std::size_t>(left[y], *low);
-      right[y] = std::max<std::size_t>(right[y], *high + std::size_t{1});
+      unsigned char* segment = &is_used[table.rows.cells[row].index * segments];
+      std::fill(segment + *low / kSegment, segment + *high / kSegment + 1, 1);
     }
   }
-  for (std::size_t y = 0; y < level.height; ++y) {
-    if (left[y] >= right[y]) continue;
-    const Run run{y * level.width + left[y], y * level.width + right[y]};
+  for (std::size_t k = 0; k < is_used.size(); ++k) {
+    if (!is_used[k]) continue;
+    const std::size_t row = k / segments * level.width, first = k % segments * kSegment;
+    const Run run{row + first, row + std::min(first + kSegment, level.width)};
     if (!table.runs.empty() && table.runs.back().end == run.begin) {
       table.runs.back().end = run.end;
     } else {
@@ -98,10 +110,31 @@ struct Scratch {
   Scratch(std::size_t map_cells, std::size_t line_cells, std::size_t num_bins)
       : map(new ChannelBlock[map_cells]),
         line(new ChannelBlock[line_cells]),
-        bins(new ChannelBlock[num_bins]) {}
+        bins(new ChannelBlock[num_bins]),
+        planes(new float[num_bins * kBlockChannels]) {}
 
   std::unique_ptr<ChannelBlock[]> map, line, bins;
+  std::unique_ptr<float[]> planes;  // the bins, channel by channel
 };
+
+// Copies past the caches where the processor can: what is written is not read first, and the packed
+// map stays where it is. Until the next store fence, other threads may not see it.
+void StreamOut(const float* from, std::size_t count, float* to) {
+#if defined(__x86_64__)
+  constexpr std::size_t kLine = 16;  // floats
+  for (; count > 0 && reinterpret_cast<std::uintptr_t>(to) % (kLine * sizeof *to) != 0; --count)
+    *to++ = *from++;
+  for (; count >= kLine; count -= kLine, from += kLine, to += kLine)
+    for (std::size_t k = 0; k < kLine; k += 4) _mm_stream_ps(to + k, _mm_loadu_ps(from + k));
+#endif
+  std::memcpy(to, from, count * sizeof *to);
+}
+
+void StoreFence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
 
 // `planes` is the first channel of the block in the map.
 void FoldBlock(const Table& table, const float* planes, const FeatureLevel& level,
@@ -117,9 +150,17 @@ void FoldBlock(const Table& table, const float* planes, const FeatureLevel& leve
           table.used_columns.data() + table.used_ends[k],
           table.used_ends[k + 1] - table.used_ends[k], scratch.map.get(), level.width,
           scratch.line.get(), scratch.bins.get()});
-    UnpackChannels(scratch.bins.get(), num_bins, num_channels, num_bins,
-                   out + table.rois[k] * roi_stride);
+    // By way of the cache, so that whole lines go out one after the other.
+    float* const bins = scratch.planes.get();
+    UnpackChannels(scratch.bins.get(), num_bins, bins);
+    float* const to = out + table.rois[k] * roi_stride;
+    if (table.rois.size() * roi_stride >= kStreamedFloats) {
+      StreamOut(bins, num_channels * num_bins, to);
+    } else {
+      std::memcpy(to, bins, num_channels * num_bins * sizeof *to);
+    }
   }
+  StoreFence();
 }
 
 void FoldMap(const FeatureLevel& level, const float* map, std::size_t channels, const Table& table,

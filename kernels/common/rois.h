@@ -17,7 +17,7 @@ namespace edgecv {
 // One level of a feature pyramid: (batch, channels, height, width).
 struct FeatureLevel {
   const float* data;
-  std::size_t height, width;  // cells
+  std::size_t height, width;  // cells, below 2**32 each
   float spatial_scale;        // cells per pixel of the image
 };
 
@@ -56,13 +56,13 @@ struct AxisBins {
   void EndBin() { ends.push_back(cells.size()); }
 };
 
-// Adds the bins of a RoI on a level: `height` of them to `rows` and `width` to `columns`, or none to
-// either if the RoI lies nowhere.
+// Adds the bins of a RoI on a level: `height` of them to `rows` and `width` to `columns`, or none
+// to either if the RoI lies nowhere.
 using AddBins = std::function<void(const FeatureLevel& level, const float* xyxy, AxisBins& rows,
                                    AxisBins& columns)>;
 
-// One RoI and one block of channels: fold the rows of each used column into `line`, then the columns
-// of `line` into `bins`; for each row of bins in turn.
+// One RoI and one block of channels: for each row of bins, fold the rows of each used column into
+// `line`, then the columns of `line` into `bins`.
 struct FoldTask {
   BinGrid grid;
   const BinCell* row_cells;

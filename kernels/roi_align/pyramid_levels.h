@@ -1,9 +1,9 @@
 // The level of a feature pyramid that suits each region of interest.
 //
-// Contract: `level_ids[i]` receives the level of RoI i, counted from the finest, in [0, num_levels):
-// Lin et al., "Feature Pyramid Networks", 2017, equation 1, floor(k0 + log2(sqrt(area) / s0)), with
-// 1e-6 added so that a box of a whole power of two is not rounded below its level, clamped to the
-// pyramid. It receives -1 if the area is negative or not a number. Arithmetic is float32.
+// Contract: `level_ids[i]` receives the level of RoI i, from 0 for the finest, below `num_levels`:
+// Lin et al., "Feature Pyramid Networks", 2017, equation 1, floor(k0 + log2(sqrt(area) / s0)), in
+// float32, with 1e-6 added so that a box of whole octaves is not rounded below its level, clamped
+// to the pyramid. It receives -1 if the area is negative or not a number.
 #pragma once
 
 #include <cstddef>
