@@ -7,7 +7,6 @@
 #include "resize_argmax/resize_argmax.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>

@@ -11,6 +11,9 @@ namespace edgecv::resize_argmax {
 constexpr std::size_t kTileColumns = 16;
 constexpr std::size_t kMaxClasses = 256;
 
+// Comparing so few takes less than finding out which of them can be left out.
+constexpr std::size_t kFewClasses = 3;
+
 // The two logits between which each output pixel of an axis lies, and the weight of the second.
 struct Taps {
   const std::int32_t *low, *high;
