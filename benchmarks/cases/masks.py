@@ -61,10 +61,10 @@ def _resize_argmax(
 ) -> Case:
     out = np.empty(size_hw, np.uint8)
     shape = ",".join(map(str, logits.shape))
-    letterboxed = "" if placement is None else " letterbox"
+    onto = "letterbox 1080p" if placement else f"to {size_hw[0]}x{size_hw[1]}"
     return Case(
         operator="resize_argmax",
-        size=f"[{shape}] to {size_hw[0]}x{size_hw[1]}{letterboxed}, {kind}",
+        size=f"[{shape}] {onto}, {kind}",
         ours=lambda: resize_argmax(logits, size_hw, placement=placement, out=out),
         peers=_opencv(logits, size_hw, placement) | _torch(logits, size_hw, placement),
         floor=copying(logits.nbytes + out.nbytes),
@@ -88,7 +88,7 @@ def _confidence(kind: str, logits: Floats, size_hw: tuple[int, int]) -> Case:
     shape = ",".join(map(str, logits.shape))
     return Case(
         operator="resize_argmax",
-        size=f"[{shape}] to {size_hw[0]}x{size_hw[1]} confidence, {kind}",
+        size=f"[{shape}] softmax 1080p, {kind}",
         ours=lambda: resize_argmax(logits, size_hw, out=out, confidence=confidence),
         peers=peers,
         floor=copying(logits.nbytes + out.nbytes + confidence.nbytes),
@@ -129,9 +129,9 @@ def _opencv(
             if placement is not None:
                 plane = cv2.resize(source, placement.size_hw[::-1])[_input_crop(placement)]
             cv2.resize(plane, wh, dst=target)
-        return planes.argmax(0)
+        return cv2.reduceArgMax(planes, 0)
 
-    peers: dict[str, Call] = {"opencv planes + argmax": by_plane}
+    peers: dict[str, Call] = {"opencv planes + reduceArgMax": by_plane}
     if len(logits) <= _MAX_OPENCV_CHANNELS:
         peers = {"opencv HWC + argmax": interleaved} | peers
     return peers
