@@ -19,7 +19,8 @@ namespace edgecv {
 namespace {
 
 constexpr std::size_t kMasksPerThread = 4;
-constexpr std::size_t kWord = 8;  // flags looked at together
+constexpr std::size_t kWord = 8;  // flags looked at together, as the bytes of one integer
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first flag is the lowest byte");
 
 // Where a mask lies along one axis of the frame.
 struct Extent {
@@ -193,10 +194,14 @@ Placed PlaceMask(const InstanceMasks& masks, std::size_t index, std::size_t heig
 void PasteMasksCpu(const InstanceMasks& masks, std::size_t height, std::size_t width,
                    float threshold, bool is_zero, std::uint8_t* out) {
   const std::size_t num_pixels = height * width;
+  if (!is_zero) {
+    // All planes of a thread at once: memset fills large blocks without reading them first.
+    ParallelFor(masks.count, 1, [&](std::size_t begin, std::size_t end) {
+      std::memset(out + begin * num_pixels, 0, (end - begin) * num_pixels);
+    });
+  }
   ForEachMask(masks, [&](std::size_t index, BorderedMask& mask) {
     std::uint8_t* pixels = out + index * num_pixels;
-    // At once, not between the runs: for large blocks memset does without reading them first.
-    if (!is_zero) std::memset(pixels, 0, num_pixels);
     const Placed placed = PlaceMask(masks, index, height, width);
     if (placed.IsEmpty()) return;
     mask.Load(masks.probabilities + index * masks.side * masks.side, false);

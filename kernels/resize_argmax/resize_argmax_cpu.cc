@@ -7,7 +7,6 @@
 #include "resize_argmax/resize_argmax.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -157,13 +156,13 @@ void FindWinners(const float* logits, std::size_t plane, std::size_t num_classes
 }
 
 template <bool kConfidence>
-void DecideTile(const Tile& tile, Rivals& rivals) {
+void DecideTiles(const Tiles& tiles, Rivals& rivals) {
   switch (CpuLevel()) {
 #if defined(__x86_64__)
-    case Level::kV4: return v4::DecideTile<kConfidence>(tile, rivals);
-    case Level::kV3: return v3::DecideTile<kConfidence>(tile, rivals);
+    case Level::kV4: return v4::DecideTiles<kConfidence>(tiles, rivals);
+    case Level::kV3: return v3::DecideTiles<kConfidence>(tiles, rivals);
 #endif
-    default: return baseline::DecideTile<kConfidence>(tile, rivals);
+    default: return baseline::DecideTiles<kConfidence>(tiles, rivals);
   }
 }
 
@@ -239,17 +238,15 @@ class Resizer {
 
   void FillStrip(const Strip& strip, Rivals& rivals) const {
     std::size_t x = 0;
+    int next = CommonWinner(strip, 0);
     while (x < out_width_) {
-      const int label = CommonWinner(strip, x);
       const std::size_t first = x;
+      const int label = next;
       do {
         x += kTileColumns;
-      } while (label >= 0 && x < out_width_ && CommonWinner(strip, x) == label);
+      } while (x < out_width_ && (next = CommonWinner(strip, x)) == label);
       x = std::min(x, out_width_);
-      if (label < 0 || confidence_ != nullptr) {
-        for (std::size_t tile = first; tile < x; tile += kTileColumns)
-          Decide(strip, tile, std::min(kTileColumns, x - tile), rivals);
-      }
+      if (label < 0 || confidence_ != nullptr) Decide(strip, first, x - first, rivals);
       if (label >= 0) {
         for (std::size_t y = strip.first; y < strip.last; ++y)
           std::memset(labels_ + y * out_width_ + first, label, x - first);
@@ -273,7 +270,7 @@ class Resizer {
 
   void Decide(const Strip& strip, std::size_t x, std::size_t num_columns, Rivals& rivals) const {
     const std::size_t offset = strip.first * out_width_ + x;
-    const Tile tile = {
+    const Tiles tiles = {
         logits_.values + Index(rows_.low[strip.first]) * logits_.width,
         logits_.values + Index(rows_.high[strip.first]) * logits_.width,
         plane_,
@@ -287,9 +284,9 @@ class Resizer {
         out_width_,
     };
     if (confidence_ == nullptr) {
-      DecideTile<false>(tile, rivals);
+      DecideTiles<false>(tiles, rivals);
     } else {
-      DecideTile<true>(tile, rivals);
+      DecideTiles<true>(tiles, rivals);
     }
   }
 

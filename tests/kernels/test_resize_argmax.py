@@ -1,5 +1,8 @@
 """resize_argmax against the reference, PyTorch and its own properties."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -233,6 +236,35 @@ def test_agrees_with_opencv() -> None:
     labels = resize_argmax(logits, (80, 120))
     chosen = np.take_along_axis(pixels, labels[..., None].astype(int), 2)[..., 0]
     assert (pixels.max(2) - chosen).max() < 1e-5
+
+
+LABELS_OF_A_LEVEL = """
+import hashlib
+import numpy as np
+from edgecv.kernels import resize_argmax
+
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+for special in (0.0, np.nan, np.inf, -np.inf):
+    for shape, size_hw in (((9, 12, 20), (48, 80)), ((6, 7, 50), (31, 333)), ((5, 9, 90), (9, 40))):
+        logits = rng.integers(-2, 3, shape).astype(np.float32)
+        logits[rng.random(shape) < 0.1] = special
+        digest.update(resize_argmax(logits, size_hw).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_labels_do_not_depend_on_the_processor() -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", LABELS_OF_A_LEVEL],
+            env=os.environ | {"EDGECV_CPU_LEVEL": level},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for level in ("v4", "v3", "baseline")
+    }
+    assert len(digests) == 1
 
 
 def test_reads_views() -> None:
