@@ -102,7 +102,7 @@ EDGECV_INLINE std::size_t Blend(const LabelMap* map, const Blending* blending,
     const CanvasPlane& plane = canvas->planes[p];
     if (plane.channels == 3) {
       BlendFull<3>(*map, *canvas, plane, palette, *blending);
-    } else if (plane.subsampling == 1) {
+    } else if (p == 0) {
       BlendFull<1>(*map, *canvas, plane, palette, *blending);
     } else if (plane.channels == 2) {
       BlendHalf<2>(*map, *canvas, plane, palette, *blending);

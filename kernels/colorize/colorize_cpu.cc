@@ -84,7 +84,7 @@ EDGECV_INLINE std::size_t Colorize(const LabelMap* map, const std::uint8_t* pale
     const CanvasPlane& plane = canvas->planes[p];
     if (plane.channels == 3) {
       ColorizeTriples(*map, *canvas, plane, palette, num_colours);
-    } else if (plane.subsampling == 1) {
+    } else if (p == 0) {
       ColorizeLuma(*map, *canvas, plane, palette, num_colours);
     } else if (plane.channels == 2) {
       ColorizeHalf<2>(*map, *canvas, plane, palette, num_colours);
