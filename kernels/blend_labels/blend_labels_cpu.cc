@@ -19,10 +19,16 @@ struct Blending {
   std::uint32_t alpha;  // of 256
 };
 
-EDGECV_INLINE bool AllSet(const std::uint8_t* bytes, std::size_t count) {
-  std::uint8_t all = 255;
-  for (std::size_t x = 0; x < count; ++x) all = static_cast<std::uint8_t>(all & bytes[x]);
-  return all == 255;
+enum class Share { kNone, kSome, kAll };
+
+// How many of the bytes, each 0 or 255, are set.
+EDGECV_INLINE Share ShareSet(const std::uint8_t* bytes, std::size_t count) {
+  std::uint8_t all = 255, any = 0;
+  for (std::size_t x = 0; x < count; ++x) {
+    all = static_cast<std::uint8_t>(all & bytes[x]);
+    any = static_cast<std::uint8_t>(any | bytes[x]);
+  }
+  return any == 0 ? Share::kNone : all == 255 ? Share::kAll : Share::kSome;
 }
 
 EDGECV_INLINE void Mix(std::uint8_t* __restrict__ samples, const std::uint8_t* __restrict__ colours,
@@ -66,15 +72,19 @@ EDGECV_INLINE void BlendFull(const LabelMap* map, const Blending* blending,
     std::uint8_t* row = plane->samples + y * plane->row_stride;
     ForEachPiece(map->width, [&](std::size_t x, std::size_t count) {
       std::uint8_t* samples = row + kChannels * x;
+      Share share = Share::kNone;
       if (blending->ignores_any) {
-        look_up(masks, labels + x, count, ignored.data());
-        if (AllSet(ignored.data(), kChannels * count)) return;
-        look_up(colours, labels + x, count, paint.data());
+        LookUp(mask, labels + x, count, ignored.data());
+        share = ShareSet(ignored.data(), count);
+      }
+      if (share == Share::kAll) return;
+      look_up(colours, labels + x, count, paint.data());
+      if (share == Share::kNone) {
+        Mix(samples, paint.data(), kChannels * count, blending->alpha);
+      } else {
+        if constexpr (kChannels == 3) LookUpTriples(masks, labels + x, count, ignored.data());
         MixUnlessIgnored(samples, paint.data(), ignored.data(), kChannels * count,
                          blending->alpha);
-      } else {
-        look_up(colours, labels + x, count, paint.data());
-        Mix(samples, paint.data(), kChannels * count, blending->alpha);
       }
     });
   }

@@ -53,7 +53,7 @@ std::size_t LargestWithoutColour(const LabelMap& map, std::size_t num_colours,
 
 // Rows are worked off in pieces whose buffers stay in the first-level cache: an even number of
 // pixels, and whole vectors.
-constexpr std::size_t kPiece = 512;
+constexpr std::size_t kPiece = 256;
 using Piece = std::array<std::uint8_t, kPiece>;
 
 // The sum of two neighbouring bytes, read as one word so that whole vectors of them add up.
