@@ -324,7 +324,7 @@ def _torch_peer(
         return {}
     torch.set_num_threads(1)
     rows = torch.from_numpy(values).T if layout == "cn" else torch.from_numpy(values)
-    tensors = [torch.from_numpy(part) for part in parts]
+    tensors = [torch.from_numpy(part.copy()) for part in parts]  # some are read-only
     threshold = problem.score_threshold
     floor = float(np.log(threshold / (1 - threshold))) if are_logits else threshold
 

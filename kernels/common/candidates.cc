@@ -61,8 +61,13 @@ void Candidates::RankMore(std::size_t max_detections, const Selection& selection
   const auto ranked = keys_.begin() + static_cast<std::ptrdiff_t>(first);
   const auto middle = keys_.begin() + static_cast<std::ptrdiff_t>(num_ranked_);
   const auto end = keys_.begin() + static_cast<std::ptrdiff_t>(count_);
-  if (middle != end) std::nth_element(ranked, middle, end, std::greater<>());
-  std::sort(ranked, middle, std::greater<>());
+  // Suppression sorts by score and leaves equal scores in the order of their rows: where all are
+  // ranked at once and were found by rising pair, which is most often, that is order enough.
+  const auto is_lower_pair = [](Key a, Key b) { return PairOf(a) < PairOf(b); };
+  if (first != 0 || middle != end || !std::is_sorted(ranked, end, is_lower_pair)) {
+    if (middle != end) std::nth_element(ranked, middle, end, std::greater<>());
+    std::sort(ranked, middle, std::greater<>());
+  }
 
   Grow(boxes_, num_ranked_), Grow(scores_, num_ranked_), Grow(class_ids_, num_ranked_);
   Grow(places_, num_ranked_), Grow(anchors_, num_ranked_), Grow(boxes_of_anchors_, num_ranked_);

@@ -91,7 +91,7 @@ class Candidates {
 
   float threshold_ = 0.0f;
   std::size_t count_ = 0;       // candidates in keys_
-  std::size_t num_ranked_ = 0;  // of these, the best, in order
+  std::size_t num_ranked_ = 0;  // of these, the best, equal scores by rising pair
   std::size_t num_places_ = 0;  // anchors of those
   std::vector<Key> keys_;
 
