@@ -18,7 +18,7 @@ from measure import Case, Measurement, measure
 
 from edgecv.provenance import cpu_name, versions_in_use
 
-MODULES = ("fit", "suppression", "overlap", "pooling", "masks", "drawing")
+MODULES = ("fit", "decoding", "suppression", "overlap", "pooling", "masks", "drawing")
 PEERS = ("torch", "torchvision", "opencv-python-headless", "ultralytics", "numpy")
 
 

@@ -14,18 +14,23 @@ constexpr std::size_t kRankedPerDetection = 4;
 constexpr std::size_t kMinRanked = 1024;
 constexpr std::size_t kGrowth = 4;
 
+// Never shrinks, so that a call that needs no more than those before allocates nothing.
+template <typename T>
+void Grow(std::vector<T>& values, std::size_t size) {
+  if (values.size() < size) values.resize(size);
+}
+
 }  // namespace
 
 Candidates& Candidates::Begin(float score_threshold) {
   static thread_local Candidates candidates;
   candidates.threshold_ = score_threshold;
-  candidates.count_ = candidates.num_ranked_ = 0;
+  candidates.count_ = candidates.num_ranked_ = candidates.num_places_ = 0;
   return candidates;
 }
 
 Key* Candidates::Room(std::size_t count) {
-  const std::size_t wanted = count_ + count + kSlack;
-  if (keys_.size() < wanted) keys_.resize(wanted);
+  Grow(keys_, count_ + count + kSlack);
   return keys_.data() + count_;
 }
 
@@ -46,7 +51,7 @@ void Candidates::KeepBest() {
   count_ = kMaxCandidates;
 }
 
-void Candidates::RankMore(std::size_t max_detections, std::size_t num_classes) {
+void Candidates::RankMore(std::size_t max_detections, const Selection& selection) {
   const std::size_t at_least =
       num_ranked_ == 0
           ? std::max(kMinRanked, std::min(max_detections, kMaxCandidates) * kRankedPerDetection)
@@ -56,22 +61,36 @@ void Candidates::RankMore(std::size_t max_detections, std::size_t num_classes) {
   const auto ranked = keys_.begin() + static_cast<std::ptrdiff_t>(first);
   const auto middle = keys_.begin() + static_cast<std::ptrdiff_t>(num_ranked_);
   const auto end = keys_.begin() + static_cast<std::ptrdiff_t>(count_);
-  if (middle != end) std::nth_element(ranked, middle, end, std::greater<>());
-  std::sort(ranked, middle, std::greater<>());
+  // Suppression sorts by score and leaves equal scores in the order of their rows: where all are
+  // ranked at once and were found by rising pair, which is most often, that is order enough.
+  const auto is_lower_pair = [](Key a, Key b) { return PairOf(a) < PairOf(b); };
+  if (first != 0 || middle != end || !std::is_sorted(ranked, end, is_lower_pair)) {
+    if (middle != end) std::nth_element(ranked, middle, end, std::greater<>());
+    std::sort(ranked, middle, std::greater<>());
+  }
 
-  boxes_.resize(std::max(boxes_.size(), num_ranked_));
-  scores_.resize(std::max(scores_.size(), num_ranked_));
-  class_ids_.resize(std::max(class_ids_.size(), num_ranked_));
+  Grow(boxes_, num_ranked_), Grow(scores_, num_ranked_), Grow(class_ids_, num_ranked_);
+  Grow(places_, num_ranked_), Grow(anchors_, num_ranked_), Grow(boxes_of_anchors_, num_ranked_);
+  const auto num_classes = static_cast<std::uint32_t>(selection.num_classes);
   for (std::size_t row = first; row < num_ranked_; ++row) {
+    const std::uint32_t pair = PairOf(keys_[row]), anchor = pair / num_classes;
     scores_[row] = ValueOf(keys_[row]);
-    class_ids_[row] = static_cast<std::int32_t>(PairOf(keys_[row]) % num_classes);
+    class_ids_[row] = static_cast<std::int32_t>(pair % num_classes);
+    auto place = static_cast<std::uint32_t>(num_places_);
+    if (selection.multi_label) {
+      std::uint32_t& known = place_of_anchor_[anchor];
+      place = known = known == kNoPlace ? place : known;
+    }
+    places_[row] = place;
+    anchors_[place] = anchor;
+    num_places_ += place == num_places_ ? 1 : 0;
   }
 }
 
 std::size_t Candidates::SuppressRanked(const Suppression& suppression,
                                        std::size_t max_detections) {
   const std::size_t most = std::min(num_ranked_, max_detections);
-  kept_.resize(std::max(kept_.size(), most));
+  Grow(kept_, most);
   return NmsCpu(reinterpret_cast<const float*>(boxes_.data()), scores_.data(),
                 suppression.class_agnostic ? nullptr : class_ids_.data(), num_ranked_,
                 suppression.iou_threshold, most, kept_.data());

@@ -56,28 +56,23 @@ class Candidates {
 
   // Where the keys of candidates are to be written, with room for `count` and kSlack more.
   Key* Room(std::size_t count);
-  // Takes over what was written, up to `end`. The pairs of the next ones are higher than of these.
+  // Takes over what was written, up to `end`. The pairs of later ones must be higher than of these.
   void Extend(const Key* end);
 
-  // Suppresses, with the boxes of `box_of(anchor)`, and returns the number of detections.
-  template <typename BoxOf>
+  // Suppresses and returns the number of detections. `boxes_of(anchors, count, boxes)` computes the
+  // boxes of `count` anchors; it is asked for each anchor once, and only as far as suppression gets.
+  template <typename BoxesOf>
   std::size_t Suppress(std::size_t num_anchors, const Selection& selection,
-                       const Suppression& suppression, BoxOf box_of, const Detections& out) {
+                       const Suppression& suppression, BoxesOf boxes_of, const Detections& out) {
     KeepBest();
-    row_of_anchor_.assign(selection.multi_label ? num_anchors : 0, kNoRow);
+    place_of_anchor_.assign(selection.multi_label ? num_anchors : 0, kNoPlace);
     for (;;) {
-      const std::size_t first = num_ranked_;
-      RankMore(out.capacity, selection.num_classes);
-      for (std::size_t row = first; row < num_ranked_; ++row) {
-        const std::size_t anchor = PairOf(keys_[row]) / selection.num_classes;
-        if (!selection.multi_label) {
-          boxes_[row] = box_of(anchor);
-          continue;
-        }
-        std::uint32_t& known = row_of_anchor_[anchor];
-        boxes_[row] = known == kNoRow ? box_of(anchor) : boxes_[known];
-        known = static_cast<std::uint32_t>(row);
-      }
+      const std::size_t first = num_ranked_, first_place = num_places_;
+      RankMore(out.capacity, selection);
+      boxes_of(anchors_.data() + first_place, num_places_ - first_place,
+               boxes_of_anchors_.data() + first_place);
+      for (std::size_t row = first; row < num_ranked_; ++row)
+        boxes_[row] = boxes_of_anchors_[places_[row]];
       const std::size_t num_kept = SuppressRanked(suppression, out.capacity);
       // Suppression goes from the best on: what was not ranked could only have come later.
       if (num_kept == out.capacity || num_ranked_ == count_)
@@ -86,23 +81,31 @@ class Candidates {
   }
 
  private:
-  static constexpr std::uint32_t kNoRow = 0xffffffff;
+  static constexpr std::uint32_t kNoPlace = 0xffffffff;
 
   void KeepBest();
-  void RankMore(std::size_t max_detections, std::size_t num_classes);
+  void RankMore(std::size_t max_detections, const Selection& selection);
   std::size_t SuppressRanked(const Suppression& suppression, std::size_t max_detections);
   std::size_t Write(std::size_t num_kept, const Suppression& suppression,
                     const Detections& out) const;
 
   float threshold_ = 0.0f;
   std::size_t count_ = 0;       // candidates in keys_
-  std::size_t num_ranked_ = 0;  // of these, the best, in order, with a row in each array below
+  std::size_t num_ranked_ = 0;  // of these, the best, equal scores by rising pair
+  std::size_t num_places_ = 0;  // anchors of those
   std::vector<Key> keys_;
+
+  // A row per ranked candidate; `places_` says where its anchor stands in the next two.
   std::vector<Box> boxes_;
   std::vector<float> scores_;
   std::vector<std::int32_t> class_ids_;
+  std::vector<std::uint32_t> places_;
+  // A place per anchor that a ranked candidate has.
+  std::vector<std::uint32_t> anchors_;
+  std::vector<Box> boxes_of_anchors_;
+  std::vector<std::uint32_t> place_of_anchor_;  // kNoPlace, or the place; with several labels only
+
   std::vector<std::int64_t> kept_;
-  std::vector<std::uint32_t> row_of_anchor_;
 };
 
 // Anchors that are searched at a time, so that what is found of them stays in the cache.
@@ -135,8 +138,9 @@ void FindCandidates(HeadView classes, std::size_t num_anchors, const Selection& 
   for (std::size_t first = 0; first < num_anchors; first += block) {
     const std::size_t count = std::min(block, num_anchors - first);
     Key* const begin = found.Room(count * selection.num_classes);
-    Key* const end = FindClasses(classes, selection.num_classes, first, count,
-                                 floor_of(found.threshold()), selection.multi_label, begin);
+    Key* const end =
+        FindClasses(classes.From(0, first), selection.num_classes, first, count,
+                    floor_of(found.threshold()), selection.multi_label, begin);
     found.Extend(KeepCandidates(begin, end, found.threshold(), score_of));
   }
 }

@@ -163,12 +163,12 @@ Key* FindBestOfPlanes(HeadView classes, std::size_t num_classes, std::size_t fir
                       std::size_t count, float floor, Key* keys) {
   float best_value[kBlock];
   std::int32_t best_class[kBlock];
-  for (std::size_t begin = first; begin < first + count; begin += kBlock) {
-    const std::size_t size = std::min(kBlock, first + count - begin);
+  for (std::size_t begin = 0; begin < count; begin += kBlock) {
+    const std::size_t size = std::min(kBlock, count - begin);
     Dispatch<BestOfPlanes>(classes.From(0, begin), num_classes, size, floor,
                            static_cast<float*>(best_value), static_cast<std::int32_t*>(best_class));
     for (std::size_t i = 0; i < size; ++i) {
-      const auto anchor_pair = static_cast<std::uint32_t>((begin + i) * num_classes);
+      const auto anchor_pair = static_cast<std::uint32_t>((first + begin + i) * num_classes);
       *keys = KeyOf(best_value[i], anchor_pair + static_cast<std::uint32_t>(best_class[i]));
       keys += best_class[i] >= 0 ? 1 : 0;
     }
@@ -182,13 +182,12 @@ Key* FindClasses(HeadView classes, std::size_t num_classes, std::size_t first, s
                  float floor, bool multi_label, Key* keys) {
   const auto first_pair = static_cast<std::uint32_t>(first * num_classes);
   const auto per_anchor = static_cast<std::uint32_t>(num_classes);
-  const float* values = classes.From(0, first).data;
   if (classes.channels_first()) {
     if (!multi_label) return FindBestOfPlanes(classes, num_classes, first, count, floor, keys);
-    const Runs planes{values, num_classes, count, classes.channel_stride, first_pair, 1, per_anchor};
+    const Runs planes{classes.data, num_classes, count, classes.channel_stride, first_pair, 1, per_anchor};
     return FindAbove(planes, floor, keys);
   }
-  const Runs rows{values, count, num_classes, classes.anchor_stride, first_pair, per_anchor, 1};
+  const Runs rows{classes.data, count, num_classes, classes.anchor_stride, first_pair, per_anchor, 1};
   Key* const end = FindAbove(rows, floor, keys);
   return multi_label ? end : KeepBestOfAnchors(keys, end, num_classes);
 }

@@ -37,7 +37,7 @@ constexpr std::size_t kSlack = 16;
 // the lowest class among equals. NaN is greater than nothing. Returns the end of the keys, which are
 // in no particular order.
 //
-// `classes` shows the class channels of all anchors, and num_anchors * num_classes is less than
+// `classes` shows the class channels from anchor `first` on; (first + count) * num_classes is less than
 // 2**32. `keys` has room for count * num_classes + kSlack, and the room not needed may be written.
 Key* FindClasses(HeadView classes, std::size_t num_classes, std::size_t first, std::size_t count,
                  float floor, bool multi_label, Key* keys);

@@ -11,10 +11,10 @@ std::size_t DecodeNanodetCpu(HeadView head, const float* points, std::size_t num
   Candidates& found = Candidates::Begin(selection.score_threshold);
   FindCandidates(head, num_anchors, selection, found);
   const HeadView sides = head.From(selection.num_classes, 0);
-  const auto box_of = [=](std::size_t i) {
-    return DistributionBox(sides.From(0, i), num_bins, points + 3 * i);
+  const auto boxes_of = [=](const std::uint32_t* anchors, std::size_t count, Box* boxes) {
+    DistributionBoxes(sides, num_bins, points, anchors, count, boxes);
   };
-  return found.Suppress(num_anchors, selection, suppression, box_of, out);
+  return found.Suppress(num_anchors, selection, suppression, boxes_of, out);
 }
 
 }  // namespace edgecv
