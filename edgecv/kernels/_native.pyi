@@ -4,14 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 def letterbox_cpu(
-    frame: NDArray[np.uint8],
+    planes: Sequence[NDArray[np.uint8]],
+    pixel_format: str,
+    matrix: str,
+    colour_range: str,
+    frame_hw: Sequence[int],
     resized_hw: Sequence[int],
     offset_xy: Sequence[int],
-    reverse_channels: bool,
+    interpolation: str,
+    colour: str,
     gain: Sequence[float],
     bias: Sequence[float],
     pad: float,
-    out: NDArray[np.float32],
+    layout: str,
+    out: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8],
 ) -> None: ...
 def nms_cpu(
     boxes_xyxy: NDArray[np.float32],

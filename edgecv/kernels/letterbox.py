@@ -1,118 +1,187 @@
 """From a camera's frame to a network's input, in one pass over the pixels."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.frame_formats import (
+    COLOUR_MATRICES,
+    COLOUR_RANGES,
+    ColourMatrix,
+    ColourRange,
+    FrameFormat,
+    Pixels,
+    frame_size_hw,
+    planes_of,
+)
 from edgecv.kernels._native import letterbox_cpu
 from edgecv.kernels.arguments import check_array, check_at_least, check_choice
 from edgecv.placement import FITS, Fit, Placement
 
-FrameFormat = Literal["bgr24", "rgb24"]
-Colour = Literal["rgb", "bgr"]
+Colour = Literal["rgb", "bgr", "gray"]
+ElementType = Literal["float32", "float16", "uint8"]
+Layout = Literal["chw", "hwc"]
+Interpolation = Literal["bilinear", "area"]
 
-_CHANNELS = 3
+InputArray: TypeAlias = NDArray[Any]  # float32, float16 or uint8, as `dtype` says
+
 _MAX_PIXEL = 255
+_MIN_BAYER_SIDE = 3  # a pixel needs neighbours on both sides
 
 
 def letterbox(
-    frame: NDArray[np.uint8],
+    frame: Pixels,
     size_hw: tuple[int, int],
     *,
     format: FrameFormat = "bgr24",  # noqa: A002  # the word that every video library uses
     fit: Fit = "letterbox",
     colour: Colour = "rgb",
-    scale: float = 1 / 255,
+    scale: float | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     pad: float = 114,
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], Placement]:
-    """Resize and place a frame in a network's input, normalised and split into colour planes.
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",  # noqa: A002  # the word of every video standard
+    out: InputArray | None = None,
+) -> tuple[InputArray, Placement]:
+    """Convert, resize and place a frame in a network's input, normalised and laid out for it.
 
-    Every value is (pixel * scale - mean[c]) / std[c]. Resizing is bilinear with half-pixel
-    centres, as in OpenCV's INTER_LINEAR, without antialiasing; beyond the outermost pixel centres
-    the edge pixels are repeated.
+    Every value is (pixel * scale - mean[c]) / std[c], where the pixel is converted to `colour`,
+    clamped to 0..255 and only then interpolated. Chroma is replicated, not interpolated, and Bayer
+    mosaics are demosaiced bilinearly, both as in OpenCV.
+
+    `bilinear` resizes with half-pixel centres, as OpenCV's INTER_LINEAR, without antialiasing;
+    beyond the outermost pixel centres the edge pixels are repeated. `area` takes the mean of the
+    source area that an output pixel covers, as INTER_AREA, for strong reductions; where either axis
+    is enlarged it interpolates between two pixels, as INTER_AREA does there.
 
     Args:
-        frame: (H, W, 3) uint8, pixels 0..255. Rows may have any stride: a cropped or flipped view
-            is read in place. Another order of the pixels in memory is copied first.
+        frame: uint8 array or tuple of planes, see `edgecv.frame_formats`. Rows may have any stride:
+            a cropped or flipped view and a decoder's planes are read in place. A Bayer frame has at
+            least 3 rows and 3 columns.
         size_hw: height and width of the input in pixels, at least 1 each.
-        format: order of the channels in `frame`.
+        format: how the pixels lie in `frame`.
         fit: how the frame is placed, see `edgecv.placement.Placement.of`.
-        colour: order of the channels in the input.
-        scale: factor on the pixel value, positive.
+        colour: order of the channels in the input, or `gray` for one channel: 0.299 R + 0.587 G +
+            0.114 B of packed and Bayer frames; of YUV frames their luma, expanded to 0..255. A
+            gray frame has three equal channels otherwise.
+        scale: factor on the pixel value, positive; if None, 1 for uint8 and else 1 / 255.
         mean: per channel in the order of `colour`, in units of `pixel * scale`; 0 if None.
         std: per channel in the order of `colour`, positive; 1 if None.
         pad: pixel value 0..255 of what the frame does not cover, before normalisation.
-        out: (3, height, width) float32, C-contiguous: where to write the input instead of
-            allocating it.
+        dtype: of the input. uint8 values are rounded to the nearest, ties up, and saturated; with
+            it, `mean` and `std` must be 0 and 1: what others make is not within 0..255.
+        layout: channels first or last.
+        interpolation: see above.
+        matrix: of YUV frames: which RGB they stand for.
+        range: of YUV frames: `limited` for luma 16..235 and chroma 16..240, `full` for 0..255 as in
+            JPEG. Luma below 16 is black in the limited range.
+        out: C-contiguous, where to write the input instead of allocating it, such as one image
+            `batch[i]` of a batch.
 
     Returns:
-        (3, height, width) float32, C-contiguous, `out` itself if given; and where the frame lies
-        in it.
+        (C, height, width) or (height, width, C) of `dtype`, C-contiguous, `out` itself if given;
+        and where the frame lies in it. C is 1 for `gray`, otherwise 3.
 
     Raises:
         ValueError: if a shape, a size, a factor or an option is not as described.
-        TypeError: if `frame` is not uint8 or `out` not float32; nothing is converted silently.
+        TypeError: if `frame` is not uint8 or `out` not of `dtype`; nothing is converted silently.
 
     Source:
-        Bilinear interpolation; the half-pixel convention is that of `cv2.resize`, OpenCV 4
-        documentation, "Geometric Image Transformations".
+        Bilinear and area interpolation: `cv2.resize`, OpenCV 4 documentation, "Geometric Image
+        Transformations". YUV: Rec. ITU-R BT.601-7, section 2.5, and BT.709-6, section 3.
 
     """
-    check_array("letterbox", "frame", frame, np.uint8, ("H", "W", _CHANNELS))
-    check_choice("letterbox", "format", format, get_args(FrameFormat))
-    check_choice("letterbox", "fit", fit, FITS)
-    check_choice("letterbox", "colour", colour, get_args(Colour))
+    planes = planes_of("letterbox", frame, format)
+    frame_hw = frame_size_hw(planes)
+    if format.startswith("bayer") and min(frame_hw) < _MIN_BAYER_SIDE:
+        raise ValueError(
+            f"letterbox: `frame` must have at least 3 rows and columns for format {format}, "
+            f"got {frame_hw}."
+        )
+    for name, value, choices in (
+        ("fit", fit, FITS),
+        ("colour", colour, get_args(Colour)),
+        ("dtype", dtype, get_args(ElementType)),
+        ("layout", layout, get_args(Layout)),
+        ("interpolation", interpolation, get_args(Interpolation)),
+        ("matrix", matrix, COLOUR_MATRICES),
+        ("range", range, COLOUR_RANGES),
+    ):
+        check_choice("letterbox", name, value, choices)
     height, width = size_hw
     check_at_least("letterbox", "size_hw", min(height, width), 1)
-    if frame.size == 0:
-        raise ValueError(f"letterbox: `frame` must hold at least 1 pixel, got {frame.shape}.")
     if not 0 <= pad <= _MAX_PIXEL:
         raise ValueError(f"letterbox: `pad` must be in [0, 255], got {pad}.")
-    gain, bias = _affine(scale, mean, std)
+    channels = 1 if colour == "gray" else 3
+    gain, bias = _affine(dtype, channels, scale, mean, std)
 
+    shape = (channels, height, width) if layout == "chw" else (height, width, channels)
     if out is None:
-        out = np.empty((_CHANNELS, height, width), np.float32)
+        out = np.empty(shape, dtype)
     else:
-        check_array("letterbox", "out", out, np.float32, (_CHANNELS, height, width))
-        if not (out.flags.c_contiguous and out.flags.writeable):
-            raise ValueError(
-                "letterbox: `out` must be C-contiguous and writeable, got a view that is not. "
-                "Allocate it with `np.empty((3, height, width), np.float32)`."
-            )
-    if frame.strides[1:] != (_CHANNELS, 1):
-        frame = np.ascontiguousarray(frame)
-    placement = Placement.of(frame.shape[:2], (height, width), fit)
+        _check_out(out, dtype, shape)
+    placement = Placement.of(frame_hw, (height, width), fit)
     letterbox_cpu(
-        frame,
+        planes,
+        pixel_format=format,
+        matrix=matrix,
+        colour_range=range,
+        frame_hw=frame_hw,
         resized_hw=placement.resized_hw,
         offset_xy=placement.offset_xy,
-        reverse_channels=not format.startswith(colour),
+        interpolation=interpolation,
+        colour=colour,
         gain=gain,
         bias=bias,
         pad=pad,
+        layout=layout,
         out=out,
     )
     return out, placement
 
 
+def _check_out(out: InputArray, dtype: ElementType, shape: tuple[int, ...]) -> None:
+    check_array("letterbox", "out", out, np.dtype(dtype).type, shape)
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError(
+            "letterbox: `out` must be C-contiguous and writeable, got a view that is not. "
+            f"Allocate it with `np.empty({shape}, np.{dtype})`."
+        )
+
+
 def _affine(
-    scale: float, mean: Sequence[float] | None, std: Sequence[float] | None
+    dtype: ElementType,
+    channels: int,
+    scale: float | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
 ) -> tuple[list[float], list[float]]:
-    """Return the normalisation as one factor and one addend per channel."""
-    mean = (0.0,) * _CHANNELS if mean is None else mean
-    std = (1.0,) * _CHANNELS if std is None else std
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != _CHANNELS or not np.isfinite(values).all():
-            raise ValueError(f"letterbox: `{name}` must hold 3 finite numbers, got {values}.")
-    if min(std) <= 0:
-        raise ValueError(f"letterbox: `std` must be positive, got {std}.")
+    """Return the normalisation as one factor and one addend for each of 3 channels."""
+    if scale is None:
+        scale = 1.0 if dtype == "uint8" else 1 / _MAX_PIXEL
     if not 0 < scale < np.inf:
         raise ValueError(f"letterbox: `scale` must be positive and finite, got {scale}.")
+    mean = (0.0,) * channels if mean is None else mean
+    std = (1.0,) * channels if std is None else std
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not np.isfinite(values).all():
+            raise ValueError(
+                f"letterbox: `{name}` must hold {channels} finite numbers, got {values}."
+            )
+    if min(std) <= 0:
+        raise ValueError(f"letterbox: `std` must be positive, got {std}.")
+    if dtype == "uint8" and (any(mean) or any(deviation != 1 for deviation in std)):
+        raise ValueError(
+            f"letterbox: `mean` and `std` must be 0 and 1 for uint8, got {mean} and {std}. "
+            "Normalise inside the network, or ask for a float dtype."
+        )
+    unused = [0.0] * (3 - channels)
     gain = [scale / float(deviation) for deviation in std]
     bias = [-float(centre) / float(deviation) for centre, deviation in zip(mean, std, strict=True)]
-    return gain, bias
+    return gain + unused, bias + unused

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from edgecv.closing import Closing
 from edgecv.errors import InputError
+from edgecv.frame_formats import FrameFormat
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
-from edgecv.kernels.letterbox import FrameFormat
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.runtime.postprocess import finish_detections, refuse_unsupported

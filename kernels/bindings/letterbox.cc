@@ -1,41 +1,113 @@
 #include "bindings/bindings.h"
 
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "letterbox/letterbox.h"
 
 namespace edgecv::bindings {
 namespace {
 
-// Rows of packed pixels may lie anywhere; the caller sees to it that the pixels of a row are dense.
-using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
-using Planes = nb::ndarray<float, nb::shape<3, -1, -1>, nb::c_contig, nb::device::cpu>;
+// Rows may lie anywhere; the bytes of a row are dense.
+using Pixels = nb::ndarray<const std::uint8_t, nb::device::cpu>;
+using Tensor = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+Plane ToPlane(const Pixels& pixels) {
+  Require(pixels.ndim() >= 2, "letterbox_cpu: a plane must have rows and columns.");
+  std::ptrdiff_t row_bytes = 1;
+  for (std::size_t axis = pixels.ndim(); axis-- > 1;) {
+    const auto side = static_cast<std::ptrdiff_t>(pixels.shape(axis));
+    Require(side == 1 || pixels.stride(axis) == row_bytes,
+            "letterbox_cpu: a plane must hold each row densely.");
+    row_bytes *= side;
+  }
+  Require(row_bytes <= std::numeric_limits<std::int32_t>::max(),
+          "letterbox_cpu: a row must be shorter than 2 GiB.");
+  return {pixels.data(), static_cast<std::ptrdiff_t>(pixels.shape(0)), row_bytes,
+          pixels.stride(0)};
+}
+
+template <typename Value, std::size_t N>
+Value Named(std::string_view name, const std::array<std::pair<std::string_view, Value>, N>& values) {
+  for (const auto& [known, value] : values)
+    if (known == name) return value;
+  throw nb::value_error("letterbox_cpu: an option has a name that is not known.");
+}
+
+PixelFormat FormatNamed(std::string_view name) {
+  return Named<PixelFormat, 10>(name, {{{"bgr24", PixelFormat::kBgr24},
+                                        {"rgb24", PixelFormat::kRgb24},
+                                        {"gray8", PixelFormat::kGray8},
+                                        {"yuv420p", PixelFormat::kYuv420p},
+                                        {"nv12", PixelFormat::kNv12},
+                                        {"yuyv422", PixelFormat::kYuyv422},
+                                        {"bayer_rggb8", PixelFormat::kBayerRggb8},
+                                        {"bayer_bggr8", PixelFormat::kBayerBggr8},
+                                        {"bayer_grbg8", PixelFormat::kBayerGrbg8},
+                                        {"bayer_gbrg8", PixelFormat::kBayerGbrg8}}});
+}
+
+ElementType TypeOf(const Tensor& tensor) {
+  if (tensor.dtype() == nb::dtype<float>()) return ElementType::kFloat32;
+  if (tensor.dtype() == nb::dtype<std::uint8_t>()) return ElementType::kUint8;
+  const bool is_half = tensor.dtype().code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) &&
+                       tensor.dtype().bits == 16 && tensor.dtype().lanes == 1;
+  Require(is_half, "letterbox_cpu: `out` must be float32, float16 or uint8.");
+  return ElementType::kFloat16;
+}
 
 }  // namespace
 
 void BindLetterbox(nb::module_& m) {
   m.def(
       "letterbox_cpu",
-      [](Pixels frame, std::array<std::ptrdiff_t, 2> resized_hw,
-         std::array<std::ptrdiff_t, 2> offset_xy, bool reverse_channels,
-         std::array<float, 3> gain, std::array<float, 3> bias, float pad, Planes out) {
-        Require(frame.stride(2) == 1 && frame.stride(1) == 3,
-                "letterbox_cpu: `frame` must hold each row densely.");
-        const Frame source{frame.data(), static_cast<std::ptrdiff_t>(frame.shape(0)),
-                                   static_cast<std::ptrdiff_t>(frame.shape(1)), frame.stride(0)};
-        const FramePlacement placement{resized_hw[0], resized_hw[1], offset_xy[0],
-                                               offset_xy[1]};
+      [](const std::vector<Pixels>& planes, std::string_view format, std::string_view matrix,
+         std::string_view range, std::array<std::ptrdiff_t, 2> frame_hw,
+         std::array<std::ptrdiff_t, 2> resized_hw, std::array<std::ptrdiff_t, 2> offset_xy,
+         std::string_view interpolation, std::string_view colour, std::array<float, 3> gain,
+         std::array<float, 3> bias, float pad, std::string_view layout, Tensor out) {
+        Frame frame{FormatNamed(format),
+                    Named<ColourMatrix, 2>(matrix, {{{"bt601", ColourMatrix::kBt601},
+                                                     {"bt709", ColourMatrix::kBt709}}}),
+                    Named<ColourRange, 2>(range, {{{"limited", ColourRange::kLimited},
+                                                   {"full", ColourRange::kFull}}}),
+                    frame_hw[0], frame_hw[1], {}};
+        Require(planes.size() <= frame.planes.size(), "letterbox_cpu: `planes` must be 1 to 3.");
+        for (std::size_t i = 0; i < planes.size(); ++i) frame.planes[i] = ToPlane(planes[i]);
+        Require(PlanesFit(frame, planes.size()),
+                "letterbox_cpu: `planes` must hold a frame of `frame_hw` in this format.");
+        Require(resized_hw[0] >= 1 && resized_hw[1] >= 1,
+                "letterbox_cpu: `resized_hw` must be at least 1.");
+        const Normalisation norm{Named<Colour, 3>(colour, {{{"rgb", Colour::kRgb},
+                                                            {"bgr", Colour::kBgr},
+                                                            {"gray", Colour::kGray}}}),
+                                 pad, gain, bias};
+        const bool channels_last =
+            Named<bool, 2>(layout, {{{"chw", false}, {"hwc", true}}});
+        const std::size_t rows_axis = channels_last ? 0 : 1;
+        Require(out.shape(channels_last ? 2 : 0) == (norm.colour == Colour::kGray ? 1u : 3u),
+                "letterbox_cpu: `out` must have a plane per channel of `colour`.");
+        const Input input{out.data(), TypeOf(out), channels_last,
+                          static_cast<std::ptrdiff_t>(out.shape(rows_axis)),
+                          static_cast<std::ptrdiff_t>(out.shape(rows_axis + 1))};
+        const auto how = Named<Interpolation, 2>(
+            interpolation, {{{"bilinear", Interpolation::kBilinear}, {"area", Interpolation::kArea}}});
         nb::gil_scoped_release nogil;
-        LetterboxCpu(source, placement, {reverse_channels, pad, gain, bias},
-                             static_cast<std::ptrdiff_t>(out.shape(1)),
-                             static_cast<std::ptrdiff_t>(out.shape(2)), out.data());
+        LetterboxCpu(frame, {resized_hw[0], resized_hw[1], offset_xy[0], offset_xy[1]}, how, norm,
+                     input);
       },
-      "frame"_a.noconvert(), "resized_hw"_a, "offset_xy"_a, "reverse_channels"_a, "gain"_a,
-      "bias"_a, "pad"_a, "out"_a.noconvert());
+      "planes"_a.noconvert(), "pixel_format"_a, "matrix"_a, "colour_range"_a, "frame_hw"_a, "resized_hw"_a,
+      "offset_xy"_a, "interpolation"_a, "colour"_a, "gain"_a, "bias"_a, "pad"_a, "layout"_a,
+      "out"_a.noconvert());
 }
 
 }  // namespace edgecv::bindings

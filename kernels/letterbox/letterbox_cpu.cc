@@ -1,104 +1,218 @@
-// CPU implementation of letterbox.h. For each output row the two source rows are blended first,
-// over the frame's whole width, then sampled horizontally: the blend runs at full vector width on
-// contiguous bytes, and the gather that cannot is done once per output value instead of twice.
+// CPU implementation of letterbox.h. The frame is read row by row, only the rows and, of them, only
+// the pixels that an output samples: a row sampler brings one source row to the output's colours
+// and columns, two such rows are kept, and a row writer blends them into an output row. For area
+// interpolation the sampler converts whole rows and the sums of rows are summed up in columns.
+// Between bytes and outputs, values are 16-bit fixed point, see fixed_point.h.
 
 #include "letterbox/letterbox.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
-#include "common/simd.h"
+#include "common/parallel.h"
+#include "letterbox/area.h"
+#include "letterbox/components.h"
+#include "letterbox/row_sampler.h"
+#include "letterbox/row_writer.h"
+#include "letterbox/taps.h"
 
 namespace edgecv {
 namespace {
 
-// Where one output coordinate samples a source axis: low + weight * (high - low).
-struct Tap {
-  std::int32_t low, high;
-  float weight;
+// Bytes of the input that are worth a thread of their own.
+constexpr std::ptrdiff_t kBytesPerBand = 1 << 20;
+
+// The part of the input that the frame covers.
+struct Covered {
+  std::ptrdiff_t left, right, top, bottom;
+
+  bool is_empty() const { return left >= right || top >= bottom; }
 };
 
-// double: a side of 6 million (a one-pixel strip, centre-cropped) still has exact half pixels.
-Tap TapAt(std::ptrdiff_t position, std::ptrdiff_t resized, std::ptrdiff_t source) {
-  const double centre = (static_cast<double>(position) + 0.5) * static_cast<double>(source) /
-                            static_cast<double>(resized) -
-                        0.5;
-  const double clamped = std::clamp(centre, 0.0, static_cast<double>(source - 1));
-  const auto low = static_cast<std::int32_t>(clamped);
-  const auto high = static_cast<std::int32_t>(std::min<std::ptrdiff_t>(low + 1, source - 1));
-  return {low, high, static_cast<float>(clamped - low)};
-}
-
-EDGECV_INLINE
-void Fit(const Frame* source_frame, const FramePlacement* where, const Normalisation* how,
-         std::ptrdiff_t out_height, std::ptrdiff_t out_width, float* out) {
-  const Frame& frame = *source_frame;
-  const FramePlacement& placement = *where;
-  const Normalisation& norm = *how;
-  const std::ptrdiff_t plane = out_height * out_width;
+Covered CoveredBy(const FramePlacement& placement, const Input& out) {
   const auto inside = [](std::ptrdiff_t value, std::ptrdiff_t limit) {
     return std::clamp(value, std::ptrdiff_t{0}, limit);
   };
-  const std::ptrdiff_t left = inside(placement.offset_x, out_width);
-  const std::ptrdiff_t right = inside(placement.offset_x + placement.resized_width, out_width);
-  const std::ptrdiff_t top = inside(placement.offset_y, out_height);
-  const std::ptrdiff_t bottom = inside(placement.offset_y + placement.resized_height, out_height);
-  const std::ptrdiff_t columns = right - left;
+  return {inside(placement.offset_x, out.width),
+          inside(placement.offset_x + placement.resized_width, out.width),
+          inside(placement.offset_y, out.height),
+          inside(placement.offset_y + placement.resized_height, out.height)};
+}
 
-  for (std::ptrdiff_t c = 0; c < 3; ++c) {
-    const float bar = norm.pad * norm.gain[static_cast<std::size_t>(c)] +
-                      norm.bias[static_cast<std::size_t>(c)];
-    float* target = out + c * plane;
-    std::fill(target, target + top * out_width, bar);
-    for (std::ptrdiff_t y = top; y < bottom; ++y) {
-      std::fill(target + y * out_width, target + y * out_width + left, bar);
-      std::fill(target + y * out_width + right, target + (y + 1) * out_width, bar);
+// The last two source rows that were sampled, of odd and of even y: neighbours do not evict each
+// other, and a row that the next output needs again is still there.
+class RecentRows {
+ public:
+  explicit RecentRows(const RowSampler& sampler)
+      : sampler_(sampler), scratch_(sampler.MakeScratch()),
+        pixels_(2 * sampler.num_channels() * sampler.num_columns()) {}
+
+  std::array<const Pixel*, 3> Row(std::ptrdiff_t y) {
+    const auto slot = static_cast<std::size_t>(y & 1);
+    std::array<Pixel*, 3> rows;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const std::size_t channel = std::min(c, sampler_.num_channels() - 1);  // gray is all three
+      rows[c] = pixels_.data() +
+                (slot * sampler_.num_channels() + channel) * sampler_.num_columns();
     }
-    std::fill(target + bottom * out_width, target + plane, bar);
+    if (held_[slot] != y) {
+      sampler_.Sample(y, scratch_, rows);
+      held_[slot] = y;
+    }
+    return {rows[0], rows[1], rows[2]};
   }
 
-  // Horizontal taps as separate arrays of indices into an interleaved row, for the gathers.
-  std::vector<std::int32_t> low(static_cast<std::size_t>(columns));
-  std::vector<std::int32_t> high(low.size());
-  std::vector<float> weight(low.size());
-  for (std::size_t x = 0; x < low.size(); ++x) {
-    const Tap tap = TapAt(left + static_cast<std::ptrdiff_t>(x) - placement.offset_x,
-                          placement.resized_width, frame.width);
-    low[x] = 3 * tap.low, high[x] = 3 * tap.high, weight[x] = tap.weight;
+ private:
+  const RowSampler& sampler_;
+  RowSampler::Scratch scratch_;
+  std::vector<Pixel> pixels_;
+  std::array<std::ptrdiff_t, 2> held_{-1, -1};
+};
+
+// Both interpolations turn an output row into a pair of rows.
+class BilinearRows {
+ public:
+  BilinearRows(const RowSampler& sampler, const Taps& rows) : recent_(sampler), rows_(rows) {}
+
+  RowPair At(std::size_t k) {
+    const std::array<const Pixel*, 3> above = recent_.Row(rows_.low[k]);
+    const Weight weight = rows_.weight[k];
+    return {above, weight == 0 ? above : recent_.Row(rows_.high[k]), weight};
   }
 
-  const std::ptrdiff_t row_bytes = 3 * frame.width;
-  std::vector<float> blended(static_cast<std::size_t>(row_bytes));
-  for (std::ptrdiff_t y = top; y < bottom; ++y) {
-    const Tap tap = TapAt(y - placement.offset_y, placement.resized_height, frame.height);
-    const std::uint8_t* above = frame.pixels + tap.low * frame.row_stride;
-    const std::uint8_t* below = frame.pixels + tap.high * frame.row_stride;
-    float* __restrict__ row = blended.data();
-    for (std::ptrdiff_t i = 0; i < row_bytes; ++i) {
-      const float first = above[i];
-      row[i] = first + tap.weight * (static_cast<float>(below[i]) - first);
+ private:
+  RecentRows recent_;
+  const Taps& rows_;
+};
+
+class AreaRows {
+ public:
+  AreaRows(const RowSampler& sampler, const Spans& rows, const Spans& columns)
+      : recent_(sampler), rows_(rows), columns_(columns),
+        num_channels_(sampler.num_channels()), width_(sampler.num_columns()),
+        sums_(num_channels_ * width_), pixels_(num_channels_ * columns.size()) {}
+
+  RowPair At(std::size_t k) {
+    for (std::size_t i = 0; i < rows_.length(k); ++i) {
+      const auto row = recent_.Row(rows_.first[k] + static_cast<std::ptrdiff_t>(i));
+      for (std::size_t c = 0; c < num_channels_; ++c)
+        AddWeighted(row[c], rows_.weights[rows_.offset[k] + i], i == 0, width_,
+                    sums_.data() + c * width_);
     }
-    for (std::ptrdiff_t c = 0; c < 3; ++c) {
-      const float* source = blended.data() + (norm.reverse_channels ? 2 - c : c);
-      const float gain = norm.gain[static_cast<std::size_t>(c)];
-      const float bias = norm.bias[static_cast<std::size_t>(c)];
-      const std::int32_t* __restrict__ lows = low.data();
-      const std::int32_t* __restrict__ highs = high.data();
-      const float* __restrict__ weights = weight.data();
-      float* __restrict__ target = out + c * plane + y * out_width + left;
-      for (std::ptrdiff_t x = 0; x < columns; ++x) {
-        const float first = source[lows[x]];
-        target[x] = (first + weights[x] * (source[highs[x]] - first)) * gain + bias;
-      }
+    RowPair pair{};
+    for (std::size_t c = 0; c < num_channels_; ++c) {
+      Pixel* out = pixels_.data() + c * columns_.size();
+      SumSpans(sums_.data() + c * width_, columns_, columns_.first.front(), out);
+      pair.above[c] = out;
     }
+    for (std::size_t c = num_channels_; c < 3; ++c) pair.above[c] = pair.above[0];
+    pair.below = pair.above;
+    return pair;
   }
+
+ private:
+  RecentRows recent_;
+  const Spans& rows_;
+  const Spans& columns_;
+  std::size_t num_channels_, width_;
+  std::vector<float> sums_;
+  std::vector<Pixel> pixels_;
+};
+
+// One thread's share of the output rows.
+template <typename Rows>
+struct Band {
+  Rows rows;
+  RowWriter writer;
+};
+
+template <typename Rows>
+void FitRows(const Covered& covered, const Input& out, std::ptrdiff_t begin, std::ptrdiff_t end,
+             Band<Rows>& band) {
+  const auto columns = static_cast<std::size_t>(covered.right - covered.left);
+  for (std::ptrdiff_t y = begin; y < end; ++y) {
+    if (y < covered.top || y >= covered.bottom) {
+      band.writer.Fill(y, 0, out.width);
+      continue;
+    }
+    band.writer.Fill(y, 0, covered.left);
+    const RowPair pair = band.rows.At(static_cast<std::size_t>(y - covered.top));
+    band.writer.Write(y, covered.left, columns, pair);
+    band.writer.Fill(y, covered.right, out.width);
+  }
+}
+
+// Cuts the output in bands of rows, whose buffers `make_rows` gives before any thread starts: a
+// thread must not throw.
+template <typename MakeRows>
+void FitInBands(const Covered& covered, const Input& out, const Normalisation& norm,
+                MakeRows make_rows) {
+  using Rows = decltype(make_rows());
+  const std::ptrdiff_t bytes = out.height * out.width * 12;
+  const std::ptrdiff_t num_bands =
+      std::clamp(bytes / kBytesPerBand, std::ptrdiff_t{1},
+                 std::min(static_cast<std::ptrdiff_t>(NumThreads()), out.height));
+  std::vector<Band<Rows>> bands;
+  bands.reserve(static_cast<std::size_t>(num_bands));
+  for (std::ptrdiff_t b = 0; b < num_bands; ++b)
+    bands.push_back(
+        {make_rows(),
+         RowWriter(out, norm, static_cast<std::size_t>(covered.right - covered.left))});
+  ParallelFor(bands.size(), 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t b = first; b < last; ++b) {
+      const auto at = static_cast<std::ptrdiff_t>(b);
+      FitRows(covered, out, at * out.height / num_bands, (at + 1) * out.height / num_bands,
+              bands[b]);
+    }
+  });
 }
 
 }  // namespace
 
-void LetterboxCpu(const Frame& frame, const FramePlacement& placement, const Normalisation& norm,
-                  std::ptrdiff_t out_height, std::ptrdiff_t out_width, float* out) {
-  Dispatch<Fit>(&frame, &placement, &norm, out_height, out_width, out);
+bool PlanesFit(const Frame& frame, std::size_t num_planes) {
+  const FormatLayout layout = LayoutOf(frame.format);
+  if (num_planes != layout.num_planes || frame.height < 1 || frame.width < 1) return false;
+  if (layout.kind == Kind::kBayer)
+    return std::min(frame.height, frame.width) >= 3 && frame.planes[0].rows == frame.height &&
+           frame.planes[0].row_bytes == frame.width;
+  const std::size_t num_components = layout.kind == Kind::kGray ? 1 : 3;
+  for (std::size_t c = 0; c < num_components; ++c) {
+    const Component& component = layout.components[c];
+    const Plane& plane = frame.planes[component.plane];
+    if (plane.rows <= (frame.height - 1) >> component.shift_y ||
+        plane.row_bytes <=
+            ((frame.width - 1) >> component.shift_x) * component.step + component.offset)
+      return false;
+  }
+  return true;
+}
+
+void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
+                  Interpolation interpolation, const Normalisation& norm, const Input& out) {
+  const Covered covered = CoveredBy(placement, out);
+  if (covered.is_empty()) {
+    const RowWriter writer(out, norm, 0);
+    for (std::ptrdiff_t y = 0; y < out.height; ++y) writer.Fill(y, 0, out.width);
+    return;
+  }
+  const Axis vertical{frame.height, placement.resized_height, covered.top - placement.offset_y,
+                      covered.bottom - covered.top};
+  const Axis horizontal{frame.width, placement.resized_width, covered.left - placement.offset_x,
+                        covered.right - covered.left};
+  const bool is_area = interpolation == Interpolation::kArea;
+  if (is_area && vertical.resized <= vertical.source && horizontal.resized <= horizontal.source) {
+    const Spans rows = AreaSpans(vertical), columns = AreaSpans(horizontal);
+    const std::ptrdiff_t first = columns.first.front();
+    const auto length = static_cast<std::ptrdiff_t>(columns.length(columns.size() - 1));
+    const RowSampler sampler(frame, norm.colour,
+                             IdentityTaps(first, columns.first.back() + length - first));
+    FitInBands(covered, out, norm, [&] { return AreaRows(sampler, rows, columns); });
+  } else {
+    const Taps rows = LinearTaps(vertical, is_area);
+    const RowSampler sampler(frame, norm.colour, LinearTaps(horizontal, is_area));
+    FitInBands(covered, out, norm, [&] { return BilinearRows(sampler, rows); });
+  }
 }
 
 }  // namespace edgecv

@@ -1,4 +1,4 @@
-"""Every implementation of letterbox against the reference, cv2 and its own properties."""
+"""The fit against its definition, at every size, format, layout and type, and its own laws."""
 
 from typing import Any
 
@@ -8,84 +8,205 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgecv.frame_formats import FRAME_FORMATS, FrameFormat, Pixels
 from edgecv.kernels import letterbox, reference
-from edgecv.kernels.letterbox import Colour, FrameFormat
+from edgecv.kernels.letterbox import Colour, ElementType, Interpolation, Layout
 from edgecv.placement import FITS, Fit, Placement
-
-Frame = NDArray[np.uint8]
-Input = NDArray[np.float32]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-EPS = float(np.finfo(np.float32).eps)
+# In pixel values of 255. A blend in Q7 is rounded by half of 1 / 128, twice, and its weight by
+# half of 1 / 32768 of at most 255, twice; an area sum is rounded once. Gray adds a rounding, and
+# OpenCV's luma factors in Q15 are off by at most 1 / 65536 of 255 each.
+PACKED_ERROR = 3 * 0.5 / 128 + 5 * 255 / 65536
+# Three terms rounded in Q5, and their factors: luma by 2^-14 of 239, chroma by 2^-13 of 128, twice.
+YUV_ERROR = PACKED_ERROR + 3 * 0.5 / 32 + 239 / 2**14 + 2 * 128 / 2**13
+# Demosaiced means are rounded to whole pixel values.
+BAYER_ERROR = PACKED_ERROR + 0.5
 
-# Two blends, each with a rounded weight, difference, product and sum; gain, product, bias, sum.
-# All of values at most 255, in units of which the error is stated.
-TOLERANCE = 12 * EPS
-
-# Around the vector width of the gather (8 or 16 lanes) and of the byte blend (16 or 32).
-WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 67]
-
-
-def random_frame(height: int, width: int, *, seed: int = 0) -> Frame:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+# Around the widths of vectors of bytes, 16-bit pixels and floats, and of blocks of them.
+WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 67, 127, 128, 129]
+BAYER = tuple(name for name in FRAME_FORMATS if name.startswith("bayer"))
+PLANAR: tuple[FrameFormat, ...] = ("yuv420p", "nv12")
+COLOURS: tuple[Colour, ...] = ("rgb", "bgr", "gray")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "area")
 
 
-def poisoned(size_hw: tuple[int, int]) -> Input:
+def random_frame(form: FrameFormat, height: int, width: int, *, seed: int = 0) -> Pixels:
+    """Noise, in planes where the format has them, so that every side can be odd."""
+    rng = np.random.default_rng(seed)
+
+    def noise(*shape: int) -> NDArray[np.uint8]:
+        return rng.integers(0, 256, shape, np.uint8)
+
+    half = (height + 1) // 2, (width + 1) // 2
+    if form == "yuv420p":
+        return noise(height, width), noise(*half), noise(*half)
+    if form == "nv12":
+        return noise(height, width), noise(*half, 2)
+    depth = {"bgr24": (3,), "rgb24": (3,), "yuyv422": (2,)}.get(form, ())
+    return noise(height, width, *depth)
+
+
+def random_bgr(height: int, width: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    frame = random_frame("bgr24", height, width, seed=seed)
+    assert isinstance(frame, np.ndarray)
+    return frame
+
+
+def error_of(form: FrameFormat) -> float:
+    if form in BAYER:
+        return BAYER_ERROR
+    return YUV_ERROR if form in (*PLANAR, "yuyv422") else PACKED_ERROR
+
+
+def poisoned(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An output in which an element that nobody writes stays NaN."""
-    return np.full((3, *size_hw), np.nan, np.float32)
+    return np.full(shape, np.nan, np.float32)
 
 
-def assert_matches_reference(frame: Frame, size_hw: tuple[int, int], fit: Fit) -> None:
-    out = poisoned(size_hw)
-    _, placement = letterbox(frame, size_hw, fit=fit, mean=MEAN, std=STD, pad=114, out=out)
-    expected = reference.letterbox(
-        frame, placement, reverse_channels=True, scale=1 / 255, mean=MEAN, std=STD, pad=114
+def assert_matches_reference(
+    frame: Pixels,
+    size_hw: tuple[int, int],
+    fit: Fit,
+    form: FrameFormat = "bgr24",
+    *,
+    colour: Colour = "rgb",
+    **options: Any,
+) -> None:
+    channels = 1 if colour == "gray" else 3
+    out = poisoned((channels, *size_hw))
+    shared = {"format": form, "colour": colour, **options}
+    shared |= {"mean": MEAN[:channels], "std": STD[:channels], "pad": 114}
+    _, placement = letterbox(frame, size_hw, fit=fit, out=out, **shared)
+    expected = reference.letterbox(frame, placement, scale=1 / 255, **shared)
+    tolerance = (error_of(form) + 1e-3) / 255 / min(STD)  # and the floats' own rounding
+    np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("form", "width"),
+    [
+        (form, width)
+        for form in FRAME_FORMATS
+        for width in WIDTHS
+        if (form != "yuyv422" or width % 2 == 0) and (form not in BAYER or width >= 3)
+    ],
+)
+def test_matches_reference_at_every_source_width(form: FrameFormat, width: int) -> None:
+    assert_matches_reference(random_frame(form, 5, width), (4, 17), "stretch", form)
+
+
+@pytest.mark.parametrize("form", FRAME_FORMATS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_matches_reference_at_every_input_width(form: FrameFormat, width: int) -> None:
+    assert_matches_reference(random_frame(form, 5, 24), (3, width), "stretch", form)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("form", FRAME_FORMATS)
+def test_matches_reference_in_every_combination(
+    form: FrameFormat, fit: Fit, colour: Colour, interpolation: Interpolation
+) -> None:
+    frame = random_frame(form, 11, 14)
+    for size_hw in ((7, 9), (13, 6), (16, 15)):
+        assert_matches_reference(
+            frame, size_hw, fit, form, colour=colour, interpolation=interpolation
+        )
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("ratio", [1, 2, 3, 4, 6, 1.5, 1.69, 2.5, 4.6, 11.3, 40])
+@pytest.mark.parametrize("form", ["bgr24", "yuv420p", "nv12"])
+def test_matches_reference_at_every_ratio(
+    form: FrameFormat, ratio: float, interpolation: Interpolation
+) -> None:
+    width = round(70 * ratio)
+    frame = random_frame(form, 6, width)
+    assert_matches_reference(frame, (3, 70), "stretch", form, interpolation=interpolation)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("form", [*PLANAR, "yuyv422"])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("range_", ["limited", "full"])
+def test_matches_reference_for_every_yuv(
+    form: FrameFormat, matrix: str, range_: str, colour: Colour
+) -> None:
+    frame = random_frame(form, 9, 70)
+    assert_matches_reference(
+        frame, (5, 31), "letterbox", form, colour=colour, matrix=matrix, range=range_
     )
-    np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE / min(STD))
-
-
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_matches_reference_at_every_source_width(fit: Fit, width: int) -> None:
-    assert_matches_reference(random_frame(11, width), (13, 17), fit)
-
-
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_matches_reference_at_every_input_width(fit: Fit, width: int) -> None:
-    assert_matches_reference(random_frame(19, 23), (9, width), fit)
 
 
 @given(
     frame_hw=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     size_hw=st.tuples(st.integers(1, 24), st.integers(1, 24)),
     fit=st.sampled_from(FITS),
+    form=st.sampled_from(["bgr24", "gray8", "yuv420p", "nv12"]),
+    interpolation=st.sampled_from(INTERPOLATIONS),
 )
 def test_matches_reference_at_any_size(
-    frame_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit
+    frame_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    fit: Fit,
+    form: FrameFormat,
+    interpolation: Interpolation,
 ) -> None:
-    assert_matches_reference(random_frame(*frame_hw), size_hw, fit)
+    frame = random_frame(form, *frame_hw)
+    assert_matches_reference(frame, size_hw, fit, form, interpolation=interpolation)
+
+
+@pytest.mark.parametrize("form", BAYER)
+@pytest.mark.parametrize("frame_hw", [(3, 3), (3, 4), (4, 3), (5, 6)])
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 1), (3, 3), (7, 8)])
+@pytest.mark.parametrize("fit", ["stretch", "centre-crop"])
+def test_matches_reference_at_the_edges_of_a_mosaic(
+    form: FrameFormat, frame_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit
+) -> None:
+    assert_matches_reference(random_frame(form, *frame_hw), size_hw, fit, form)
 
 
 @given(
     value=st.integers(0, 255),
-    frame_hw=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    frame_hw=st.tuples(st.integers(3, 40), st.integers(3, 40)),
     size_hw=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     fit=st.sampled_from(FITS),
+    form=st.sampled_from(["bgr24", "gray8", "bayer_grbg8"]),
+    colour=st.sampled_from(COLOURS),
+    interpolation=st.sampled_from(INTERPOLATIONS),
 )
 def test_a_flat_frame_on_bars_of_its_colour_stays_flat(
-    value: int, frame_hw: tuple[int, int], size_hw: tuple[int, int], fit: Fit
+    value: int,
+    frame_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    fit: Fit,
+    form: FrameFormat,
+    colour: Colour,
+    interpolation: Interpolation,
 ) -> None:
-    frame = np.full((*frame_hw, 3), value, np.uint8)
-    out, _ = letterbox(frame, size_hw, fit=fit, scale=1.0, pad=value)
+    shape = (*frame_hw, 3) if form == "bgr24" else frame_hw
+    frame = np.full(shape, value, np.uint8)
+    out, _ = letterbox(
+        frame,
+        size_hw,
+        format=form,
+        fit=fit,
+        colour=colour,
+        scale=1.0,
+        pad=value,
+        interpolation=interpolation,
+    )
     np.testing.assert_array_equal(out, np.float32(value))
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("fit", FITS)
-def test_same_size_is_a_copy(fit: Fit) -> None:
-    frame = random_frame(33, 47)
-    out, placement = letterbox(frame, (33, 47), fit=fit, scale=1.0)
+def test_same_size_is_a_copy(fit: Fit, interpolation: Interpolation) -> None:
+    frame = random_bgr(33, 47)
+    out, placement = letterbox(frame, (33, 47), fit=fit, scale=1.0, interpolation=interpolation)
     np.testing.assert_array_equal(out, np.moveaxis(frame[..., ::-1], 2, 0))
     assert placement == Placement.of((33, 47), (33, 47), fit)
 
@@ -97,6 +218,32 @@ def test_worked_example() -> None:
     row, bar = [10.0, 20.0, 40.0, 50.0], [7.0] * 4
     np.testing.assert_array_equal(out, [[bar, row, row, bar]] * 3)
     assert (placement.resized_hw, placement.offset_xy) == ((2, 4), (0, 1))
+
+
+def test_worked_example_of_area() -> None:
+    frame = np.array([[10, 20, 30, 40, 50, 60]], np.uint8)
+    out, _ = letterbox(
+        frame, (1, 4), format="gray8", fit="stretch", colour="gray", scale=1, interpolation="area"
+    )
+    means = [(10 + 0.5 * 20) / 1.5, (0.5 * 20 + 30) / 1.5, (40 + 25) / 1.5, (25 + 60) / 1.5]
+    np.testing.assert_allclose(out[0, 0], means, rtol=0, atol=PACKED_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("yuv", "rgb"),
+    [
+        ((16, 128, 128), (0, 0, 0)),
+        ((235, 128, 128), (255, 255, 255)),
+        ((0, 128, 128), (0, 0, 0)),  # blacker than black
+        ((81, 90, 240), (254.4, 0, 0)),  # the red of a BT.601 colour bar
+        ((145, 54, 34), (0, 255, 0.6)),  # its green, out of gamut by less than 1
+        ((41, 240, 110), (0.4, 0.1, 255)),  # its blue
+    ],
+)
+def test_colour_bars(yuv: tuple[int, int, int], rgb: tuple[float, float, float]) -> None:
+    y, u, v = (np.full((1, 1), value, np.uint8) for value in yuv)
+    out, _ = letterbox((y, u, v), (1, 1), format="yuv420p", scale=1)
+    np.testing.assert_allclose(out[:, 0, 0], rgb, rtol=0, atol=1)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +269,63 @@ def test_mean_and_std_are_in_the_models_colour_order() -> None:
 
 def test_pad_is_a_pixel_value_before_normalisation() -> None:
     out, _ = letterbox(
-        random_frame(1, 4), (4, 4), scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3, pad=51
+        random_bgr(1, 4), (4, 4), scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3, pad=51
     )
-    np.testing.assert_allclose(out[:, 0], (51 / 255 - 0.5) / 0.25, rtol=TOLERANCE)
+    np.testing.assert_allclose(out[:, 0], (51 / 255 - 0.5) / 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("width", [1, 3, 16, 33, 67])
+def test_layouts_hold_the_same_values(
+    width: int, dtype: ElementType, colour: Colour, fit: Fit
+) -> None:
+    frame = random_bgr(7, 21)
+    options: dict[str, Any] = {"dtype": dtype, "colour": colour, "fit": fit}
+    chw, _ = letterbox(frame, (5, width), layout="chw", **options)
+    hwc, _ = letterbox(frame, (5, width), layout="hwc", **options)
+    assert chw.dtype == hwc.dtype == dtype
+    np.testing.assert_array_equal(np.moveaxis(hwc, 2, 0), chw)
+
+
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 33, 67])
+def test_types_round_the_same_values(width: int, layout: Layout) -> None:
+    frame = random_bgr(9, 2 * width)
+    exact, _ = letterbox(frame, (9, width), fit="stretch", scale=1.0, layout=layout)
+    pixels, _ = letterbox(frame, (9, width), fit="stretch", dtype="uint8", layout=layout)
+    np.testing.assert_array_equal(pixels, np.floor(exact + 0.5))
+    halves, _ = letterbox(
+        frame, (9, width), fit="stretch", scale=1.0, dtype="float16", layout=layout
+    )
+    np.testing.assert_array_equal(halves, exact.astype(np.float16))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-9, 3e-7, 1e-5, 1 / 255, 1.0, 256.9, 257.1, 1e30])
+@pytest.mark.parametrize("centre", [0.0, 1e-7, 0.5, 100.0])
+def test_halves_are_rounded_as_numpy_rounds_them(scale: float, centre: float) -> None:
+    # Normal, subnormal, both signs, ties and what overflows to infinity.
+    frame = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    options: dict[str, Any] = {"format": "gray8", "colour": "gray", "scale": scale}
+    options |= {"mean": (centre,)}
+    exact, _ = letterbox(frame, (16, 16), **options)
+    halves, _ = letterbox(frame, (16, 16), dtype="float16", **options)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(halves, exact.astype(np.float16))
+
+
+def test_pixels_saturate() -> None:
+    frame = np.array([[0, 100, 200, 255]], np.uint8)
+    out, _ = letterbox(frame, (1, 4), format="gray8", colour="gray", dtype="uint8", scale=1.5)
+    np.testing.assert_array_equal(out, [[[0, 150, 255, 255]]])
+
+
+def test_default_scales() -> None:
+    frame = np.full((1, 1, 3), 255, np.uint8)
+    assert letterbox(frame, (1, 1))[0].max() == 1.0
+    assert letterbox(frame, (1, 1), dtype="float16")[0].max() == 1.0
+    assert letterbox(frame, (1, 1), dtype="uint8")[0].max() == 255
 
 
 @pytest.mark.parametrize(
@@ -140,11 +341,61 @@ def test_pad_is_a_pixel_value_before_normalisation() -> None:
     ids=["crop", "every second row", "upside down", "every second column", "channels", "pixel"],
 )
 def test_views_are_read_as_they_are(view: tuple[slice, ...] | slice) -> None:
-    frame = random_frame(32, 48)[view]
+    frame = random_bgr(32, 48)[view]
     frame.setflags(write=False)
     actual, _ = letterbox(frame, (20, 20))
     expected, _ = letterbox(frame.copy(order="C"), (20, 20))
     np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("form", PLANAR)
+def test_planes_of_a_decoder_are_read_as_they_are(form: FrameFormat) -> None:
+    planes = random_frame(form, 22, 38)
+    padded = []
+    for index, plane in enumerate(planes):
+        # Rows wider than the picture, and the first plane upside down.
+        room = np.full((plane.shape[0], plane.shape[1] + 26, *plane.shape[2:]), 77, np.uint8)
+        view = room[::-1, : plane.shape[1]] if index == 0 else room[:, 5 : 5 + plane.shape[1]]
+        view[...] = plane
+        padded.append(view)
+    actual, _ = letterbox(tuple(padded), (17, 20), format=form)
+    expected, _ = letterbox(planes, (17, 20), format=form)
+    np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("form", PLANAR)
+def test_one_array_is_its_planes(form: FrameFormat) -> None:
+    planes = random_frame(form, 12, 20)
+    joined = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(18, 20)
+    actual, _ = letterbox(joined, (17, 20), format=form)
+    expected, _ = letterbox(planes, (17, 20), format=form)
+    np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("form", FRAME_FORMATS)
+@pytest.mark.parametrize("width", [4, 30, 64, 66, 192, 194])
+def test_reads_nothing_beside_the_frame(form: FrameFormat, width: int) -> None:
+    # What lies next to the rows must not change the result, however they are loaded.
+    results = []
+    for rest in (0, 255):
+        planes = random_frame(form, 6, width)
+        surrounded = []
+        for plane in planes if isinstance(planes, tuple) else (planes,):
+            height, columns = plane.shape[:2]
+            room = np.full((height + 2, columns + 130, *plane.shape[2:]), rest, np.uint8)
+            view = room[1:-1, 64 : 64 + columns]
+            view[...] = plane
+            surrounded.append(view)
+        frame = tuple(surrounded) if isinstance(planes, tuple) else surrounded[0]
+        results.append(
+            [
+                letterbox(frame, size_hw, format=form, interpolation=how)[0]
+                for size_hw in ((3, 10), (6, 64), (9, 100))
+                for how in INTERPOLATIONS
+            ]
+        )
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_strip_centre_cropped_reads_its_middle() -> None:
@@ -152,44 +403,61 @@ def test_a_strip_centre_cropped_reads_its_middle() -> None:
     frame[0, 5000] = 255
     out, placement = letterbox(frame, (64, 64), fit="centre-crop", scale=1.0)
     assert placement.resized_hw == (64, 640_064)
-    np.testing.assert_array_equal(out[:, :, 31:33].min(), np.float32(255 * (1 - 0.5 / 64)))
+    expected = 255 * (1 - 0.5 / 64)
+    np.testing.assert_allclose(out[:, :, 31:33].min(), expected, rtol=0, atol=PACKED_ERROR)
 
 
 def test_out_is_returned_and_fully_written() -> None:
-    out = poisoned((24, 40))
-    returned, _ = letterbox(random_frame(10, 10), (24, 40), out=out)
+    out = poisoned((3, 24, 40))
+    returned, _ = letterbox(random_bgr(10, 10), (24, 40), out=out)
     assert returned is out
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("size_hw", [(360, 640), (180, 320), (100, 333), (1000, 900)])
-def test_agrees_with_opencv(size_hw: tuple[int, int]) -> None:
-    cv2 = pytest.importorskip("cv2")
-    frame = random_frame(360, 640)
-    resized = cv2.resize(frame, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
-    out, _ = letterbox(frame, size_hw, fit="stretch", colour="bgr")
-    # OpenCV blends 8-bit pixels in fixed point and rounds to a whole pixel value.
-    np.testing.assert_allclose(out, np.moveaxis(resized, 2, 0) / 255, rtol=0, atol=1 / 255)
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+def test_out_may_be_one_image_of_a_batch(layout: Layout) -> None:
+    shape = (3, 24, 40) if layout == "chw" else (24, 40, 3)
+    batch = poisoned((3, *shape))
+    letterbox(random_bgr(10, 10), (24, 40), out=batch[1], layout=layout)
+    assert np.isfinite(batch[1]).all()
+    assert np.isnan(batch[[0, 2]]).all()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frame": np.zeros((4, 4), np.uint8)}, r"`frame` must have shape \(H, W, 3\), got \(4, 4"),
-        ({"frame": np.zeros((4, 4, 4), np.uint8)}, r"`frame` must have shape"),
+        ({"frame": np.zeros((4, 4), np.uint8)}, r"`frame` must be \(H, W, 3\) for format bgr24"),
+        ({"frame": np.zeros((4, 4, 4), np.uint8)}, r"`frame` must be \(H, W, 3\)"),
         ({"frame": np.zeros((0, 4, 3), np.uint8)}, "`frame` must hold at least 1 pixel"),
+        ({"format": "nv12"}, r"`frame` must be \(H \* 3 / 2, W\) with even sides"),
+        ({"format": "nv21"}, "`format` must be one of bgr24, .*, got 'nv21'"),
+        (
+            {"frame": np.zeros((2, 9), np.uint8), "format": "bayer_rggb8"},
+            r"`frame` must have at least 3 rows and columns for format bayer_rggb8, got \(2, 9\)",
+        ),
         ({"size_hw": (0, 8)}, "`size_hw` must be at least 1, got 0"),
-        ({"format": "nv12"}, "`format` must be one of bgr24, rgb24, got 'nv12'"),
         ({"fit": "crop"}, "`fit` must be one of letterbox, .*, got 'crop'"),
-        ({"colour": "gray"}, "`colour` must be one of rgb, bgr, got 'gray'"),
+        ({"colour": "grey"}, "`colour` must be one of rgb, bgr, gray, got 'grey'"),
+        ({"dtype": "float64"}, "`dtype` must be one of float32, float16, uint8, got 'float64'"),
+        ({"layout": "nchw"}, "`layout` must be one of chw, hwc, got 'nchw'"),
+        ({"interpolation": "cubic"}, "`interpolation` must be one of bilinear, area, got 'cubic'"),
+        ({"matrix": "bt2020"}, "`matrix` must be one of bt601, bt709, got 'bt2020'"),
+        ({"range": "jpeg"}, "`range` must be one of limited, full, got 'jpeg'"),
         ({"scale": 0.0}, "`scale` must be positive"),
         ({"scale": float("nan")}, "`scale` must be positive"),
         ({"mean": (1.0,)}, "`mean` must hold 3 finite numbers"),
+        ({"mean": (1.0,) * 3, "colour": "gray"}, "`mean` must hold 1 finite numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "`std` must be positive"),
         ({"std": (1.0, float("nan"), 1.0)}, "`std` must hold 3 finite numbers"),
+        ({"mean": MEAN, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
+        ({"std": STD, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
         ({"pad": 256}, r"`pad` must be in \[0, 255\], got 256"),
         ({"pad": -1}, r"`pad` must be in \[0, 255\], got -1"),
         ({"out": np.zeros((3, 9, 8), np.float32)}, r"`out` must have shape \(3, 8, 8\)"),
+        (
+            {"out": np.zeros((3, 8, 8), np.float32), "layout": "hwc"},
+            r"`out` must have shape \(8, 8, 3\)",
+        ),
         ({"out": np.zeros((8, 8, 3), np.float32).transpose(2, 0, 1)}, "`out` must be C-contiguous"),
     ],
 )
@@ -206,8 +474,12 @@ def test_refuses_values(options: dict[str, Any], message: str) -> None:
     ("options", "message"),
     [
         ({"frame": np.zeros((4, 4, 3), np.float32)}, "`frame` must be uint8, got float32"),
-        ({"frame": [[[0, 0, 0]]]}, "`frame` must be a NumPy array, got list"),
+        ({"frame": [[[0, 0, 0]]]}, "`frame` must be a NumPy array or a tuple of them, got list"),
         ({"out": np.zeros((3, 8, 8))}, "`out` must be float32, got float64"),
+        (
+            {"out": np.zeros((3, 8, 8), np.float32), "dtype": "float16"},
+            "`out` must be float16, got float32",
+        ),
     ],
 )
 def test_refuses_types(options: dict[str, Any], message: str) -> None:

@@ -1,0 +1,57 @@
+// One source row, converted to the output's colours and resized horizontally.
+//
+// Contract: `Sample(y, scratch, rows)` sets `rows[c][x]` to the Q7 value of output channel c where
+// the taps sample source row y. There is one channel for a gray result, gray frames included, and
+// three otherwise, in the order of `colour`. It may be called from several threads, each with a scratch of its own.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "letterbox/components.h"
+#include "letterbox/fixed_point.h"
+#include "letterbox/gather.h"
+#include "letterbox/letterbox.h"
+#include "letterbox/taps.h"
+
+namespace edgecv {
+
+class RowSampler {
+ public:
+  // The buffers of one thread.
+  struct Scratch {
+    std::array<std::vector<std::uint8_t>, 3> low, high;  // samples of each component at the taps
+    std::array<std::vector<std::uint8_t>, 3> mosaic;     // R G B of the columns that taps use
+    std::array<std::vector<Pixel>, 3> colours;           // R G B on their way to gray
+  };
+
+  RowSampler(const Frame& frame, Colour colour, Taps taps);
+
+  std::size_t num_channels() const { return num_channels_; }
+  std::size_t num_columns() const { return taps_.size(); }
+  Scratch MakeScratch() const;
+  void Sample(std::ptrdiff_t y, Scratch& scratch, const std::array<Pixel*, 3>& rows) const;
+
+ private:
+  struct Plans {  // of the components whose samples are spaced alike
+    int shift_x;
+    std::ptrdiff_t step;
+    GatherPlan low, high;
+  };
+
+  const Plans& PlansOf(const Component& component) const;
+  void GatherSamples(std::ptrdiff_t y, Scratch& scratch) const;
+
+  Frame frame_;
+  FormatLayout layout_;
+  Taps taps_;
+  bool is_bgr_;
+  std::ptrdiff_t first_column_, mosaic_columns_;  // of a mosaic: what is demosaiced
+  std::size_t num_components_, num_channels_;
+  std::vector<Plans> plans_;
+};
+
+}  // namespace edgecv

@@ -1,0 +1,41 @@
+// The last step of the fit: blend two rows, normalise, write them in the input's type and layout.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "letterbox/fixed_point.h"
+#include "letterbox/letterbox.h"
+
+namespace edgecv {
+
+// The rows above and below a sample point, and the weight of the lower one.
+struct RowPair {
+  std::array<const Pixel*, 3> above, below;
+  Weight weight;
+};
+
+class RowWriter {
+ public:
+  // `num_pixels`: the widest row that `Write` will meet.
+  RowWriter(const Input& out, const Normalisation& norm, std::size_t num_pixels);
+
+  std::size_t num_channels() const { return num_channels_; }
+
+  // Writes `count` pixels of row `y` from column `left`. `rows` holds a row per output channel.
+  void Write(std::ptrdiff_t y, std::ptrdiff_t left, std::size_t count, const RowPair& rows);
+
+  // Writes bar to columns [left, right) of row `y`.
+  void Fill(std::ptrdiff_t y, std::ptrdiff_t left, std::ptrdiff_t right) const;
+
+ private:
+  std::byte* At(std::size_t channel, std::ptrdiff_t y, std::ptrdiff_t x) const;
+
+  Input out_;
+  Normalisation norm_;
+  std::size_t num_channels_, element_size_;
+  std::vector<std::byte> planar_;  // a row on its way to channels last
+};
+
+}  // namespace edgecv
