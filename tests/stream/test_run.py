@@ -4,16 +4,19 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgecv.closing import Closing
 from edgecv.errors import InputError, SourceError
+from edgecv.frame_formats import FrameFormat, Plane
 from edgecv.stream.run import run_stream
 from edgecv.stream.sinks import JsonlSink, Sink, VideoSink
-from edgecv.stream.sources import open_source
+from edgecv.stream.sources import Frame, Source, open_source
 
 Fake = Any  # the classes of conftest.py, which no test can import
 
@@ -79,11 +82,72 @@ def test_the_callback_sees_the_drawing(fake_source: Fake, fake_model: Fake) -> N
     for draw in (False, True):
 
         def look(result: Any, draw: bool = draw) -> None:  # noqa: FBT001
-            pixels = result.frame.pixels
+            pixels = result.frame.to_array()
             is_coloured[draw] = bool((pixels[:, :, 0] != pixels[:, :, 2]).any())
 
         run_stream(fake_source(1), fake_model(), draw=draw, on_result=look)
     assert is_coloured == {False: False, True: True}
+
+
+class Recorder(Closing):
+    """Copies the planes of every frame of a source at the moment when they are decoded."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.is_live, self.fps = source.name, source.is_live, source.fps
+        self.num_frames, self.size_hw = source.num_frames, source.size_hw
+        self.planes: list[list[Plane]] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._source:
+            assert frame.format == "yuv420p"
+            self.planes.append([plane.copy() for plane in frame.pixels])
+            yield frame
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def test_drawing_leaves_the_decoder_its_pictures(
+    fake_model: Fake, tmp_path: Path, video_writer: Callable[..., Path]
+) -> None:
+    """A decoder predicts frames from those before: a box drawn into one would stay in the next."""
+    video = video_writer(tmp_path / "in.mp4", 40)
+    decoded, delivered = {}, {}
+    for draw in (False, True):
+        results: list[Any] = []
+        source = Recorder(open_source(video))
+        run_stream(source, fake_model(), draw=draw, on_result=results.append)
+        decoded[draw], delivered[draw] = source.planes, [r.frame.pixels for r in results]
+    assert len(decoded[True]) == 40
+    for drawn, plain, left, right in zip(
+        delivered[True], delivered[False], decoded[True], decoded[False], strict=True
+    ):
+        assert (drawn[0] != plain[0]).any()
+        for *decoder_planes, delivered_plane in zip(left, right, plain, strict=True):
+            np.testing.assert_array_equal(*decoder_planes)
+            np.testing.assert_array_equal(decoder_planes[0], delivered_plane)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("yuyv422", (48, 64, 2)), ("bayer_rggb8", (48, 64)), ("gray8", (48, 64))]
+)
+def test_any_format_can_be_drawn_in(
+    fake_source: Fake, fake_model: Fake, name: FrameFormat, shape: tuple[int, ...]
+) -> None:
+    pixels = np.full(shape, 128, np.uint8)
+    pixels.flags.writeable = False
+
+    class OneFrame(fake_source):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[Frame]:
+            yield Frame(0, pixels, name)
+
+    results: list[Any] = []
+    run_stream(OneFrame(1), fake_model(), draw=True, on_result=results.append)
+    (result,) = results
+    assert result.frame.size_hw == (48, 64)
+    assert len(np.unique(result.frame.to_array())) > 1
+    assert (pixels == 128).all()
 
 
 def test_the_callback_can_end_the_run(fake_source: Fake, fake_model: Fake, tmp_path: Path) -> None:
