@@ -131,10 +131,12 @@ def write_video(
     size_hw: tuple[int, int] = (48, 64),
     rotation: int = 0,
     fps: int = 25,
+    tune: str = "film",
 ) -> Path:
     """A video with index * 10 as the grey of every frame and a bright left edge."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        options = {"crf": "10", "tune": tune}
+        stream = container.add_stream("libx264", rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = size_hw
         stream.pix_fmt = "yuv420p"

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
+from edgecv.kernels import letterbox
 from edgecv.stream.pictures import encoder_colours, frame_of, yuv420p_of
 from edgecv.stream.sources import Frame, ImageFormat, open_source
 
@@ -247,6 +248,12 @@ def test_a_real_frame_is_as_ffmpeg_converts_it(shared_data: Path, name: str) -> 
     # Both replicate the chroma; swscale sums in 9 bits, rounding each part down.
     assert difference.max() <= 3
     assert difference.mean() < 2
+    made = frame(picture)
+    colours = {"format": made.format, "matrix": made.matrix, "range": made.range}
+    from_planes, placement = letterbox(made.pixels, (416, 416), **colours, scale=1)
+    from_image, same = letterbox(expected, (416, 416), format="rgb24", scale=1)
+    assert placement == same
+    np.testing.assert_allclose(from_planes, from_image, atol=3)
 
 
 # Turned upright

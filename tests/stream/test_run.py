@@ -4,10 +4,12 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -16,7 +18,8 @@ from edgecv.errors import InputError, SourceError
 from edgecv.frame_formats import FrameFormat, Plane
 from edgecv.stream.run import run_stream
 from edgecv.stream.sinks import JsonlSink, Sink, VideoSink
-from edgecv.stream.sources import Frame, Source, open_source
+from edgecv.stream.sources import Frame, open_source
+from edgecv.stream.video import VideoSource
 
 Fake = Any  # the classes of conftest.py, which no test can import
 
@@ -89,44 +92,62 @@ def test_the_callback_sees_the_drawing(fake_source: Fake, fake_model: Fake) -> N
     assert is_coloured == {False: False, True: True}
 
 
-class Recorder(Closing):
-    """Copies the planes of every frame of a source at the moment when they are decoded."""
+class LockStep(Closing):
+    """Decodes a frame only when the one before it was delivered, and copies what it decoded.
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.name, self.is_live, self.fps = source.name, source.is_live, source.fps
-        self.num_frames, self.size_hw = source.num_frames, source.size_hw
+    So the decoder has not yet predicted the next frame when this one is drawn into.
+    """
+
+    name, is_live, fps = "lock step", False, 25.0
+
+    def __init__(self, path: Path) -> None:
+        # A camera's decoder, which holds back no frame.
+        self._video = VideoSource(av.open(str(path)), "video", is_live=True)
+        self._is_delivered = threading.Semaphore()
+        self.num_frames, self.size_hw = None, self._video.size_hw
         self.planes: list[list[Plane]] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self._source:
+        frames = iter(self._video)
+        while self._is_delivered.acquire(timeout=10):
+            frame = next(frames, None)
+            if frame is None:
+                return
             assert frame.format == "yuv420p"
             self.planes.append([plane.copy() for plane in frame.pixels])
             yield frame
 
+    def delivered(self, _: object) -> None:
+        self._is_delivered.release()
+
     def close(self) -> None:
-        self._source.close()
+        self._video.close()
 
 
 def test_drawing_leaves_the_decoder_its_pictures(
     fake_model: Fake, tmp_path: Path, video_writer: Callable[..., Path]
 ) -> None:
     """A decoder predicts frames from those before: a box drawn into one would stay in the next."""
-    video = video_writer(tmp_path / "in.mp4", 40)
+    video = video_writer(tmp_path / "in.mp4", 20, tune="zerolatency")
     decoded, delivered = {}, {}
     for draw in (False, True):
-        results: list[Any] = []
-        source = Recorder(open_source(video))
-        run_stream(source, fake_model(), draw=draw, on_result=results.append)
-        decoded[draw], delivered[draw] = source.planes, [r.frame.pixels for r in results]
-    assert len(decoded[True]) == 40
+        source = LockStep(video)
+        pixels: list[Any] = []
+
+        def take(result: Any, pixels: list[Any] = pixels, source: LockStep = source) -> None:
+            pixels.append(result.frame.pixels)
+            source.delivered(result)
+
+        run_stream(source, fake_model(), draw=draw, on_result=take)
+        decoded[draw], delivered[draw] = source.planes, pixels
+    assert len(decoded[False]) == len(decoded[True]) == 20
     for drawn, plain, left, right in zip(
         delivered[True], delivered[False], decoded[True], decoded[False], strict=True
     ):
         assert (drawn[0] != plain[0]).any()
-        for *decoder_planes, delivered_plane in zip(left, right, plain, strict=True):
-            np.testing.assert_array_equal(*decoder_planes)
-            np.testing.assert_array_equal(decoder_planes[0], delivered_plane)
+        for with_drawing, without, kept in zip(left, right, plain, strict=True):
+            np.testing.assert_array_equal(with_drawing, without)
+            np.testing.assert_array_equal(kept, without)
 
 
 @pytest.mark.parametrize(
