@@ -1,13 +1,122 @@
+// Two ways to pick the bytes. Byte by byte, everywhere; and with AVX-512 VBMI, whose one instruction
+// permutes 64 bytes: 64 outputs lie in a few windows of the row, because indices rise slowly, and
+// each window gives all streams those of their outputs that it holds.
+
 #include "letterbox/gather.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "common/simd.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#define EDGECV_TARGET_VBMI __attribute__((target("arch=x86-64-v4,avx512vbmi")))
+#else
+#define EDGECV_TARGET_VBMI \
+  __attribute__((target("arch=x86-64-v4,avx512vbmi,prefer-vector-width=512")))
+#endif
+#endif
+
 namespace edgecv {
+namespace {
 
-GatherPlan::GatherPlan(std::vector<std::int32_t> index) : index_(std::move(index)) {}
+constexpr std::size_t kWindow = 64;  // bytes
 
-void GatherPlan::Gather(const std::uint8_t* row, std::uint8_t* out) const {
-  for (std::size_t i = 0; i < index_.size(); ++i) out[i] = row[index_[i]];
+// Beyond that many windows for 64 outputs, most of what they load is not wanted.
+constexpr std::size_t kMaxWindows = 32;
+
+bool HasBytePermutation() {
+#if defined(__x86_64__)
+  static const bool has_it =
+      CpuLevel() == Level::kV4 && __builtin_cpu_supports("avx512vbmi") != 0;
+  return has_it;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+GatherPlan::GatherPlan(std::vector<std::vector<std::int32_t>> index) : index_(std::move(index)) {
+  if (HasBytePermutation()) PlanWindows();
+}
+
+void GatherPlan::PlanWindows() {
+  const std::size_t length = index_[0].size();
+  for (std::size_t first = 0; first < length; first += kWindow) {
+    const std::size_t last = std::min(first + kWindow, length);
+    std::int32_t lowest = index_[0][first], highest = index_[0][last - 1];
+    for (const auto& stream : index_) {
+      lowest = std::min(lowest, stream[first]);
+      highest = std::max(highest, stream[last - 1]);
+    }
+    const auto span = static_cast<std::size_t>(highest - lowest) + 1;
+    const std::size_t num_windows = (span + kWindow - 1) / kWindow;
+    if (num_windows > kMaxWindows) {
+      blocks_.clear();
+      return;
+    }
+    blocks_.push_back({lowest, windows_.size(), num_windows});
+    for (std::size_t w = 0; w < num_windows; ++w) {
+      const std::size_t bytes = std::min(span - w * kWindow, kWindow);
+      windows_.push_back({~std::uint64_t{0} >> (kWindow - bytes), {}});
+    }
+    Window* windows = windows_.data() + blocks_.back().first_window;
+    for (std::size_t s = 0; s < index_.size(); ++s) {
+      Places places{};
+      for (std::size_t i = first; i < last; ++i) {
+        const auto at = static_cast<std::size_t>(index_[s][i] - lowest);
+        places[i - first] = static_cast<std::uint8_t>(at % kWindow);
+        windows[at / kWindow].taken[s] |= std::uint64_t{1} << (i - first);
+      }
+      places_.push_back(places);
+    }
+  }
+}
+
+#if defined(__x86_64__)
+template <std::size_t NumStreams>
+EDGECV_TARGET_VBMI void GatherPlan::GatherWindows(const std::uint8_t* row,
+                                                  const Streams& out) const {
+  const Places* places = places_.data();
+  for (std::size_t b = 0; b < blocks_.size(); ++b, places += NumStreams) {
+    const Block& block = blocks_[b];
+    const Window* windows = windows_.data() + block.first_window;
+    const std::uint8_t* begin = row + block.begin;
+    __m512i picked[NumStreams], place[NumStreams];
+    for (std::size_t s = 0; s < NumStreams; ++s) {
+      picked[s] = _mm512_setzero_si512();
+      place[s] = _mm512_loadu_si512(places[s].data());
+    }
+    for (std::size_t w = 0; w < block.num_windows; ++w) {
+      const __m512i window = _mm512_maskz_loadu_epi8(windows[w].loaded, begin + w * kWindow);
+      for (std::size_t s = 0; s < NumStreams; ++s)
+        picked[s] = _mm512_mask_permutexvar_epi8(picked[s], windows[w].taken[s], place[s], window);
+    }
+    for (std::size_t s = 0; s < NumStreams; ++s)
+      _mm512_storeu_si512(out[s] + b * kWindow, picked[s]);
+  }
+}
+#endif
+
+void GatherPlan::Gather(const std::uint8_t* row, const Streams& out) const {
+#if defined(__x86_64__)
+  if (!blocks_.empty()) {
+    switch (index_.size()) {
+      case 1: return GatherWindows<1>(row, out);
+      case 2: return GatherWindows<2>(row, out);
+      case 3: return GatherWindows<3>(row, out);
+      case 4: return GatherWindows<4>(row, out);
+      default: return GatherWindows<6>(row, out);
+    }
+  }
+#endif
+  for (std::size_t s = 0; s < index_.size(); ++s) {
+    const std::vector<std::int32_t>& index = index_[s];
+    for (std::size_t i = 0; i < index.size(); ++i) out[s][i] = row[index[i]];
+  }
 }
 
 }  // namespace edgecv

@@ -103,6 +103,7 @@ void BlendYuv(const std::array<Samples, 3>* samples, YuvFactors factors,
   Pixel* __restrict__ green = (*rows)[1];
   Pixel* __restrict__ blue = (*rows)[2];
   if (weight == nullptr) {
+    EDGECV_INDEPENDENT
     for (std::size_t x = 0; x < count; ++x) {
       const std::int16_t y = LumaTerm(y0[x], factors), u = Centred(u0[x]), v = Centred(v0[x]);
       red[x] = Red(y, v, factors);
@@ -111,6 +112,7 @@ void BlendYuv(const std::array<Samples, 3>* samples, YuvFactors factors,
     }
     return;
   }
+  EDGECV_INDEPENDENT
   for (std::size_t x = 0; x < count; ++x) {
     const std::int16_t ya = LumaTerm(y0[x], factors), ua = Centred(u0[x]), va = Centred(v0[x]);
     const std::int16_t yb = LumaTerm(y1[x], factors), ub = Centred(u1[x]), vb = Centred(v1[x]);
@@ -163,34 +165,33 @@ RowSampler::RowSampler(const Frame& frame, Colour colour, Taps taps)
     first_column_ = std::min<std::ptrdiff_t>(taps_.low.front(), frame.width - 2);
     mosaic_columns_ = std::max<std::ptrdiff_t>(last, 1) + 1 - first_column_;
   }
-  for (std::size_t c = 0; c < num_components_; ++c) {
-    const Component& component = layout_.components[c];
-    const bool is_known = std::any_of(plans_.begin(), plans_.end(), [&](const Plans& plans) {
-      return plans.shift_x == component.shift_x && plans.step == component.step;
-    });
-    if (is_known) continue;
-    const auto plan_of = [&](std::vector<std::int32_t> index) {
-      for (std::int32_t& x : index)
-        x = static_cast<std::int32_t>(((x - first_column_) >> component.shift_x) * component.step);
-      return GatherPlan(std::move(index));
-    };
-    Plans plans{component.shift_x, component.step, plan_of(taps_.low), {}};
-    if (taps_.is_blended) plans.high = plan_of(taps_.high);
-    plans_.push_back(std::move(plans));
+  for (std::size_t plane = 0; plane < 3; ++plane) {
+    std::vector<Stream> streams;
+    std::vector<std::vector<std::int32_t>> index;
+    int shift_y = 0;
+    for (std::size_t c = 0; c < num_components_; ++c) {
+      const Component& component = layout_.components[c];
+      if (component.plane != plane) continue;
+      shift_y = component.shift_y;
+      for (const bool is_high : {false, true}) {
+        if (is_high && !taps_.is_blended) continue;
+        streams.push_back({c, is_high});
+        index.push_back(is_high ? taps_.high : taps_.low);
+        for (std::int32_t& x : index.back())
+          x = static_cast<std::int32_t>(((x - first_column_) >> component.shift_x) *
+                                            component.step + component.offset);
+      }
+    }
+    if (!streams.empty())
+      row_plans_.push_back({plane, shift_y, std::move(streams), GatherPlan(std::move(index))});
   }
-}
-
-const RowSampler::Plans& RowSampler::PlansOf(const Component& component) const {
-  return *std::find_if(plans_.begin(), plans_.end(), [&](const Plans& plans) {
-    return plans.shift_x == component.shift_x && plans.step == component.step;
-  });
 }
 
 RowSampler::Scratch RowSampler::MakeScratch() const {
   Scratch scratch;
   for (std::size_t c = 0; c < num_components_; ++c) {
-    scratch.low[c].resize(num_columns());
-    if (taps_.is_blended) scratch.high[c].resize(num_columns());
+    scratch.low[c].resize(GatherRoom(num_columns()));
+    if (taps_.is_blended) scratch.high[c].resize(GatherRoom(num_columns()));
     scratch.mosaic[c].resize(static_cast<std::size_t>(mosaic_columns_));
     if (num_channels_ < num_components_) scratch.colours[c].resize(num_columns());
   }
@@ -201,15 +202,16 @@ void RowSampler::GatherSamples(std::ptrdiff_t y, Scratch& scratch) const {
   if (layout_.kind == Kind::kBayer)
     DemosaicRow(frame_, y, first_column_, mosaic_columns_,
                 {scratch.mosaic[0].data(), scratch.mosaic[1].data(), scratch.mosaic[2].data()});
-  for (std::size_t c = 0; c < num_components_; ++c) {
-    const Component& component = layout_.components[c];
-    const std::uint8_t* row =
-        layout_.kind == Kind::kBayer
-            ? scratch.mosaic[c].data()
-            : frame_.planes[component.plane].Row(y >> component.shift_y) + component.offset;
-    const Plans& plans = PlansOf(component);
-    plans.low.Gather(row, scratch.low[c].data());
-    if (taps_.is_blended) plans.high.Gather(row, scratch.high[c].data());
+  for (const RowPlan& row_plan : row_plans_) {
+    const std::uint8_t* row = layout_.kind == Kind::kBayer
+                                  ? scratch.mosaic[row_plan.plane].data()
+                                  : frame_.planes[row_plan.plane].Row(y >> row_plan.shift_y);
+    Streams out{};
+    for (std::size_t s = 0; s < row_plan.streams.size(); ++s) {
+      const Stream& stream = row_plan.streams[s];
+      out[s] = (stream.is_high ? scratch.high : scratch.low)[stream.component].data();
+    }
+    row_plan.plan.Gather(row, out);
   }
 }
 

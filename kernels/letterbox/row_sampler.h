@@ -36,13 +36,19 @@ class RowSampler {
   void Sample(std::ptrdiff_t y, Scratch& scratch, const std::array<Pixel*, 3>& rows) const;
 
  private:
-  struct Plans {  // of the components whose samples are spaced alike
-    int shift_x;
-    std::ptrdiff_t step;
-    GatherPlan low, high;
+  // Where a component's samples are gathered to: of the pixels at the taps, low before high.
+  struct Stream {
+    std::size_t component;
+    bool is_high;
+  };
+  // The components that lie in one row of a plane, or in one row of a demosaiced colour.
+  struct RowPlan {
+    std::size_t plane;
+    int shift_y;
+    std::vector<Stream> streams;
+    GatherPlan plan;
   };
 
-  const Plans& PlansOf(const Component& component) const;
   void GatherSamples(std::ptrdiff_t y, Scratch& scratch) const;
 
   Frame frame_;
@@ -51,7 +57,7 @@ class RowSampler {
   bool is_bgr_;
   std::ptrdiff_t first_column_, mosaic_columns_;  // of a mosaic: what is demosaiced
   std::size_t num_components_, num_channels_;
-  std::vector<Plans> plans_;
+  std::vector<RowPlan> row_plans_;
 };
 
 }  // namespace edgecv
