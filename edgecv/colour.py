@@ -13,7 +13,7 @@ Colours: TypeAlias = NDArray[np.uint8]
 CanvasFormat = Literal["bgr24", "rgb24", "gray8", "yuv420p", "nv12"]
 CANVAS_FORMATS: tuple[CanvasFormat, ...] = get_args(CanvasFormat)
 
-# Weights of red, green and blue in luma, in units of 1/10000: ITU-R BT.601-7 and BT.709-6, item 3.2.
+# Weights of red, green and blue in luma: ITU-R BT.601-7 and BT.709-6, item 3.2, times _UNIT.
 _UNIT = 10_000
 _LUMA_WEIGHTS: dict[ColourMatrix, tuple[int, int, int]] = {
     "bt601": (2990, 5870, 1140),

@@ -98,7 +98,7 @@ void BindDrawing(nb::module_& m) {
   m.def(
       "draw_boxes_cpu",
       [](const std::vector<Plane>& planes, Boxes boxes_xyxy, ColourPairs colours,
-         std::ptrdiff_t line_width, Counts num_words, Counts word_widths, Masks masks,
+         std::uint32_t line_width, Counts num_words, Counts word_widths, Masks masks,
          std::uint32_t mask_height) {
         const Canvas canvas = CanvasOf(planes);
         const std::size_t n = boxes_xyxy.shape(0);

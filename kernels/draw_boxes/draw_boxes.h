@@ -14,9 +14,9 @@
 //     A pixel of the plate becomes the mixture (plate * (255 - c) + text * c) / 255, rounded to
 //     the nearest;
 //   - the words of a label stand side by side. Their plate begins at the box's left edge, or so far
-//     to the left of it that it ends with the frame; its last `line_width` rows lie on the outline's
-//     upper edge, or, where there is no room above, its first row does; it stays within the frame,
-//     and what is larger than the frame loses its right and lower part;
+//     to the left of it that it ends with the frame; it ends with the lowest row of the outline's
+//     upper edge, or, where there is no room for that, begins with the highest; it stays within
+//     the frame, and what is larger than the frame loses its right and lower part;
 //   - n == 0 is valid and touches no memory; no array overlaps another.
 //
 // The definition is edgecv/kernels/reference/drawing.py; the tests hold both to it.

@@ -75,7 +75,7 @@ Rectangle InsideOf(const Rectangle& outer, std::ptrdiff_t line_width) {
 Rectangle PlateOf(const Rectangle& box, std::ptrdiff_t width, std::ptrdiff_t height,
                   std::ptrdiff_t line_width, const Canvas& canvas) {
   const std::ptrdiff_t x = std::max(std::min(box.x1, canvas.width - width), std::ptrdiff_t{0});
-  const std::ptrdiff_t above = box.y1 - height + std::min(line_width, height);
+  const std::ptrdiff_t above = box.y1 + line_width - height;
   const std::ptrdiff_t wanted = above >= 0 ? above : box.y1;
   const std::ptrdiff_t y = std::max(std::min(wanted, canvas.height - height), std::ptrdiff_t{0});
   return {x, y, std::min(x + width, canvas.width), std::min(y + height, canvas.height)};

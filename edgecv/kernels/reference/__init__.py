@@ -10,14 +10,18 @@ input pixels, scores and class ids, in the order of the public function's detect
 """
 
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels.reference.drawing import blend_labels, colorize, draw_boxes
 from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.suppression import nms
 
 __all__ = [
+    "blend_labels",
+    "colorize",
     "decode_nanodet",
     "decode_ssd",
     "decode_yolo",
     "decode_yolox",
+    "draw_boxes",
     "letterbox",
     "nms",
 ]
