@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import av.video.stream
     from typing_extensions import Self
 
-    from edgecv.frame_formats import ColourMatrix, ColourRange
+    from edgecv.stream.pictures import PictureWriter
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".ts")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
@@ -211,7 +211,7 @@ class VideoSink(Sink):
         self._container: av.container.OutputContainer
         self._stream: av.video.stream.VideoStream
         self._size_hw = (0, 0)
-        self._colours: tuple[ColourMatrix, ColourRange]
+        self._pictures: PictureWriter
         self._origin_ticks: int | None = None
         self._ticks = -1
 
@@ -223,8 +223,6 @@ class VideoSink(Sink):
             OutputError: if the disk is full.
 
         """
-        from edgecv.stream.pictures import yuv420p_of  # noqa: PLC0415  # FFmpeg only when needed
-
         frame = result.frame
         if self._partial is None:
             self._open(frame)
@@ -235,7 +233,7 @@ class VideoSink(Sink):
                 f"{self._size_hw[1]}x{self._size_hw[0]}, got {width}x{height} "
                 f"({frame.path or f'frame {frame.index}'}). Write pictures instead: name a folder."
             )
-        picture = yuv420p_of(frame, *self._colours)
+        picture = self._pictures.picture(frame)
         picture.pts, picture.time_base = self._next_ticks(frame.pts_s), _TIME_BASE
         self._encode(picture)
 
@@ -262,10 +260,7 @@ class VideoSink(Sink):
     def _open(self, frame: Frame) -> None:
         import av  # noqa: PLC0415  # FFmpeg only when needed
 
-        from edgecv.stream.pictures import (  # noqa: PLC0415  # FFmpeg only when needed
-            declare_colours,
-            encoder_colours,
-        )
+        from edgecv.stream.pictures import PictureWriter  # noqa: PLC0415  # so is this
 
         codec = h264_encoder()
         partial = _PartialFile(self._path)
@@ -286,11 +281,12 @@ class VideoSink(Sink):
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"  # what every player reads
         stream.codec_context.time_base = _TIME_BASE
-        declare_colours(stream.codec_context, frame)
+        pictures = PictureWriter(frame)
+        pictures.declare(stream.codec_context)
         if codec not in _QUALITY:
             stream.bit_rate = round(_BIT_RATE_PER_PIXEL * width * height * self._fps)
         self._partial, self._container, self._stream = partial, container, stream
-        self._size_hw, self._colours = (height, width), encoder_colours(frame)
+        self._size_hw, self._pictures = (height, width), pictures
 
     def _next_ticks(self, pts_s: float | None) -> int:
         """Return the timestamp in ticks: from 0, and later than the one before, come what may."""

@@ -58,7 +58,7 @@ class Frame:
     """
 
     index: int
-    pixels: Pixels
+    pixels: Pixels = field(repr=False)
     format: FrameFormat
     pts_s: float | None = None
     path: Path | None = None

@@ -12,7 +12,7 @@ import av.container
 
 from edgecv.closing import Closing
 from edgecv.errors import SourceError
-from edgecv.stream.pictures import frame_of, quarter_turns
+from edgecv.stream.pictures import PictureReader, quarter_turns
 from edgecv.stream.sources import Frame
 
 # A camera's stream is joined in the middle: until the first key frame packets may not decode.
@@ -111,7 +111,7 @@ def redacted(url: str) -> str:
 
 
 class VideoSource(Closing):
-    """The first video stream of an open container, see `Source` and `frame_of`."""
+    """The first video stream of an open container, see `Source` and `PictureReader`."""
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class VideoSource(Closing):
         """
         self.name, self.is_live = name, is_live
         self._container, self._path = container, path
+        self._reader = PictureReader()
         self._num_decoded = 0
         if not container.streams.video:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
@@ -167,7 +168,7 @@ class VideoSource(Closing):
 
     def _frame(self, decoded: av.VideoFrame, index: int, captured_s: float) -> Frame:
         try:
-            return frame_of(decoded, index=index, captured_s=captured_s)
+            return self._reader.frame(decoded, index=index, captured_s=captured_s)
         except (av.FFmpegError, ValueError) as error:
             raise SourceError(
                 f"`{self.name}`: FFmpeg cannot convert its pixel format "

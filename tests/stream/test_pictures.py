@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
 from edgecv.kernels import letterbox
-from edgecv.stream.pictures import encoder_colours, frame_of, yuv420p_of
+from edgecv.stream.pictures import PictureReader, PictureWriter
 from edgecv.stream.sources import Frame, ImageFormat, open_source
 
 Planes = tuple[NDArray[np.uint8], ...]
@@ -52,7 +52,7 @@ def picture_of_colour(
 
 
 def frame(picture: av.VideoFrame) -> Frame:
-    return frame_of(picture, index=0, captured_s=0.0)
+    return PictureReader().frame(picture, index=0, captured_s=0.0)
 
 
 def planes(pixels: Pixels) -> Planes:
@@ -105,6 +105,19 @@ def test_every_size_is_read_in_place(name: str, size_hw: tuple[int, int]) -> Non
         assert view.ctypes.data == plane.buffer_ptr
         flat = view.reshape(view.shape[0], -1)
         np.testing.assert_array_equal(flat, rows_of(plane, flat.shape[1]))
+
+
+def test_a_picture_that_is_stored_bottom_up() -> None:
+    decoder = av.CodecContext.create("rawvideo", "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.width, decoder.height, decoder.pix_fmt = 22, 13, "bgr24"
+    decoder.extradata = b"BottomUp\0"  # as AVI files say it
+    noise = np.random.default_rng(4).integers(0, 256, (13, 22, 3), np.uint8)
+    (picture,) = decoder.decode(av.Packet(noise.tobytes()))
+    assert picture.planes[0].line_size < 0
+    made = frame(picture)
+    np.testing.assert_array_equal(made.pixels, noise[::-1])
+    np.testing.assert_array_equal(made.to_array("rgb24"), noise[::-1, :, ::-1])
 
 
 def test_the_picture_lives_as_long_as_its_planes() -> None:
@@ -341,7 +354,7 @@ def test_yuv420p_goes_to_the_encoder_as_it_is(
     size_hw: tuple[int, int], matrix: ColourMatrix, range_: ColourRange
 ) -> None:
     given = yuv_frame(size_hw, matrix=matrix, range_=range_)
-    picture = yuv420p_of(given, matrix, range_)
+    picture = PictureWriter(given).picture(given)
     made = frame(picture)
     assert (made.matrix, made.range) == (matrix, range_)
     assert made.format == "yuv420p"
@@ -358,7 +371,7 @@ def test_yuv420p_goes_to_the_encoder_as_it_is(
 
 def test_nv12_only_parts_its_chroma() -> None:
     given = yuv_frame((47, 63), "nv12", matrix="bt709", range_="full")
-    luma, blue, red = planes_of_picture(yuv420p_of(given, "bt709", "full"))
+    luma, blue, red = planes_of_picture(PictureWriter(given).picture(given))
     np.testing.assert_array_equal(luma[:47, :63], given.pixels[0])
     np.testing.assert_array_equal(blue, given.pixels[1][:, :, 0])
     np.testing.assert_array_equal(red, given.pixels[1][:, :, 1])
@@ -367,7 +380,7 @@ def test_nv12_only_parts_its_chroma() -> None:
 def test_yuyv422_keeps_its_luma() -> None:
     given = yuv_frame((47, 64), "yuyv422", matrix="bt709", range_="full")
     assert not isinstance(given.pixels, tuple)
-    luma, blue, _ = planes_of_picture(yuv420p_of(given, "bt709", "full"))
+    luma, blue, _ = planes_of_picture(PictureWriter(given).picture(given))
     np.testing.assert_array_equal(luma[:47], given.pixels[:, :, 0])
     pairs = given.pixels[:46, 0::2, 1].astype(float).reshape(23, 2, 32).mean(axis=1)
     np.testing.assert_allclose(blue[:23], pairs, atol=1)  # of two rows, rounded either way
@@ -380,7 +393,7 @@ def test_colour_images_are_converted(own: ImageFormat, size_hw: tuple[int, int])
     colour = [200, 90, 40]
     assert not isinstance(given.pixels, tuple)
     given.pixels[:] = colour if own == "rgb24" else colour[::-1]
-    made = frame(yuv420p_of(given, *encoder_colours(given)))
+    made = frame(PictureWriter(given).picture(given))
     assert (made.matrix, made.range) == ("bt601", "limited")
     # 8-bit YUV: half a unit of chroma is a unit of blue, and swscale rounds twice.
     np.testing.assert_allclose(made.to_array("rgb24"), np.broadcast_to(colour, (16, 32, 3)), atol=4)
@@ -389,15 +402,16 @@ def test_colour_images_are_converted(own: ImageFormat, size_hw: tuple[int, int])
 @pytest.mark.parametrize("own", ["gray8", "bayer_rggb8"])
 def test_other_frames_reach_the_encoder_too(own: FrameFormat) -> None:
     given = Frame(0, np.full((15, 31), 120, np.uint8), own)
-    made = frame(yuv420p_of(given, *encoder_colours(given)))
+    made = frame(PictureWriter(given).picture(given))
     assert made.format == "yuv420p"
     np.testing.assert_allclose(made.to_array(), np.full((16, 32, 3), 120), atol=3)
 
 
 def test_a_frame_of_other_colours_is_converted() -> None:
     """As when a camera changes its mind in the middle: the header of the video is written."""
-    given = Frame(0, planes(frame(picture_of_colour("yuv420p", (120, 100, 170))).pixels), "yuv420p")
-    made = frame(yuv420p_of(given, "bt709", "full"))
+    first = yuv_frame((16, 16), matrix="bt709", range_="full")
+    given = frame(picture_of_colour("yuv420p", (120, 100, 170)))
+    made = frame(PictureWriter(first).picture(given))
     assert (made.matrix, made.range) == ("bt709", "full")
     np.testing.assert_allclose(made.to_array(), given.to_array(), atol=3)
 
@@ -436,6 +450,17 @@ def test_raw_video_arrives_bit_for_bit(tmp_path: Path, name: str) -> None:
         for view, own in zip(planes(made.pixels), planes(expected.pixels), strict=True):
             assert not view.flags.writeable
             np.testing.assert_array_equal(view, own)
+
+
+def test_ten_bits_and_full_chroma_come_as_an_image(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    deep = av.VideoFrame.from_ndarray(noise, format="bgr24").reformat(format="yuv444p10le")
+    path = write_video(tmp_path / "deep.mkv", iter([deep]), "ffv1")
+    with open_source(path) as source:
+        (made,) = source
+    assert (made.format, made.size_hw) == ("bgr24", (48, 64))
+    # A rounding to 10 bits lies between, and one to 8 bits at the end.
+    np.testing.assert_allclose(made.to_array(), noise, atol=2)
 
 
 def test_frames_stay_as_they_were_while_the_decoder_goes_on(

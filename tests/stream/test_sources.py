@@ -179,6 +179,18 @@ def test_sound_is_no_video(tmp_path: Path) -> None:
         open_source(path)
 
 
+def test_a_pixel_format_that_cannot_be_converted(
+    tmp_path: Path, video_writer: VideoWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise av.FFmpegError(95, "Operation not supported")
+
+    monkeypatch.setattr("edgecv.stream.video.PictureReader.frame", refuse)
+    source = open_source(video_writer(tmp_path / "v.mp4", 2))
+    with pytest.raises(SourceError, match=r"pixel format `yuv420p` \(Operation not supported\)"):
+        read_all(source)
+
+
 # Pictures
 
 
