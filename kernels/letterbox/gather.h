@@ -22,7 +22,8 @@ class GatherPlan {
  public:
   explicit GatherPlan(std::vector<std::vector<std::int32_t>> index);
 
-  void Gather(const std::uint8_t* row, const Streams& out) const;
+  // `upcoming` is the row of the next call or of a later one: it is fetched into the cache meanwhile.
+  void Gather(const std::uint8_t* row, const std::uint8_t* upcoming, const Streams& out) const;
 
  private:
   // 64 outputs of every stream, and the windows of 64 bytes, side by side, that hold them.
@@ -38,7 +39,8 @@ class GatherPlan {
 
   void PlanWindows();
   template <std::size_t NumStreams>
-  void GatherWindows(const std::uint8_t* row, const Streams& out) const;
+  void GatherWindows(const std::uint8_t* row, const std::uint8_t* upcoming,
+                     const Streams& out) const;
 
   std::vector<std::vector<std::int32_t>> index_;
   std::vector<Block> blocks_;  // empty: byte by byte

@@ -48,7 +48,8 @@ class RecentRows {
       : sampler_(sampler), scratch_(sampler.MakeScratch()),
         pixels_(2 * sampler.num_channels() * sampler.num_columns()) {}
 
-  std::array<const Pixel*, 3> Row(std::ptrdiff_t y) {
+  // `upcoming`: a row that will be asked for soon.
+  std::array<const Pixel*, 3> Row(std::ptrdiff_t y, std::ptrdiff_t upcoming) {
     const auto slot = static_cast<std::size_t>(y & 1);
     std::array<Pixel*, 3> rows;
     for (std::size_t c = 0; c < 3; ++c) {
@@ -57,7 +58,7 @@ class RecentRows {
                 (slot * sampler_.num_channels() + channel) * sampler_.num_columns();
     }
     if (held_[slot] != y) {
-      sampler_.Sample(y, scratch_, rows);
+      sampler_.Sample(y, upcoming, scratch_, rows);
       held_[slot] = y;
     }
     return {rows[0], rows[1], rows[2]};
@@ -76,9 +77,11 @@ class BilinearRows {
   BilinearRows(const RowSampler& sampler, const Taps& rows) : recent_(sampler), rows_(rows) {}
 
   RowPair At(std::size_t k) {
-    const std::array<const Pixel*, 3> above = recent_.Row(rows_.low[k]);
+    const std::size_t next = std::min(k + 1, rows_.size() - 1);
+    const std::array<const Pixel*, 3> above = recent_.Row(rows_.low[k], rows_.low[next]);
     const Weight weight = rows_.weight[k];
-    return {above, weight == 0 ? above : recent_.Row(rows_.high[k]), weight};
+    if (weight == 0) return {above, above, weight};
+    return {above, recent_.Row(rows_.high[k], rows_.high[next]), weight};
   }
 
  private:
@@ -95,7 +98,8 @@ class AreaRows {
 
   RowPair At(std::size_t k) {
     for (std::size_t i = 0; i < rows_.length(k); ++i) {
-      const auto row = recent_.Row(rows_.first[k] + static_cast<std::ptrdiff_t>(i));
+      const std::ptrdiff_t y = rows_.first[k] + static_cast<std::ptrdiff_t>(i);
+      const auto row = recent_.Row(y, y);
       for (std::size_t c = 0; c < num_channels_; ++c)
         AddWeighted(row[c], rows_.weights[rows_.offset[k] + i], i == 0, width_,
                     sums_.data() + c * width_);

@@ -198,27 +198,29 @@ RowSampler::Scratch RowSampler::MakeScratch() const {
   return scratch;
 }
 
-void RowSampler::GatherSamples(std::ptrdiff_t y, Scratch& scratch) const {
+void RowSampler::GatherSamples(std::ptrdiff_t y, std::ptrdiff_t upcoming,
+                               Scratch& scratch) const {
   if (layout_.kind == Kind::kBayer)
     DemosaicRow(frame_, y, first_column_, mosaic_columns_,
                 {scratch.mosaic[0].data(), scratch.mosaic[1].data(), scratch.mosaic[2].data()});
   for (const RowPlan& row_plan : row_plans_) {
-    const std::uint8_t* row = layout_.kind == Kind::kBayer
-                                  ? scratch.mosaic[row_plan.plane].data()
-                                  : frame_.planes[row_plan.plane].Row(y >> row_plan.shift_y);
+    const auto row_at = [&](std::ptrdiff_t at) {
+      return layout_.kind == Kind::kBayer ? scratch.mosaic[row_plan.plane].data()
+                                          : frame_.planes[row_plan.plane].Row(at >> row_plan.shift_y);
+    };
     Streams out{};
     for (std::size_t s = 0; s < row_plan.streams.size(); ++s) {
       const Stream& stream = row_plan.streams[s];
       out[s] = (stream.is_high ? scratch.high : scratch.low)[stream.component].data();
     }
-    row_plan.plan.Gather(row, out);
+    row_plan.plan.Gather(row_at(y), row_at(upcoming), out);
   }
 }
 
-void RowSampler::Sample(std::ptrdiff_t y, Scratch& scratch,
+void RowSampler::Sample(std::ptrdiff_t y, std::ptrdiff_t upcoming, Scratch& scratch,
                         const std::array<Pixel*, 3>& rows) const {
   const std::array<Pixel*, 3> rgb = is_bgr_ ? std::array{rows[2], rows[1], rows[0]} : rows;
-  GatherSamples(y, scratch);
+  GatherSamples(y, upcoming, scratch);
   const Weight* weight = taps_.is_blended ? taps_.weight.data() : nullptr;
   std::array<Samples, 3> samples;
   for (std::size_t c = 0; c < 3; ++c) samples[c] = {scratch.low[c].data(), scratch.high[c].data()};

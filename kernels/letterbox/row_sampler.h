@@ -1,8 +1,9 @@
 // One source row, converted to the output's colours and resized horizontally.
 //
-// Contract: `Sample(y, scratch, rows)` sets `rows[c][x]` to the Q7 value of output channel c where
+// Contract: `Sample(y, upcoming, scratch, rows)` sets `rows[c][x]` to the Q7 value of output channel c where
 // the taps sample source row y. There is one channel for a gray result, gray frames included, and
-// three otherwise, in the order of `colour`. It may be called from several threads, each with a scratch of its own.
+// three otherwise, in the order of `colour`. Row
+// `upcoming` will be sampled soon, and is fetched into the cache meanwhile. `Sample` may be called from several threads, each with a scratch of its own.
 #pragma once
 
 #include <array>
@@ -33,7 +34,8 @@ class RowSampler {
   std::size_t num_channels() const { return num_channels_; }
   std::size_t num_columns() const { return taps_.size(); }
   Scratch MakeScratch() const;
-  void Sample(std::ptrdiff_t y, Scratch& scratch, const std::array<Pixel*, 3>& rows) const;
+  void Sample(std::ptrdiff_t y, std::ptrdiff_t upcoming, Scratch& scratch,
+              const std::array<Pixel*, 3>& rows) const;
 
  private:
   // Where a component's samples are gathered to: of the pixels at the taps, low before high.
@@ -49,7 +51,7 @@ class RowSampler {
     GatherPlan plan;
   };
 
-  void GatherSamples(std::ptrdiff_t y, Scratch& scratch) const;
+  void GatherSamples(std::ptrdiff_t y, std::ptrdiff_t upcoming, Scratch& scratch) const;
 
   Frame frame_;
   FormatLayout layout_;
