@@ -18,7 +18,7 @@ from measure import Case, Measurement, measure
 
 from edgecv.provenance import cpu_name, versions_in_use
 
-MODULES = ("fit", "suppression")
+MODULES = ("drawing", "fit", "suppression")
 PEERS = ("torch", "torchvision", "opencv-python-headless", "ultralytics", "numpy")
 
 

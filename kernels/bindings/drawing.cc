@@ -59,7 +59,7 @@ Canvas CanvasOf(const std::vector<Plane>& planes) {
               kShapes);
     }
     Require(HasDenseRows(plane), "drawing: `planes` must hold each row densely.");
-    canvas.planes[p] = {plane.data(), plane.stride(0), channels, p > 0 ? 2 : 1};
+    canvas.planes[p] = {plane.data(), plane.stride(0), channels};
   }
   return canvas;
 }

@@ -5,8 +5,8 @@
 //   - a pixel whose label l has `is_ignored[l]` == 0 becomes
 //     (pixel * (256 - alpha_256) + colour * alpha_256) / 256, rounded to the nearest, halves up;
 //     `is_ignored` holds 256 bytes, each 0 or 1, and a pixel of a label with 1 is left as it is;
-//   - the largest label that is not ignored is returned, 0 if there is none. If it is not below
-//     `num_colours`, nothing is written;
+//   - if a label of the map is not below `num_colours` and not ignored, the largest of these is
+//     returned and nothing is written; otherwise 0 is returned;
 //   - no array overlaps another.
 //
 // The definition is edgecv/kernels/reference/drawing.py; the tests hold both to it.

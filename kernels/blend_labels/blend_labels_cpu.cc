@@ -1,10 +1,9 @@
-// CPU implementation of blend_labels.h. What a label does to a sample is sample * keep + add in
-// units of 1/256, both from a table: an ignored label keeps the whole and adds only the half that
-// rounds.
+// CPU implementation of blend_labels.h. The colours of a piece of a row are looked up channel by
+// channel, as byte shuffles do it, then blended in 16 bits, or in 32 where a sample stands for
+// several pixels. A piece that is ignored altogether, as most of a background is, is not touched.
 
 #include "blend_labels/blend_labels.h"
 
-#include <algorithm>
 #include <array>
 
 #include "common/label_map.h"
@@ -13,105 +12,149 @@
 namespace edgecv {
 namespace {
 
-constexpr std::uint32_t kWhole = 256;
-
 struct Blending {
-  const std::uint8_t* palette;
-  std::size_t num_colours;
-  const std::uint8_t* is_ignored;
-  std::uint32_t alpha;  // of kWhole
+  std::array<LabelTable, kMaxChannels> colours;  // 0 for ignored labels
+  LabelTable ignored;                            // 255 for ignored labels, else 0
+  bool ignores_any;
+  std::uint32_t alpha;  // of 256
 };
 
-template <std::size_t kChannels>
-EDGECV_INLINE void BlendFull(const LabelMap& map, const Canvas& canvas, const CanvasPlane& plane,
-                             const std::uint8_t* palette, const Blending& blending) {
-  std::array<std::uint16_t, 256> keep{};
-  std::array<std::array<std::uint16_t, 256>, kChannels> add{};
-  for (std::size_t label = 0; label < 256; ++label) {
-    const bool blends = label < blending.num_colours && blending.is_ignored[label] == 0;
-    keep[label] = static_cast<std::uint16_t>(blends ? kWhole - blending.alpha : kWhole);
-    for (std::size_t c = 0; c < kChannels; ++c) {
-      const std::uint32_t colour = blends ? palette[kMaxChannels * label + c] : 0;
-      add[c][label] = static_cast<std::uint16_t>(colour * blending.alpha + kWhole / 2);
-    }
+EDGECV_INLINE bool AllSet(const std::uint8_t* bytes, std::size_t count) {
+  std::uint8_t all = 255;
+  for (std::size_t x = 0; x < count; ++x) all = static_cast<std::uint8_t>(all & bytes[x]);
+  return all == 255;
+}
+
+EDGECV_INLINE void Mix(std::uint8_t* __restrict__ samples, const std::uint8_t* __restrict__ colours,
+                       std::size_t count, std::uint32_t alpha) {
+  const auto paint = static_cast<std::uint16_t>(alpha);
+  const auto keep = static_cast<std::uint16_t>(256 - alpha);
+  for (std::size_t x = 0; x < count; ++x) {
+    const auto sum = static_cast<std::uint16_t>(samples[x] * keep + colours[x] * paint + 128);
+    samples[x] = static_cast<std::uint8_t>(sum >> 8);
   }
-  for (std::ptrdiff_t y = 0; y < canvas.height; ++y) {
-    const std::uint8_t* labels = map.Row(y);
-    std::uint8_t* row = plane.samples + y * plane.row_stride;
-    for (std::ptrdiff_t x = 0; x < canvas.width; ++x) {
-      const std::size_t label = labels[x];
-      std::uint8_t* pixel = row + static_cast<std::ptrdiff_t>(kChannels) * x;
-      for (std::size_t c = 0; c < kChannels; ++c) {
-        pixel[c] = static_cast<std::uint8_t>((pixel[c] * keep[label] + add[c][label]) / kWhole);
+}
+
+EDGECV_INLINE void MixUnlessIgnored(std::uint8_t* __restrict__ samples,
+                                    const std::uint8_t* __restrict__ colours,
+                                    const std::uint8_t* __restrict__ ignored, std::size_t count,
+                                    std::uint32_t alpha) {
+  const auto paint = static_cast<std::uint16_t>(alpha);
+  const auto keep = static_cast<std::uint16_t>(256 - alpha);
+  for (std::size_t x = 0; x < count; ++x) {
+    const auto sum = static_cast<std::uint16_t>(samples[x] * keep + colours[x] * paint + 128);
+    samples[x] = static_cast<std::uint8_t>((samples[x] & ignored[x]) | ((sum >> 8) & ~ignored[x]));
+  }
+}
+
+EDGECV_INLINE void BlendFull(const LabelMap* map, const Blending* blending,
+                             const CanvasPlane* plane) {
+  const std::size_t channels = plane->channels;
+  std::array<Piece, kMaxChannels> colours;
+  Piece ignored;
+  std::array<std::uint8_t, kMaxChannels * kPiece> triples, ignored_triples;
+  for (std::ptrdiff_t y = 0; y < map->height; ++y) {
+    const std::uint8_t* labels = map->Row(y);
+    std::uint8_t* row = plane->samples + y * plane->row_stride;
+    ForEachPiece(map->width, [&](std::size_t x, std::size_t count) {
+      if (blending->ignores_any) {
+        LookUp(blending->ignored, labels + x, count, ignored.data());
+        if (AllSet(ignored.data(), count)) return;
       }
-    }
+      for (std::size_t c = 0; c < channels; ++c) {
+        LookUp(blending->colours[c], labels + x, count, colours[c].data());
+      }
+      const std::uint8_t *paint = colours[0].data(), *left = ignored.data();
+      if (channels == 3) {
+        Interleave(colours[0].data(), colours[1].data(), colours[2].data(), count, triples.data());
+        paint = triples.data();
+        if (blending->ignores_any) {
+          Interleave(left, left, left, count, ignored_triples.data());
+          left = ignored_triples.data();
+        }
+      }
+      std::uint8_t* samples = row + channels * x;
+      if (blending->ignores_any) {
+        MixUnlessIgnored(samples, paint, left, channels * count, blending->alpha);
+      } else {
+        Mix(samples, paint, channels * count, blending->alpha);
+      }
+    });
   }
 }
 
-template <std::size_t kChannels>
-EDGECV_INLINE void BlendHalf(const LabelMap& map, const Canvas& canvas, const CanvasPlane& plane,
-                             const std::uint8_t* palette, const Blending& blending) {
-  // The colour's channels, then 1 for a label that blends, to count a sample's pixels that do.
-  std::array<std::uint32_t, 256> table{};
-  for (std::size_t label = 0; label < blending.num_colours; ++label) {
-    if (blending.is_ignored[label] != 0) continue;
-    table[label] = 1U << (kPackedBits * kChannels);
-    for (std::size_t c = 0; c < kChannels; ++c) {
-      table[label] |= std::uint32_t{palette[kMaxChannels * label + c]} << (kPackedBits * c);
-    }
-  }
-  const std::uint32_t alpha = blending.alpha;
-  for (std::ptrdiff_t y = 0; y < (canvas.height + 1) / 2; ++y) {
-    std::uint8_t* row = plane.samples + y * plane.row_stride;
-    ForEachSample(map, canvas, y, table.data(),
-                  [row, alpha](std::ptrdiff_t x, std::uint32_t sum, std::uint32_t shift) {
-                    std::uint8_t* sample = row + static_cast<std::ptrdiff_t>(kChannels) * x;
-                    const std::uint32_t keep =
-                        (kWhole << shift) - alpha * Unpacked(sum, kChannels);
-                    for (std::size_t c = 0; c < kChannels; ++c) {
-                      sample[c] = static_cast<std::uint8_t>(
-                          (sample[c] * keep + alpha * Unpacked(sum, c) + (kWhole << shift) / 2) >>
-                          (8 + shift));
-                    }
-                  });
+// Samples of 1 << shift pixels: `sums` adds up their colours and `blended` counts those that blend.
+EDGECV_INLINE void MixSamples(std::uint8_t* samples, std::size_t step,
+                              const std::uint16_t* __restrict__ sums,
+                              const std::uint16_t* __restrict__ blended, std::size_t first,
+                              std::size_t end, std::uint32_t shift, std::uint32_t alpha) {
+  const std::uint32_t whole = 256U << shift;
+  for (std::size_t x = first; x < end; ++x) {
+    std::uint8_t& sample = samples[step * x];
+    sample = static_cast<std::uint8_t>(
+        (sample * (whole - alpha * blended[x]) + alpha * sums[x] + whole / 2) >> (8 + shift));
   }
 }
 
-EDGECV_INLINE std::size_t LargestBlended(const LabelMap& map, const Canvas& canvas,
-                                         const std::uint8_t* is_ignored) {
-  std::array<std::uint8_t, 256> blended{};
+// Adds up two rows over the two columns of each sample; the row below an odd height is null.
+EDGECV_INLINE void AddPixels(const std::uint8_t* __restrict__ upper,
+                             const std::uint8_t* __restrict__ lower, std::size_t count,
+                             std::uint16_t* __restrict__ sums) {
+  for (std::size_t x = 0; x < count; ++x) {
+    sums[x] = static_cast<std::uint16_t>(upper[2 * x] + upper[2 * x + 1] + lower[2 * x] +
+                                         lower[2 * x + 1]);
+  }
+}
+
+EDGECV_INLINE void BlendHalf(const LabelMap* map, const Blending* blending,
+                             const CanvasPlane* planes, std::size_t num_planes) {
+  // Zero at the odd end of a row, and below the last row, where there is no pixel to add.
+  std::array<std::uint8_t, kPiece + 2> upper{}, lower{};
+  std::array<std::uint16_t, kPiece / 2> sums, blended;
+  const auto add = [&](const LabelTable& table, const std::uint8_t* above,
+                       const std::uint8_t* below, std::size_t count, std::uint16_t* out) {
+    LookUp(table, above, count, upper.data());
+    if (below != nullptr) LookUp(table, below, count, lower.data());
+    upper[count] = lower[count] = 0;
+    AddPixels(upper.data(), lower.data(), (count + 1) / 2, out);
+  };
+  LabelTable blends;  // 1 for the labels that blend
   for (std::size_t label = 0; label < 256; ++label) {
-    blended[label] = static_cast<std::uint8_t>(is_ignored[label] != 0 ? 0 : label);
+    blends.entries[label] = blending->ignored.entries[label] != 0 ? 0 : 1;
   }
-  std::uint8_t largest = 0;
-  for (std::ptrdiff_t y = 0; y < canvas.height; ++y) {
-    const std::uint8_t* labels = map.Row(y);
-    for (std::ptrdiff_t x = 0; x < canvas.width; ++x) {
-      largest = std::max(largest, blended[labels[x]]);
-    }
-  }
-  return largest;
-}
+  blends.num_entries = blending->ignored.num_entries;
 
-EDGECV_INLINE std::size_t Blend(const LabelMap* map, const Blending* blending,
-                                const Canvas* canvas) {
-  const std::size_t largest = LargestBlended(*map, *canvas, blending->is_ignored);
-  if (largest >= blending->num_colours) return largest;
-  const std::uint8_t* palette = blending->palette;
-  for (std::size_t p = 0; p < canvas->num_planes; ++p) {
-    const CanvasPlane& plane = canvas->planes[p];
-    if (plane.channels == 3) {
-      BlendFull<3>(*map, *canvas, plane, palette, *blending);
-    } else if (plane.subsampling == 1) {
-      BlendFull<1>(*map, *canvas, plane, palette, *blending);
-    } else if (plane.channels == 2) {
-      BlendHalf<2>(*map, *canvas, plane, palette, *blending);
-    } else {
-      BlendHalf<1>(*map, *canvas, plane, palette, *blending);
-    }
-    palette += plane.channels;
+  for (std::ptrdiff_t y = 0; y < map->height; y += 2) {
+    const bool is_tall = y + 1 < map->height;
+    if (!is_tall) lower.fill(0);
+    const std::uint32_t tall = is_tall ? 1 : 0;
+    ForEachPiece(map->width, [&](std::size_t x, std::size_t count) {
+      const std::uint8_t* above = map->Row(y) + x;
+      const std::uint8_t* below = is_tall ? map->Row(y + 1) + x : nullptr;
+      const std::size_t num_samples = (count + 1) / 2, paired = count / 2;
+      add(blends, above, below, count, blended.data());
+      std::uint16_t any = 0;
+      for (std::size_t i = 0; i < num_samples; ++i) any = static_cast<std::uint16_t>(any | blended[i]);
+      if (any == 0) return;
+      std::size_t channel = 1;
+      for (std::size_t p = 0; p < num_planes; ++p) {
+        const std::size_t step = planes[p].channels;
+        std::uint8_t* samples = planes[p].samples + y / 2 * planes[p].row_stride + step * (x / 2);
+        for (std::size_t c = 0; c < step; ++c, ++channel) {
+          add(blending->colours[channel], above, below, count, sums.data());
+          if (step == 1) {
+            MixSamples(samples, 1, sums.data(), blended.data(), 0, paired, 1 + tall,
+                       blending->alpha);
+          } else {
+            MixSamples(samples + c, 2, sums.data(), blended.data(), 0, paired, 1 + tall,
+                       blending->alpha);
+          }
+          MixSamples(samples + c, step, sums.data(), blended.data(), paired, num_samples, tall,
+                     blending->alpha);
+        }
+      }
+    });
   }
-  return largest;
 }
 
 }  // namespace
@@ -120,9 +163,31 @@ std::size_t BlendLabelsCpu(const std::uint8_t* labels, std::ptrdiff_t label_stri
                            const std::uint8_t* palette, std::size_t num_colours,
                            const std::uint8_t* is_ignored, std::uint32_t alpha_256,
                            const Canvas& canvas) {
-  const LabelMap map{labels, label_stride};
-  const Blending blending{palette, num_colours, is_ignored, alpha_256};
-  return Dispatch<Blend>(&map, &blending, &canvas);
+  const LabelMap map{labels, canvas.height, canvas.width, label_stride};
+  const std::size_t without_colour = LargestWithoutColour(map, num_colours, is_ignored);
+  if (without_colour != 0) return without_colour;
+  Blending blending{{}, {}, false, alpha_256};
+  for (std::size_t c = 0; c < kMaxChannels; ++c) {
+    blending.colours[c] = ChannelTable(palette, num_colours, c);
+  }
+  // Labels that have no colour are ignored ones: tables reach as far as those do.
+  std::size_t num_entries = num_colours;
+  for (std::size_t label = 0; label < 256; ++label) {
+    if (is_ignored[label] == 0) continue;
+    blending.ignores_any = true;
+    blending.ignored.entries[label] = 255;
+    for (LabelTable& colours : blending.colours) colours.entries[label] = 0;
+    if (label >= num_entries) num_entries = label + 1;
+  }
+  blending.ignored.num_entries = num_entries;
+  for (LabelTable& colours : blending.colours) colours.num_entries = num_entries;
+
+  const Blending* how = &blending;
+  const LabelMap* where = &map;
+  const CanvasPlane* planes = canvas.planes.data();
+  Dispatch<BlendFull>(where, how, planes);
+  if (canvas.num_planes > 1) Dispatch<BlendHalf>(where, how, planes + 1, canvas.num_planes - 1);
+  return 0;
 }
 
 }  // namespace edgecv

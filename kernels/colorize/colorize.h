@@ -5,8 +5,8 @@
 //     `y * label_stride` bytes after it;
 //   - `palette` holds `num_colours` colours, 1 to 256, each 3 bytes of which a canvas of one channel
 //     uses the first;
-//   - the largest label is returned. If it is not below `num_colours`, nothing is written;
-//     otherwise every sample of the canvas is;
+//   - if a label of the map is not below `num_colours`, the largest is returned and nothing is
+//     written; otherwise 0 is returned, and every sample of the canvas is written;
 //   - no array overlaps another.
 //
 // The definition is edgecv/kernels/reference/drawing.py; the tests hold both to it.

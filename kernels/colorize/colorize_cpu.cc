@@ -1,12 +1,9 @@
-// CPU implementation of colorize.h. A pixel of three channels is stored as a word of four bytes
-// whose last the next pixel overwrites; a subsampled plane adds up table entries that pack its
-// channels into one word.
+// CPU implementation of colorize.h. Each channel of a piece of a row is looked up by itself, as byte
+// shuffles do it; then channels are interleaved, or averaged over a subsampled plane's pixels.
 
 #include "colorize/colorize.h"
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "common/label_map.h"
 #include "common/simd.h"
@@ -14,86 +11,61 @@
 namespace edgecv {
 namespace {
 
-EDGECV_INLINE std::uint8_t Largest(const std::uint8_t* labels, std::ptrdiff_t count) {
-  std::uint8_t largest = 0;
-  for (std::ptrdiff_t x = 0; x < count; ++x) largest = std::max(largest, labels[x]);
-  return largest;
-}
-
-EDGECV_INLINE void ColorizeTriples(const LabelMap& map, const Canvas& canvas,
-                                   const CanvasPlane& plane, const std::uint8_t* palette,
-                                   std::size_t num_colours) {
-  std::array<std::array<std::uint8_t, 4>, 256> table{};
-  for (std::size_t k = 0; k < num_colours; ++k) {
-    std::memcpy(table[k].data(), palette + 3 * k, 3);
-  }
-  for (std::ptrdiff_t y = 0; y < canvas.height; ++y) {
+void ColorizeTriples(const LabelMap& map, const std::array<LabelTable, kMaxChannels>& tables,
+                     const CanvasPlane& plane) {
+  std::array<Piece, kMaxChannels> colours;
+  for (std::ptrdiff_t y = 0; y < map.height; ++y) {
     const std::uint8_t* labels = map.Row(y);
     std::uint8_t* row = plane.samples + y * plane.row_stride;
-    const std::ptrdiff_t last = canvas.width - 1;
-    for (std::ptrdiff_t x = 0; x < last; ++x) {
-      std::memcpy(row + 3 * x, table[labels[x]].data(), 4);
-    }
-    std::memcpy(row + 3 * last, table[labels[last]].data(), 3);
+    ForEachPiece(map.width, [&](std::size_t x, std::size_t count) {
+      for (std::size_t c = 0; c < kMaxChannels; ++c) {
+        LookUp(tables[c], labels + x, count, colours[c].data());
+      }
+      Interleave(colours[0].data(), colours[1].data(), colours[2].data(), count, row + 3 * x);
+    });
   }
 }
 
-EDGECV_INLINE void ColorizeLuma(const LabelMap& map, const Canvas& canvas,
-                                const CanvasPlane& plane, const std::uint8_t* palette,
-                                std::size_t num_colours) {
-  std::array<std::uint8_t, 256> table{};
-  for (std::size_t k = 0; k < num_colours; ++k) table[k] = palette[kMaxChannels * k];
-  for (std::ptrdiff_t y = 0; y < canvas.height; ++y) {
-    const std::uint8_t* labels = map.Row(y);
-    std::uint8_t* row = plane.samples + y * plane.row_stride;
-    for (std::ptrdiff_t x = 0; x < canvas.width; ++x) row[x] = table[labels[x]];
+void ColorizeLuma(const LabelMap& map, const LabelTable& table, const CanvasPlane& plane) {
+  for (std::ptrdiff_t y = 0; y < map.height; ++y) {
+    LookUp(table, map.Row(y), static_cast<std::size_t>(map.width),
+           plane.samples + y * plane.row_stride);
   }
 }
 
-template <std::size_t kChannels>
-EDGECV_INLINE void ColorizeHalf(const LabelMap& map, const Canvas& canvas,
-                                const CanvasPlane& plane, const std::uint8_t* palette,
-                                std::size_t num_colours) {
-  std::array<std::uint32_t, 256> table{};
-  for (std::size_t k = 0; k < num_colours; ++k) {
-    for (std::size_t c = 0; c < kChannels; ++c) {
-      table[k] |= std::uint32_t{palette[kMaxChannels * k + c]} << (kPackedBits * c);
-    }
-  }
-  for (std::ptrdiff_t y = 0; y < (canvas.height + 1) / 2; ++y) {
-    std::uint8_t* row = plane.samples + y * plane.row_stride;
-    ForEachSample(map, canvas, y, table.data(),
-                  [row](std::ptrdiff_t x, std::uint32_t sum, std::uint32_t shift) {
-                    std::uint8_t* sample = row + static_cast<std::ptrdiff_t>(kChannels) * x;
-                    for (std::size_t c = 0; c < kChannels; ++c) {
-                      sample[c] = static_cast<std::uint8_t>(
-                          (Unpacked(sum, c) + ((1U << shift) >> 1)) >> shift);
-                    }
-                  });
+// Samples of two columns; `lower` repeats `upper` below the last row of an odd height.
+EDGECV_INLINE void Average(const std::uint8_t* __restrict__ upper,
+                           const std::uint8_t* __restrict__ lower, std::size_t count,
+                           std::size_t step, std::uint8_t* __restrict__ out) {
+  const auto mean = [&](std::size_t x) {
+    return static_cast<std::uint8_t>(
+        (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1] + 2) >> 2);
+  };
+  if (step == 1) {
+    for (std::size_t x = 0; x < count; ++x) out[x] = mean(x);
+  } else {
+    for (std::size_t x = 0; x < count; ++x) out[2 * x] = mean(x);
   }
 }
 
-EDGECV_INLINE std::size_t Colorize(const LabelMap* map, const std::uint8_t* palette,
-                                   std::size_t num_colours, const Canvas* canvas) {
-  std::uint8_t largest = 0;
-  for (std::ptrdiff_t y = 0; y < canvas->height; ++y) {
-    largest = std::max(largest, Largest(map->Row(y), canvas->width));
+void ColorizeHalf(const LabelMap& map, const LabelTable& table, const CanvasPlane& plane,
+                  std::size_t channel) {
+  Piece upper, lower;
+  for (std::ptrdiff_t y = 0; y < map.height; y += 2) {
+    std::uint8_t* row = plane.samples + y / 2 * plane.row_stride + channel;
+    const std::uint8_t* above = map.Row(y);
+    const std::uint8_t* below = y + 1 < map.height ? map.Row(y + 1) : above;
+    ForEachPiece(map.width, [&](std::size_t x, std::size_t count) {
+      LookUp(table, above + x, count, upper.data());
+      LookUp(table, below + x, count, lower.data());
+      if (count % 2 != 0) {  // the last column of an odd width stands for itself alone
+        upper[count] = upper[count - 1], lower[count] = lower[count - 1];
+      }
+      const std::uint8_t *up = upper.data(), *down = lower.data();
+      Dispatch<Average>(up, down, (count + 1) / 2, plane.channels,
+                        row + plane.channels * (x / 2));
+    });
   }
-  if (largest >= num_colours) return largest;
-  for (std::size_t p = 0; p < canvas->num_planes; ++p) {
-    const CanvasPlane& plane = canvas->planes[p];
-    if (plane.channels == 3) {
-      ColorizeTriples(*map, *canvas, plane, palette, num_colours);
-    } else if (plane.subsampling == 1) {
-      ColorizeLuma(*map, *canvas, plane, palette, num_colours);
-    } else if (plane.channels == 2) {
-      ColorizeHalf<2>(*map, *canvas, plane, palette, num_colours);
-    } else {
-      ColorizeHalf<1>(*map, *canvas, plane, palette, num_colours);
-    }
-    palette += plane.channels;
-  }
-  return largest;
 }
 
 }  // namespace
@@ -101,8 +73,23 @@ EDGECV_INLINE std::size_t Colorize(const LabelMap* map, const std::uint8_t* pale
 std::size_t ColorizeCpu(const std::uint8_t* labels, std::ptrdiff_t label_stride,
                         const std::uint8_t* palette, std::size_t num_colours,
                         const Canvas& canvas) {
-  const LabelMap map{labels, label_stride};
-  return Dispatch<Colorize>(&map, palette, num_colours, &canvas);
+  const LabelMap map{labels, canvas.height, canvas.width, label_stride};
+  const std::size_t without_colour = LargestWithoutColour(map, num_colours, nullptr);
+  if (without_colour != 0) return without_colour;
+  std::array<LabelTable, kMaxChannels> tables;
+  for (std::size_t c = 0; c < kMaxChannels; ++c) tables[c] = ChannelTable(palette, num_colours, c);
+  if (canvas.planes[0].channels == 3) {
+    ColorizeTriples(map, tables, canvas.planes[0]);
+    return 0;
+  }
+  ColorizeLuma(map, tables[0], canvas.planes[0]);
+  std::size_t first = 1;
+  for (std::size_t p = 1; p < canvas.num_planes; ++p) {
+    for (std::size_t c = 0; c < canvas.planes[p].channels; ++c) {
+      ColorizeHalf(map, tables[first++], canvas.planes[p], c);
+    }
+  }
+  return 0;
 }
 
 }  // namespace edgecv

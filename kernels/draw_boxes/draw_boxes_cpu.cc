@@ -7,6 +7,7 @@
 #include "draw_boxes/draw_boxes.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -34,21 +35,33 @@ struct Shape {
   const std::uint8_t* text;
 };
 
+// Loops over a plate's row run here, on whole vectors: a plate is so narrow that the remainders,
+// sample by sample, would take longer than the rest.
+constexpr std::size_t kVector = 64;
+
+EDGECV_INLINE std::size_t WholeVectors(std::size_t count) {
+  return (count + kVector - 1) / kVector * kVector;
+}
+
 // Room for one row of anything that is painted.
 struct Rows {
-  std::vector<std::uint8_t> fill, text, coverage, spread;
+  std::vector<std::uint8_t> fill, text, coverage, spread, mixed;
   std::vector<std::uint16_t> columns, sums;
   std::vector<std::uint8_t> outer, inner;
 
-  explicit Rows(std::size_t width)
-      : fill(kMaxChannels * width),
-        text(kMaxChannels * width),
-        coverage(width),
-        spread(kMaxChannels * width),
-        columns(width + 2),
-        sums(width / 2 + 1),
-        outer(width / 2 + 1),
-        inner(width / 2 + 1) {}
+  explicit Rows(std::size_t width) : Rows(WholeVectors(width) + kVector, kMaxChannels) {}
+
+ private:
+  Rows(std::size_t room, std::size_t channels)
+      : fill(channels * room),
+        text(channels * room),
+        coverage(room),
+        spread(channels * room),
+        mixed(channels * room),
+        columns(room),
+        sums(room),
+        outer(room),
+        inner(room) {}
 };
 
 std::ptrdiff_t RoundedWithin(float value, std::ptrdiff_t limit) {
@@ -114,8 +127,11 @@ EDGECV_INLINE void CopyFew(std::uint8_t* to, const std::uint8_t* from, std::size
   } else if (count >= 4) {
     std::memcpy(to, from, 4);
     std::memcpy(to + count - 4, from + count - 4, 4);
-  } else {
-    for (std::size_t i = 0; i < count; ++i) to[i] = from[i];
+  } else if (count >= 2) {
+    std::memcpy(to, from, 2);
+    std::memcpy(to + count - 2, from + count - 2, 2);
+  } else if (count == 1) {
+    *to = *from;
   }
 }
 
@@ -140,8 +156,7 @@ EDGECV_INLINE void CopyCoverage(const Plate& plate, std::ptrdiff_t height, std::
 }
 
 template <std::size_t kChannels>
-EDGECV_INLINE void OutlineFull(const CanvasPlane& plane, const Shape& shape,
-                               const std::uint8_t* colour, Rows& rows) {
+EDGECV_INLINE void OutlineFull(const CanvasPlane& plane, const Shape& shape, Rows& rows) {
   const Rectangle &outer = shape.outer, &inner = shape.inner;
   const bool is_filled = inner.x2 == inner.x1;
   const auto bytes = [](std::ptrdiff_t pixels) {
@@ -150,7 +165,7 @@ EDGECV_INLINE void OutlineFull(const CanvasPlane& plane, const Shape& shape,
   const std::size_t width = bytes(outer.x2 - outer.x1);
   const std::size_t left = bytes(inner.x1 - outer.x1);
   const std::size_t right = bytes(outer.x2 - inner.x2);
-  Repeat<kChannels>(colour, static_cast<std::size_t>(outer.x2 - outer.x1), rows.fill.data());
+  Repeat<kChannels>(shape.fill, static_cast<std::size_t>(outer.x2 - outer.x1), rows.fill.data());
   for (std::ptrdiff_t y = outer.y1; y < outer.y2; ++y) {
     std::uint8_t* row = plane.samples + y * plane.row_stride + bytes(outer.x1);
     if (is_filled || y < inner.y1 || y >= inner.y2) {
@@ -167,32 +182,33 @@ EDGECV_INLINE std::uint32_t Over255(std::uint32_t x) { return (x + 1 + (x >> 8))
 
 template <std::size_t kChannels>
 EDGECV_INLINE void PlateFull(const CanvasPlane& plane, const Shape& shape, std::ptrdiff_t height,
-                             const std::uint8_t* fill_colour, const std::uint8_t* text_colour,
                              Rows& rows) {
   const Rectangle& area = shape.plate.area;
   const auto width = static_cast<std::size_t>(area.x2 - area.x1);
-  Repeat<kChannels>(fill_colour, width, rows.fill.data());
-  Repeat<kChannels>(text_colour, width, rows.text.data());
+  Repeat<kChannels>(shape.fill, width, rows.fill.data());
+  Repeat<kChannels>(shape.text, width, rows.text.data());
   for (std::ptrdiff_t y = area.y1; y < area.y2; ++y) {
     CopyCoverage(shape.plate, height, y - area.y1, rows.coverage.data());
     const std::uint8_t* __restrict__ coverage = rows.coverage.data();
     if constexpr (kChannels > 1) {
       std::uint8_t* __restrict__ spread = rows.spread.data();
-      for (std::size_t x = 0; x < width; ++x) {
+      for (std::size_t x = 0; x < WholeVectors(width); ++x) {
         for (std::size_t c = 0; c < kChannels; ++c) spread[kChannels * x + c] = coverage[x];
       }
       coverage = spread;
     }
     const std::uint8_t* __restrict__ fill = rows.fill.data();
     const std::uint8_t* __restrict__ text = rows.text.data();
-    std::uint8_t* __restrict__ row = plane.samples + y * plane.row_stride +
-                                     static_cast<std::ptrdiff_t>(kChannels) * area.x1;
-    for (std::size_t i = 0; i < kChannels * width; ++i) {
+    std::uint8_t* __restrict__ mixed = rows.mixed.data();
+    for (std::size_t i = 0; i < WholeVectors(kChannels * width); ++i) {
       const auto covered = static_cast<std::uint16_t>(coverage[i]);
-      const auto mixed = static_cast<std::uint16_t>(fill[i] * (255 - covered) + text[i] * covered +
-                                                    127);
-      row[i] = static_cast<std::uint8_t>((mixed + 1 + (mixed >> 8)) >> 8);
+      const auto sum =
+          static_cast<std::uint16_t>(fill[i] * (255 - covered) + text[i] * covered + 127);
+      mixed[i] = static_cast<std::uint8_t>((sum + 1 + (sum >> 8)) >> 8);
     }
+    std::memcpy(plane.samples + y * plane.row_stride +
+                    static_cast<std::ptrdiff_t>(kChannels) * area.x1,
+                mixed, kChannels * width);
   }
 }
 
@@ -207,159 +223,204 @@ EDGECV_INLINE std::uint32_t Doubles(std::ptrdiff_t sample, std::ptrdiff_t side) 
   return 2 * sample + 2 <= side ? 1 : 0;
 }
 
-// Samples [begin, end) of a row: each is covered by outer * covered_outer - inner * covered_inner
-// of its 1 << shift pixels.
 template <std::size_t kChannels>
-EDGECV_INLINE void CoverSamples(std::uint8_t* row, const std::uint8_t* outer,
-                                const std::uint8_t* inner, std::size_t count,
-                                std::uint32_t rows_outer, std::uint32_t rows_inner,
-                                std::uint32_t shift, const std::uint8_t* colour) {
+using Colour = std::array<std::uint8_t, kChannels>;
+
+template <std::size_t kChannels>
+EDGECV_INLINE Colour<kChannels> ColourAt(const std::uint8_t* bytes) {
+  Colour<kChannels> colour;  // a copy: the compiler knows that no sample is part of it
+  for (std::size_t c = 0; c < kChannels; ++c) colour[c] = bytes[c];
+  return colour;
+}
+
+// Samples of a row, each of 1 << shift pixels, of which outer * rows_outer - inner * rows_inner are
+// covered.
+template <std::size_t kChannels>
+EDGECV_INLINE void CoverRow(std::uint8_t* __restrict__ row, const std::uint8_t* __restrict__ outer,
+                            const std::uint8_t* __restrict__ inner, std::size_t count,
+                            std::uint32_t rows_outer, std::uint32_t rows_inner,
+                            std::uint32_t shift, Colour<kChannels> colour) {
+  const std::uint32_t whole = 1U << shift;
   for (std::size_t x = 0; x < count; ++x) {
     const std::uint32_t covered = outer[x] * rows_outer - inner[x] * rows_inner;
-    const std::uint32_t left = (1U << shift) - covered;
     for (std::size_t c = 0; c < kChannels; ++c) {
       std::uint8_t& sample = row[kChannels * x + c];
       sample = static_cast<std::uint8_t>(
-          (sample * left + colour[c] * covered + ((1U << shift) >> 1)) >> shift);
+          (sample * (whole - covered) + colour[c] * covered + whole / 2) >> shift);
+    }
+  }
+}
+
+// Samples below each other, each of 1 << shift pixels, of which `covered` are covered.
+template <std::size_t kChannels>
+EDGECV_INLINE void CoverColumn(std::uint8_t* column, std::ptrdiff_t row_stride,
+                               std::ptrdiff_t count, std::uint32_t covered, std::uint32_t shift,
+                               Colour<kChannels> colour) {
+  const std::uint32_t whole = 1U << shift;
+  for (std::ptrdiff_t y = 0; y < count; ++y) {
+    std::uint8_t* samples = column + y * row_stride;
+    for (std::size_t c = 0; c < kChannels; ++c) {
+      samples[c] = static_cast<std::uint8_t>(
+          (samples[c] * (whole - covered) + colour[c] * covered + whole / 2) >> shift);
     }
   }
 }
 
 template <std::size_t kChannels>
 EDGECV_INLINE void OutlineHalf(const Canvas& canvas, const CanvasPlane& plane, const Shape& shape,
-                               const std::uint8_t* colour, Rows& rows) {
+                               const std::uint8_t* colour_bytes, Rows& rows) {
   const Rectangle &outer = shape.outer, &inner = shape.inner;
-  const std::ptrdiff_t first = outer.x1 / 2, end = (outer.x2 + 1) / 2;
-  for (std::ptrdiff_t x = first; x < end; ++x) {
-    rows.outer[static_cast<std::size_t>(x - first)] =
-        static_cast<std::uint8_t>(Covered(x, outer.x1, outer.x2));
-    rows.inner[static_cast<std::size_t>(x - first)] =
-        static_cast<std::uint8_t>(Covered(x, inner.x1, inner.x2));
+  const Colour<kChannels> colour = ColourAt<kChannels>(colour_bytes);
+  const auto at = [&](std::ptrdiff_t x, std::ptrdiff_t y) {
+    return plane.samples + y * plane.row_stride + static_cast<std::ptrdiff_t>(kChannels) * x;
+  };
+  const std::ptrdiff_t left = outer.x1 / 2, right = (outer.x2 + 1) / 2;
+  const std::ptrdiff_t top = outer.y1 / 2, bottom = (outer.y2 + 1) / 2;
+  const std::ptrdiff_t paired = std::min(right, canvas.width / 2);  // samples of two columns
+  for (std::ptrdiff_t x = left; x < right; ++x) {
+    const auto i = static_cast<std::size_t>(x - left);
+    rows.outer[i] = static_cast<std::uint8_t>(Covered(x, outer.x1, outer.x2));
+    rows.inner[i] = static_cast<std::uint8_t>(Covered(x, inner.x1, inner.x2));
   }
-  // Where the inside begins and ends: the samples between are the same in a row.
-  const std::ptrdiff_t inside_first = (inner.x1 + 1) / 2, inside_end = inner.x2 / 2;
-  for (std::ptrdiff_t y = outer.y1 / 2; y < (outer.y2 + 1) / 2; ++y) {
-    const auto rows_outer = static_cast<std::uint32_t>(Covered(y, outer.y1, outer.y2));
-    const auto rows_inner = static_cast<std::uint32_t>(Covered(y, inner.y1, inner.y2));
-    const std::uint32_t tall = Doubles(y, canvas.height);
-    std::uint8_t* row = plane.samples + y * plane.row_stride;
-    const auto cover = [&](std::ptrdiff_t from, std::ptrdiff_t to, std::uint32_t shift) {
-      if (from >= to) return;
-      CoverSamples<kChannels>(row + static_cast<std::ptrdiff_t>(kChannels) * from,
-                              rows.outer.data() + (from - first), rows.inner.data() + (from - first),
-                              static_cast<std::size_t>(to - from), rows_outer, rows_inner, shift,
-                              colour);
-    };
-    const std::ptrdiff_t paired = std::min(end, canvas.width / 2);  // samples of two columns
-    if (rows_inner == rows_outer && inside_first < inside_end) {
-      cover(first, inside_first, tall + 1);
-      cover(inside_end, paired, tall + 1);
-    } else {
-      cover(first, paired, tall + 1);
+  const auto cover_rows = [&](std::ptrdiff_t from, std::ptrdiff_t to) {
+    for (std::ptrdiff_t y = from; y < to; ++y) {
+      const auto rows_outer = static_cast<std::uint32_t>(Covered(y, outer.y1, outer.y2));
+      const auto rows_inner = static_cast<std::uint32_t>(Covered(y, inner.y1, inner.y2));
+      const std::uint32_t tall = Doubles(y, canvas.height);
+      const auto count = static_cast<std::size_t>(paired - left);
+      CoverRow<kChannels>(at(left, y), rows.outer.data(), rows.inner.data(), count, rows_outer,
+                          rows_inner, tall + 1, colour);
+      CoverRow<kChannels>(at(paired, y), rows.outer.data() + count, rows.inner.data() + count,
+                          static_cast<std::size_t>(right - paired), rows_outer, rows_inner, tall,
+                          colour);
     }
-    cover(std::max(paired, first), end, tall);
+  };
+  // Where all of a sample's rows, or columns, lie inside: nothing is left to paint but the sides.
+  const std::ptrdiff_t inside_left = (inner.x1 + 1) / 2, inside_right = inner.x2 / 2;
+  const std::ptrdiff_t inside_top = (inner.y1 + 1) / 2, inside_bottom = inner.y2 / 2;
+  if (inside_left >= inside_right || inside_top >= inside_bottom) return cover_rows(top, bottom);
+  cover_rows(top, inside_top);
+  for (std::ptrdiff_t x = left; x < right; ++x) {
+    if (x == inside_left) x = inside_right;
+    if (x == right) break;
+    const auto i = static_cast<std::size_t>(x - left);
+    const auto covered = static_cast<std::uint32_t>(2 * (rows.outer[i] - rows.inner[i]));
+    CoverColumn<kChannels>(at(x, inside_top), plane.row_stride, inside_bottom - inside_top,
+                           covered, Doubles(x, canvas.width) + 1, colour);
   }
+  cover_rows(inside_bottom, bottom);
 }
 
-// Samples whose 1 << shift pixels lie under the plate as far as `covered` says; `sums` adds up the
-// text's coverage of them.
+// Samples of 1 << shift pixels each, of which `covered` lie under a plate; `sums` adds up the text's
+// coverage of those.
 template <std::size_t kChannels>
-EDGECV_INLINE void MixSamples(std::uint8_t* __restrict__ row,
-                              const std::uint16_t* __restrict__ sums, std::size_t count,
-                              std::uint32_t covered, std::uint32_t shift, const std::uint8_t* fill,
-                              const std::uint8_t* text) {
+EDGECV_INLINE void MixSamples(std::uint8_t* row, const std::uint16_t* __restrict__ sums,
+                              std::size_t count, std::uint32_t covered, std::uint32_t shift,
+                              Colour<kChannels> fill, Colour<kChannels> text,
+                              std::uint8_t* __restrict__ mixed) {
   const std::uint32_t left = 255 * ((1U << shift) - covered), whole = 255 * covered;
   const std::uint32_t half = (255U << shift) >> 1;
-  for (std::size_t x = 0; x < count; ++x) {
+  std::memcpy(mixed, row, kChannels * count);
+  for (std::size_t x = 0; x < WholeVectors(count); ++x) {
     const std::uint32_t sum = sums[x];
     for (std::size_t c = 0; c < kChannels; ++c) {
-      std::uint8_t& sample = row[kChannels * x + c];
+      std::uint8_t& sample = mixed[kChannels * x + c];
       const std::uint32_t total =
           sample * left + fill[c] * (whole - sum) + text[c] * sum + half;
       sample = static_cast<std::uint8_t>(Over255(total >> shift));
     }
   }
+  std::memcpy(row, mixed, kChannels * count);
+}
+
+// The text's coverage under each sample of the plate's row `y` of samples, to `rows.sums`.
+EDGECV_INLINE void SumCoverage(const Plate& plate, std::ptrdiff_t height, std::ptrdiff_t y,
+                               Rows& rows) {
+  const Rectangle& area = plate.area;
+  const std::ptrdiff_t first = area.x1 / 2, count = (area.x2 + 1) / 2 - first;
+  const auto width = static_cast<std::size_t>(area.x2 - area.x1);
+  std::fill(rows.columns.begin(), rows.columns.begin() + 2 * count, std::uint16_t{0});
+  for (std::ptrdiff_t row = std::max(2 * y, area.y1); row < std::min(2 * y + 2, area.y2); ++row) {
+    CopyCoverage(plate, height, row - area.y1, rows.coverage.data());
+    rows.coverage[width] = 0;  // the column that a sample may have beside the plate
+    const std::uint8_t* __restrict__ coverage = rows.coverage.data();
+    std::uint16_t* __restrict__ columns = rows.columns.data() + (area.x1 - 2 * first);
+    for (std::size_t x = 0; x < WholeVectors(width); ++x) {
+      columns[x] = static_cast<std::uint16_t>(columns[x] + coverage[x]);
+    }
+  }
+  const std::uint16_t* __restrict__ columns = rows.columns.data();
+  std::uint16_t* __restrict__ sums = rows.sums.data();
+  for (std::ptrdiff_t x = 0; x < count; ++x) {
+    sums[x] = static_cast<std::uint16_t>(columns[2 * x] + columns[2 * x + 1]);
+  }
 }
 
 template <std::size_t kChannels>
-EDGECV_INLINE void PlateHalf(const Canvas& canvas, const CanvasPlane& plane, const Shape& shape,
-                             std::ptrdiff_t height, const std::uint8_t* fill,
-                             const std::uint8_t* text, Rows& rows) {
+EDGECV_INLINE void PlateHalf(const Canvas& canvas, const Shape& shape, std::ptrdiff_t height,
+                             Rows& rows) {
   const Rectangle& area = shape.plate.area;
   if (area.x1 == area.x2) return;
   const std::ptrdiff_t first = area.x1 / 2, end = (area.x2 + 1) / 2;
-  const auto width = static_cast<std::size_t>(area.x2 - area.x1);
-  const auto lead = static_cast<std::size_t>(area.x1 - 2 * first);
   const auto count = static_cast<std::size_t>(end - first);
-  const bool is_cut = area.x2 % 2 != 0;  // one column of the last sample
+  const std::size_t inside_first = area.x1 % 2 != 0 ? 1 : 0;
+  const std::size_t inside_end = count - (area.x2 % 2 != 0 ? 1 : 0);
   for (std::ptrdiff_t y = area.y1 / 2; y < (area.y2 + 1) / 2; ++y) {
-    std::fill(rows.columns.begin(), rows.columns.begin() + 2 * (end - first), std::uint16_t{0});
-    const std::ptrdiff_t top = std::max(2 * y, area.y1), bottom = std::min(2 * y + 2, area.y2);
-    for (std::ptrdiff_t row = top; row < bottom; ++row) {
-      CopyCoverage(shape.plate, height, row - area.y1, rows.coverage.data());
-      const std::uint8_t* __restrict__ coverage = rows.coverage.data();
-      std::uint16_t* __restrict__ columns = rows.columns.data() + lead;
-      for (std::size_t x = 0; x < width; ++x) {
-        columns[x] = static_cast<std::uint16_t>(columns[x] + coverage[x]);
-      }
-    }
-    const std::uint16_t* __restrict__ columns = rows.columns.data();
-    std::uint16_t* __restrict__ sums = rows.sums.data();
-    for (std::size_t x = 0; x < count; ++x) {
-      sums[x] = static_cast<std::uint16_t>(columns[2 * x] + columns[2 * x + 1]);
-    }
-    const auto covered = static_cast<std::uint32_t>(bottom - top);
+    SumCoverage(shape.plate, height, y, rows);
+    const auto rows_covered = static_cast<std::uint32_t>(Covered(y, area.y1, area.y2));
     const std::uint32_t tall = Doubles(y, canvas.height);
-    std::uint8_t* row = plane.samples + y * plane.row_stride +
-                        static_cast<std::ptrdiff_t>(kChannels) * first;
-    const auto mix = [&](std::size_t from, std::size_t to, std::uint32_t columns_covered,
-                         std::uint32_t wide) {
-      if (from >= to) return;
-      MixSamples<kChannels>(row + kChannels * from, sums + from, to - from,
-                            columns_covered * covered, wide + tall, fill, text);
-    };
-    const std::size_t inside_end = count - (is_cut ? 1 : 0);
-    mix(0, lead, 1, 1);  // begins on an odd column: one column of the first sample
-    mix(lead, inside_end, 2, 1);
-    mix(inside_end, count, 1, Doubles(end - 1, canvas.width));
+    for (std::size_t p = 1; p < canvas.num_planes; ++p) {
+      const CanvasPlane& plane = canvas.planes[p];
+      std::uint8_t* row =
+          plane.samples + y * plane.row_stride + static_cast<std::ptrdiff_t>(kChannels) * first;
+      const Colour<kChannels> fill = ColourAt<kChannels>(shape.fill + p);
+      const Colour<kChannels> text = ColourAt<kChannels>(shape.text + p);
+      const auto mix = [&](std::size_t from, std::size_t to, std::uint32_t columns_covered,
+                           std::uint32_t wide) {
+        MixSamples<kChannels>(row + kChannels * from, rows.sums.data() + from, to - from,
+                              columns_covered * rows_covered, wide + tall, fill, text,
+                              rows.mixed.data());
+      };
+      if (inside_first != 0) mix(0, 1, 1, 1);
+      if (inside_first < inside_end) mix(inside_first, inside_end, 2, 1);
+      if (inside_end < count) mix(inside_end, count, 1, Doubles(end - 1, canvas.width));
+    }
   }
 }
 
+// The first plane has a sample per pixel.
 template <std::size_t kChannels>
-EDGECV_INLINE void PaintPlane(const Canvas& canvas, const CanvasPlane& plane, std::size_t channel,
-                              const std::vector<Shape>& shapes, std::ptrdiff_t height,
-                              Rows& rows) {
-  const bool is_full = plane.subsampling == 1;
+EDGECV_INLINE void PaintFull(const Canvas& canvas, const std::vector<Shape>& shapes,
+                             std::ptrdiff_t height, Rows& rows) {
+  const CanvasPlane& plane = canvas.planes[0];
   for (auto shape = shapes.rbegin(); shape != shapes.rend(); ++shape) {
-    const std::uint8_t* fill = shape->fill + channel;
-    if (is_full) {
-      OutlineFull<kChannels>(plane, *shape, fill, rows);
-    } else {
-      OutlineHalf<kChannels>(canvas, plane, *shape, fill, rows);
+    OutlineFull<kChannels>(plane, *shape, rows);
+  }
+  for (auto shape = shapes.rbegin(); shape != shapes.rend(); ++shape) {
+    PlateFull<kChannels>(plane, *shape, height, rows);
+  }
+}
+
+// The other planes have half as many along each side, and equally many channels.
+template <std::size_t kChannels>
+EDGECV_INLINE void PaintHalf(const Canvas& canvas, const std::vector<Shape>& shapes,
+                             std::ptrdiff_t height, Rows& rows) {
+  for (auto shape = shapes.rbegin(); shape != shapes.rend(); ++shape) {
+    for (std::size_t p = 1; p < canvas.num_planes; ++p) {
+      OutlineHalf<kChannels>(canvas, canvas.planes[p], *shape, shape->fill + p, rows);
     }
   }
   for (auto shape = shapes.rbegin(); shape != shapes.rend(); ++shape) {
-    const std::uint8_t *fill = shape->fill + channel, *text = shape->text + channel;
-    if (is_full) {
-      PlateFull<kChannels>(plane, *shape, height, fill, text, rows);
-    } else {
-      PlateHalf<kChannels>(canvas, plane, *shape, height, fill, text, rows);
-    }
+    PlateHalf<kChannels>(canvas, *shape, height, rows);
   }
 }
 
 EDGECV_INLINE void Paint(const Canvas* canvas, const std::vector<Shape>* shapes,
                          std::ptrdiff_t height, Rows* rows) {
-  std::size_t channel = 0;
-  for (std::size_t p = 0; p < canvas->num_planes; ++p) {
-    const CanvasPlane& plane = canvas->planes[p];
-    switch (plane.channels) {
-      case 1: PaintPlane<1>(*canvas, plane, channel, *shapes, height, *rows); break;
-      case 2: PaintPlane<2>(*canvas, plane, channel, *shapes, height, *rows); break;
-      default: PaintPlane<3>(*canvas, plane, channel, *shapes, height, *rows); break;
-    }
-    channel += plane.channels;
-  }
+  if (canvas->planes[0].channels == 3) return PaintFull<3>(*canvas, *shapes, height, *rows);
+  PaintFull<1>(*canvas, *shapes, height, *rows);
+  if (canvas->num_planes == 3) return PaintHalf<1>(*canvas, *shapes, height, *rows);
+  if (canvas->num_planes == 2) return PaintHalf<2>(*canvas, *shapes, height, *rows);
 }
 
 }  // namespace
