@@ -1,6 +1,7 @@
 """From a camera's frame to a network's input, in one pass over the pixels."""
 
 from collections.abc import Sequence
+from math import inf, isfinite
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -25,8 +26,17 @@ ElementType = Literal["float32", "float16", "uint8"]
 Layout = Literal["chw", "hwc"]
 Interpolation = Literal["bilinear", "area"]
 
+COLOURS: tuple[Colour, ...] = get_args(Colour)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+
 InputArray: TypeAlias = NDArray[Any]  # float32, float16 or uint8, as `dtype` says
 
+_DTYPES: dict[ElementType, type[np.generic]] = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "uint8": np.uint8,
+}
 _MAX_PIXEL = 255
 _MIN_BAYER_SIDE = 3  # a pixel needs neighbours on both sides
 
@@ -106,10 +116,10 @@ def letterbox(
         )
     for name, value, choices in (
         ("fit", fit, FITS),
-        ("colour", colour, get_args(Colour)),
-        ("dtype", dtype, get_args(ElementType)),
-        ("layout", layout, get_args(Layout)),
-        ("interpolation", interpolation, get_args(Interpolation)),
+        ("colour", colour, COLOURS),
+        ("dtype", dtype, tuple(_DTYPES)),
+        ("layout", layout, LAYOUTS),
+        ("interpolation", interpolation, INTERPOLATIONS),
         ("matrix", matrix, COLOUR_MATRICES),
         ("range", range, COLOUR_RANGES),
     ):
@@ -123,7 +133,7 @@ def letterbox(
 
     shape = (channels, height, width) if layout == "chw" else (height, width, channels)
     if out is None:
-        out = np.empty(shape, dtype)
+        out = np.empty(shape, _DTYPES[dtype])
     else:
         _check_out(out, dtype, shape)
     placement = Placement.of(frame_hw, (height, width), fit)
@@ -147,7 +157,7 @@ def letterbox(
 
 
 def _check_out(out: InputArray, dtype: ElementType, shape: tuple[int, ...]) -> None:
-    check_array("letterbox", "out", out, np.dtype(dtype).type, shape)
+    check_array("letterbox", "out", out, _DTYPES[dtype], shape)
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError(
             "letterbox: `out` must be C-contiguous and writeable, got a view that is not. "
@@ -165,12 +175,12 @@ def _affine(
     """Return the normalisation as one factor and one addend for each of 3 channels."""
     if scale is None:
         scale = 1.0 if dtype == "uint8" else 1 / _MAX_PIXEL
-    if not 0 < scale < np.inf:
+    if not 0 < scale < inf:
         raise ValueError(f"letterbox: `scale` must be positive and finite, got {scale}.")
     mean = (0.0,) * channels if mean is None else mean
     std = (1.0,) * channels if std is None else std
     for name, values in (("mean", mean), ("std", std)):
-        if len(values) != channels or not np.isfinite(values).all():
+        if len(values) != channels or not all(map(isfinite, values)):
             raise ValueError(
                 f"letterbox: `{name}` must hold {channels} finite numbers, got {values}."
             )

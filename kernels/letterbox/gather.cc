@@ -1,10 +1,15 @@
-// Two ways to pick the bytes. Byte by byte, everywhere; and with AVX-512 VBMI, whose one instruction
-// permutes 64 bytes: 64 outputs lie in a few windows of the row, because indices rise slowly, and
-// each window gives all streams those of their outputs that it holds.
+// Three ways to pick the bytes.
+//
+// With AVX-512 VBMI one instruction permutes 64 bytes: 64 outputs lie in a few windows of the row,
+// because indices rise slowly, and each window gives all streams those of their outputs that it
+// holds. Elsewhere, where the bytes of an output lie together, as those of two neighbouring pixels
+// do, they are loaded as one record of 8 bytes and records are then split in vectors. What is left
+// is picked byte by byte.
 
 #include "letterbox/gather.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "common/simd.h"
@@ -27,6 +32,25 @@ constexpr std::size_t kWindow = 64;  // bytes
 // Beyond that many windows for 64 outputs, most of what they load is not wanted.
 constexpr std::size_t kMaxWindows = 32;
 
+// Records on their way from scalar stores to vector loads: enough that the stores are done by then.
+constexpr std::size_t kRecordsAtATime = 256;
+
+EDGECV_INLINE
+void SplitRecords(const std::uint64_t* __restrict__ records, std::size_t count, int shift,
+                  std::uint8_t* __restrict__ out) {
+  for (std::size_t i = 0; i < count; ++i)
+    out[i] = static_cast<std::uint8_t>(records[i] >> shift);
+}
+
+// Byte `offset` of a record in memory, as a shift of its value.
+constexpr int ShiftTo(std::int32_t offset) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return 8 * (7 - offset);
+#else
+  return 8 * offset;
+#endif
+}
+
 bool HasBytePermutation() {
 #if defined(__x86_64__)
   static const bool has_it =
@@ -41,6 +65,40 @@ bool HasBytePermutation() {
 
 GatherPlan::GatherPlan(std::vector<std::vector<std::int32_t>> index) : index_(std::move(index)) {
   if (HasBytePermutation()) PlanWindows();
+  if (blocks_.empty()) PlanRecords();
+}
+
+void GatherPlan::PlanRecords() {
+  if (index_.size() < 2 || index_[0].empty()) return;  // one stream is as quick byte by byte
+  constexpr std::int32_t kBytes = sizeof(std::uint64_t);
+  for (std::size_t s = 0; s < index_.size(); ++s)
+    if (index_[s][0] < index_[record_stream_][0]) record_stream_ = s;
+  const std::vector<std::int32_t>& base = index_[record_stream_];
+  std::int32_t highest = 0;
+  for (std::size_t s = 0; s < index_.size(); ++s) {
+    record_offset_[s] = index_[s][0] - base[0];
+    if (record_offset_[s] >= kBytes) return;
+    highest = std::max(highest, index_[s].back());
+  }
+  const auto is_record = [&](std::size_t i) {
+    if (base[i] > highest + 1 - kBytes) return false;  // it would read too far
+    for (std::size_t s = 0; s < index_.size(); ++s)
+      if (index_[s][i] != base[i] + record_offset_[s]) return false;
+    return true;
+  };
+  while (num_records_ < base.size() && is_record(num_records_)) ++num_records_;
+}
+
+void GatherPlan::GatherRecords(const std::uint8_t* row, const Streams& out) const {
+  const std::vector<std::int32_t>& base = index_[record_stream_];
+  std::array<std::uint64_t, kRecordsAtATime> records;
+  for (std::size_t first = 0; first < num_records_; first += kRecordsAtATime) {
+    const std::size_t count = std::min(kRecordsAtATime, num_records_ - first);
+    for (std::size_t i = 0; i < count; ++i)
+      std::memcpy(&records[i], row + base[first + i], sizeof records[i]);
+    for (std::size_t s = 0; s < index_.size(); ++s)
+      Dispatch<SplitRecords>(records.data(), count, ShiftTo(record_offset_[s]), out[s] + first);
+  }
 }
 
 void GatherPlan::PlanWindows() {
@@ -117,9 +175,10 @@ void GatherPlan::Gather(const std::uint8_t* row, const std::uint8_t* upcoming,
     }
   }
 #endif
+  GatherRecords(row, out);
   for (std::size_t s = 0; s < index_.size(); ++s) {
     const std::vector<std::int32_t>& index = index_[s];
-    for (std::size_t i = 0; i < index.size(); ++i) out[s][i] = row[index[i]];
+    for (std::size_t i = num_records_; i < index.size(); ++i) out[s][i] = row[index[i]];
   }
 }
 

@@ -37,12 +37,18 @@ class GatherPlan {
   };
   using Places = std::array<std::uint8_t, 64>;  // of outputs within their window
 
+  void PlanRecords();
+  void GatherRecords(const std::uint8_t* row, const Streams& out) const;
   void PlanWindows();
   template <std::size_t NumStreams>
   void GatherWindows(const std::uint8_t* row, const std::uint8_t* upcoming,
                      const Streams& out) const;
 
   std::vector<std::vector<std::int32_t>> index_;
+  // The first outputs, whose bytes lie together: those of stream s `record_offset_[s]` after those of
+  // stream `record_stream_`.
+  std::size_t num_records_ = 0, record_stream_ = 0;
+  std::array<std::int32_t, kMaxStreams> record_offset_{};
   std::vector<Block> blocks_;  // empty: byte by byte
   std::vector<Window> windows_;
   std::vector<Places> places_;  // by block and stream

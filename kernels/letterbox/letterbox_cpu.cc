@@ -160,9 +160,7 @@ void FitInBands(const Covered& covered, const Input& out, const Normalisation& n
   std::vector<Band<Rows>> bands;
   bands.reserve(static_cast<std::size_t>(num_bands));
   for (std::ptrdiff_t b = 0; b < num_bands; ++b)
-    bands.push_back(
-        {make_rows(),
-         RowWriter(out, norm, static_cast<std::size_t>(covered.right - covered.left))});
+    bands.push_back({make_rows(), RowWriter(out, norm)});
   ParallelFor(bands.size(), 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t b = first; b < last; ++b) {
       const auto at = static_cast<std::ptrdiff_t>(b);
@@ -196,7 +194,7 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
                   Interpolation interpolation, const Normalisation& norm, const Input& out) {
   const Covered covered = CoveredBy(placement, out);
   if (covered.is_empty()) {
-    const RowWriter writer(out, norm, 0);
+    const RowWriter writer(out, norm);
     for (std::ptrdiff_t y = 0; y < out.height; ++y) writer.Fill(y, 0, out.width);
     return;
   }

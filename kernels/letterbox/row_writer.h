@@ -18,10 +18,7 @@ struct RowPair {
 
 class RowWriter {
  public:
-  // `num_pixels`: the widest row that `Write` will meet.
-  RowWriter(const Input& out, const Normalisation& norm, std::size_t num_pixels);
-
-  std::size_t num_channels() const { return num_channels_; }
+  RowWriter(const Input& out, const Normalisation& norm);
 
   // Writes `count` pixels of row `y` from column `left`. `rows` holds a row per output channel.
   void Write(std::ptrdiff_t y, std::ptrdiff_t left, std::size_t count, const RowPair& rows);
@@ -31,11 +28,15 @@ class RowWriter {
 
  private:
   std::byte* At(std::size_t channel, std::ptrdiff_t y, std::ptrdiff_t x) const;
+  void Convert(const float* values, std::size_t count, std::byte* out) const;
 
   Input out_;
   Normalisation norm_;
   std::size_t num_channels_, element_size_;
-  std::vector<std::byte> planar_;  // a row on its way to channels last
+  bool is_interleaved_;  // several channels, channels last
+  std::vector<float> values_;      // of one row and channel, where they need converting
+  std::vector<std::byte> planar_;  // elements of one row, where they need interleaving
+  std::vector<std::byte> bar_;     // a row of it, as in the input: by channel or interleaved
 };
 
 }  // namespace edgecv
