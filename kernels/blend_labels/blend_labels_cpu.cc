@@ -1,6 +1,6 @@
-// CPU implementation of blend_labels.h. The colours of a piece of a row are looked up channel by
-// channel, as byte shuffles do it, then blended in 16 bits, or in 32 where a sample stands for
-// several pixels. A piece that is ignored altogether, as most of a background is, is not touched.
+// CPU implementation of blend_labels.h. The colours of a piece of a row are looked up
+// (common/label_map.h), then blended in 16 bits, or in 32 where a sample stands for several pixels. A
+// piece that is ignored altogether, as most of a background is, is not touched.
 
 #include "blend_labels/blend_labels.h"
 
@@ -19,10 +19,16 @@ struct Blending {
   std::uint32_t alpha;  // of 256
 };
 
-EDGECV_INLINE bool AllSet(const std::uint8_t* bytes, std::size_t count) {
-  std::uint8_t all = 255;
-  for (std::size_t x = 0; x < count; ++x) all = static_cast<std::uint8_t>(all & bytes[x]);
-  return all == 255;
+enum class Share { kNone, kSome, kAll };
+
+// How many of the bytes, each 0 or 255, are set.
+EDGECV_INLINE Share ShareSet(const std::uint8_t* bytes, std::size_t count) {
+  std::uint8_t all = 255, any = 0;
+  for (std::size_t x = 0; x < count; ++x) {
+    all = static_cast<std::uint8_t>(all & bytes[x]);
+    any = static_cast<std::uint8_t>(any | bytes[x]);
+  }
+  return any == 0 ? Share::kNone : all == 255 ? Share::kAll : Share::kSome;
 }
 
 EDGECV_INLINE void Mix(std::uint8_t* __restrict__ samples, const std::uint8_t* __restrict__ colours,
@@ -47,50 +53,52 @@ EDGECV_INLINE void MixUnlessIgnored(std::uint8_t* __restrict__ samples,
   }
 }
 
+template <std::size_t kChannels>
 EDGECV_INLINE void BlendFull(const LabelMap* map, const Blending* blending,
                              const CanvasPlane* plane) {
-  const std::size_t channels = plane->channels;
-  std::array<Piece, kMaxChannels> colours;
-  Piece ignored;
-  std::array<std::uint8_t, kMaxChannels * kPiece> triples, ignored_triples;
+  const LabelTable& mask = blending->ignored;
+  const TripleTable colours(blending->colours), masks({mask, mask, mask});
+  std::array<std::uint8_t, kChannels * kPiece> paint, ignored;
+  const auto look_up = [](const TripleTable& table, const std::uint8_t* labels, std::size_t count,
+                          std::uint8_t* out) {
+    if constexpr (kChannels == 3) {
+      LookUpTriples(table, labels, count, out);
+    } else {
+      LookUp(table.channels[0], labels, count, out);
+    }
+  };
   for (std::ptrdiff_t y = 0; y < map->height; ++y) {
     const std::uint8_t* labels = map->Row(y);
     std::uint8_t* row = plane->samples + y * plane->row_stride;
     ForEachPiece(map->width, [&](std::size_t x, std::size_t count) {
+      std::uint8_t* samples = row + kChannels * x;
+      Share share = Share::kNone;
       if (blending->ignores_any) {
-        LookUp(blending->ignored, labels + x, count, ignored.data());
-        if (AllSet(ignored.data(), count)) return;
+        LookUp(mask, labels + x, count, ignored.data());
+        share = ShareSet(ignored.data(), count);
       }
-      for (std::size_t c = 0; c < channels; ++c) {
-        LookUp(blending->colours[c], labels + x, count, colours[c].data());
-      }
-      const std::uint8_t *paint = colours[0].data(), *left = ignored.data();
-      if (channels == 3) {
-        Interleave(colours[0].data(), colours[1].data(), colours[2].data(), count, triples.data());
-        paint = triples.data();
-        if (blending->ignores_any) {
-          Interleave(left, left, left, count, ignored_triples.data());
-          left = ignored_triples.data();
-        }
-      }
-      std::uint8_t* samples = row + channels * x;
-      if (blending->ignores_any) {
-        MixUnlessIgnored(samples, paint, left, channels * count, blending->alpha);
+      if (share == Share::kAll) return;
+      look_up(colours, labels + x, count, paint.data());
+      if (share == Share::kNone) {
+        Mix(samples, paint.data(), kChannels * count, blending->alpha);
       } else {
-        Mix(samples, paint, channels * count, blending->alpha);
+        if constexpr (kChannels == 3) LookUpTriples(masks, labels + x, count, ignored.data());
+        MixUnlessIgnored(samples, paint.data(), ignored.data(), kChannels * count,
+                         blending->alpha);
       }
     });
   }
 }
 
 // Samples of 1 << shift pixels: `sums` adds up their colours and `blended` counts those that blend.
-EDGECV_INLINE void MixSamples(std::uint8_t* samples, std::size_t step,
+template <std::size_t kStep>
+EDGECV_INLINE void MixSamples(std::uint8_t* __restrict__ samples,
                               const std::uint16_t* __restrict__ sums,
                               const std::uint16_t* __restrict__ blended, std::size_t first,
                               std::size_t end, std::uint32_t shift, std::uint32_t alpha) {
   const std::uint32_t whole = 256U << shift;
   for (std::size_t x = first; x < end; ++x) {
-    std::uint8_t& sample = samples[step * x];
+    std::uint8_t& sample = samples[kStep * x];
     sample = static_cast<std::uint8_t>(
         (sample * (whole - alpha * blended[x]) + alpha * sums[x] + whole / 2) >> (8 + shift));
   }
@@ -101,11 +109,11 @@ EDGECV_INLINE void AddPixels(const std::uint8_t* __restrict__ upper,
                              const std::uint8_t* __restrict__ lower, std::size_t count,
                              std::uint16_t* __restrict__ sums) {
   for (std::size_t x = 0; x < count; ++x) {
-    sums[x] = static_cast<std::uint16_t>(upper[2 * x] + upper[2 * x + 1] + lower[2 * x] +
-                                         lower[2 * x + 1]);
+    sums[x] = static_cast<std::uint16_t>(SumOfPair(upper + 2 * x) + SumOfPair(lower + 2 * x));
   }
 }
 
+template <std::size_t kStep>
 EDGECV_INLINE void BlendHalf(const LabelMap* map, const Blending* blending,
                              const CanvasPlane* planes, std::size_t num_planes) {
   // Zero at the odd end of a row, and below the last row, where there is no pixel to add.
@@ -138,19 +146,13 @@ EDGECV_INLINE void BlendHalf(const LabelMap* map, const Blending* blending,
       if (any == 0) return;
       std::size_t channel = 1;
       for (std::size_t p = 0; p < num_planes; ++p) {
-        const std::size_t step = planes[p].channels;
-        std::uint8_t* samples = planes[p].samples + y / 2 * planes[p].row_stride + step * (x / 2);
-        for (std::size_t c = 0; c < step; ++c, ++channel) {
+        std::uint8_t* samples = planes[p].samples + y / 2 * planes[p].row_stride + kStep * (x / 2);
+        for (std::size_t c = 0; c < kStep; ++c, ++channel) {
           add(blending->colours[channel], above, below, count, sums.data());
-          if (step == 1) {
-            MixSamples(samples, 1, sums.data(), blended.data(), 0, paired, 1 + tall,
-                       blending->alpha);
-          } else {
-            MixSamples(samples + c, 2, sums.data(), blended.data(), 0, paired, 1 + tall,
-                       blending->alpha);
-          }
-          MixSamples(samples + c, step, sums.data(), blended.data(), paired, num_samples, tall,
-                     blending->alpha);
+          MixSamples<kStep>(samples + c, sums.data(), blended.data(), 0, paired, 1 + tall,
+                            blending->alpha);
+          MixSamples<kStep>(samples + c, sums.data(), blended.data(), paired, num_samples, tall,
+                            blending->alpha);
         }
       }
     });
@@ -185,8 +187,13 @@ std::size_t BlendLabelsCpu(const std::uint8_t* labels, std::ptrdiff_t label_stri
   const Blending* how = &blending;
   const LabelMap* where = &map;
   const CanvasPlane* planes = canvas.planes.data();
-  Dispatch<BlendFull>(where, how, planes);
-  if (canvas.num_planes > 1) Dispatch<BlendHalf>(where, how, planes + 1, canvas.num_planes - 1);
+  if (planes->channels == 3) {
+    Dispatch<BlendFull<3>>(where, how, planes);
+    return 0;
+  }
+  Dispatch<BlendFull<1>>(where, how, planes);
+  if (canvas.num_planes == 2) Dispatch<BlendHalf<2>>(where, how, planes + 1, std::size_t{1});
+  if (canvas.num_planes == 3) Dispatch<BlendHalf<1>>(where, how, planes + 1, std::size_t{2});
   return 0;
 }
 

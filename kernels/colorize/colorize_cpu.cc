@@ -1,5 +1,5 @@
-// CPU implementation of colorize.h. Each channel of a piece of a row is looked up by itself, as byte
-// shuffles do it; then channels are interleaved, or averaged over a subsampled plane's pixels.
+// CPU implementation of colorize.h: lookups (common/label_map.h), and for a subsampled plane the mean
+// over the pixels of two rows that were looked up into the first-level cache.
 
 #include "colorize/colorize.h"
 
@@ -11,17 +11,12 @@
 namespace edgecv {
 namespace {
 
-void ColorizeTriples(const LabelMap& map, const std::array<LabelTable, kMaxChannels>& tables,
-                     const CanvasPlane& plane) {
-  std::array<Piece, kMaxChannels> colours;
+void ColorizeTriples(const LabelMap& map, const TripleTable& table, const CanvasPlane& plane) {
   for (std::ptrdiff_t y = 0; y < map.height; ++y) {
     const std::uint8_t* labels = map.Row(y);
     std::uint8_t* row = plane.samples + y * plane.row_stride;
     ForEachPiece(map.width, [&](std::size_t x, std::size_t count) {
-      for (std::size_t c = 0; c < kMaxChannels; ++c) {
-        LookUp(tables[c], labels + x, count, colours[c].data());
-      }
-      Interleave(colours[0].data(), colours[1].data(), colours[2].data(), count, row + 3 * x);
+      LookUpTriples(table, labels + x, count, row + 3 * x);
     });
   }
 }
@@ -38,8 +33,7 @@ EDGECV_INLINE void Average(const std::uint8_t* __restrict__ upper,
                            const std::uint8_t* __restrict__ lower, std::size_t count,
                            std::size_t step, std::uint8_t* __restrict__ out) {
   const auto mean = [&](std::size_t x) {
-    return static_cast<std::uint8_t>(
-        (upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1] + 2) >> 2);
+    return static_cast<std::uint8_t>((SumOfPair(upper + 2 * x) + SumOfPair(lower + 2 * x) + 2) >> 2);
   };
   if (step == 1) {
     for (std::size_t x = 0; x < count; ++x) out[x] = mean(x);
@@ -79,7 +73,7 @@ std::size_t ColorizeCpu(const std::uint8_t* labels, std::ptrdiff_t label_stride,
   std::array<LabelTable, kMaxChannels> tables;
   for (std::size_t c = 0; c < kMaxChannels; ++c) tables[c] = ChannelTable(palette, num_colours, c);
   if (canvas.planes[0].channels == 3) {
-    ColorizeTriples(map, tables, canvas.planes[0]);
+    ColorizeTriples(map, TripleTable(tables), canvas.planes[0]);
     return 0;
   }
   ColorizeLuma(map, tables[0], canvas.planes[0]);

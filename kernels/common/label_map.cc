@@ -4,6 +4,8 @@
 
 #include "common/label_map.h"
 
+#include <cstring>
+
 #include "common/simd.h"
 
 #if defined(__x86_64__)
@@ -107,6 +109,15 @@ bool HasVbmi() {
 }
 #endif
 
+// Whether shuffles beat looking each label up by itself.
+bool HasShuffles([[maybe_unused]] const LabelTable& table) {
+#if defined(__x86_64__)
+  return HasVbmi() || (CpuLevel() != Level::kBaseline && table.num_entries <= 128);
+#else
+  return false;
+#endif
+}
+
 EDGECV_INLINE void InterleaveEach(const std::uint8_t* __restrict__ first,
                                   const std::uint8_t* __restrict__ second,
                                   const std::uint8_t* __restrict__ third, std::size_t count,
@@ -145,15 +156,34 @@ void LookUp(const LabelTable& table, const std::uint8_t* labels, std::size_t cou
             std::uint8_t* out) {
 #if defined(__x86_64__)
   if (HasVbmi()) return LookUpVbmi(table, labels, count, out);
-  if (CpuLevel() != Level::kBaseline && table.num_entries <= 128) {
-    return LookUpV3(table, labels, count, out);
-  }
+  if (HasShuffles(table)) return LookUpV3(table, labels, count, out);
 #endif
   LookUpEach(table, labels, 0, count, out);
 }
 
-void Interleave(const std::uint8_t* first, const std::uint8_t* second, const std::uint8_t* third,
-                std::size_t count, std::uint8_t* out) {
+TripleTable::TripleTable(const std::array<LabelTable, 3>& tables) : channels(tables), words{} {
+  for (std::size_t label = 0; label < 256; ++label) {
+    for (std::size_t c = 0; c < 3; ++c) words[label][c] = tables[c].entries[label];
+  }
+}
+
+void LookUpTriples(const TripleTable& table, const std::uint8_t* labels, std::size_t count,
+                   std::uint8_t* out) {
+  if (count == 0) return;
+  if (!HasShuffles(table.channels[0])) {
+    // Four bytes a pixel, of which the next pixel overwrites the last.
+    for (std::size_t x = 0; x + 1 < count; ++x) {
+      std::memcpy(out + 3 * x, table.words[labels[x]].data(), 4);
+    }
+    std::memcpy(out + 3 * (count - 1), table.words[labels[count - 1]].data(), 3);
+    return;
+  }
+  std::array<Piece, 3> channels;
+  for (std::size_t c = 0; c < 3; ++c) {
+    LookUp(table.channels[c], labels, count, channels[c].data());
+  }
+  const std::uint8_t *first = channels[0].data(), *second = channels[1].data();
+  const std::uint8_t* third = channels[2].data();
   std::size_t done = 0;
 #if defined(__x86_64__)
   if (HasVbmi()) done = InterleaveVbmi(first, second, third, count, out);

@@ -5,8 +5,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "common/canvas.h"
+#include "common/simd.h"
 
 namespace edgecv {
 
@@ -29,12 +31,20 @@ struct LabelTable {
 void LookUp(const LabelTable& table, const std::uint8_t* labels, std::size_t count,
             std::uint8_t* out);
 
-// out[3 * x + c] = first, second or third [x] for x < count; nothing overlaps `out`.
-void Interleave(const std::uint8_t* first, const std::uint8_t* second, const std::uint8_t* third,
-                std::size_t count, std::uint8_t* out);
-
 // A table of channel `channel` of a palette of 3 bytes per colour.
 LabelTable ChannelTable(const std::uint8_t* palette, std::size_t num_colours, std::size_t channel);
+
+// The three bytes of each label: by channel, for shuffles, and in one word, for stores.
+struct TripleTable {
+  std::array<LabelTable, 3> channels;
+  std::array<std::array<std::uint8_t, 4>, 256> words;
+
+  explicit TripleTable(const std::array<LabelTable, 3>& tables);
+};
+
+// out[3 * x + c] = table.channels[c].entries[labels[x]] for x < count <= kPiece, as LookUp.
+void LookUpTriples(const TripleTable& table, const std::uint8_t* labels, std::size_t count,
+                   std::uint8_t* out);
 
 // The largest label of the map that is not below `num_colours` and not ignored; 0 if there is none.
 // `is_ignored` holds 256 bytes, 0 or 1, or is null: no label is ignored.
@@ -43,12 +53,19 @@ std::size_t LargestWithoutColour(const LabelMap& map, std::size_t num_colours,
 
 // Rows are worked off in pieces whose buffers stay in the first-level cache: an even number of
 // pixels, and whole vectors.
-constexpr std::size_t kPiece = 512;
+constexpr std::size_t kPiece = 256;
 using Piece = std::array<std::uint8_t, kPiece>;
+
+// The sum of two neighbouring bytes, read as one word so that whole vectors of them add up.
+EDGECV_INLINE std::uint16_t SumOfPair(const std::uint8_t* bytes) {
+  std::uint16_t pair;
+  std::memcpy(&pair, bytes, 2);
+  return static_cast<std::uint16_t>((pair & 255) + (pair >> 8));
+}
 
 // Calls `work(x, count)` for the pieces of a row of `width` pixels.
 template <typename Work>
-inline __attribute__((always_inline)) void ForEachPiece(std::ptrdiff_t width, Work work) {
+EDGECV_INLINE void ForEachPiece(std::ptrdiff_t width, Work work) {
   const auto whole = static_cast<std::size_t>(width);
   for (std::size_t x = 0; x < whole; x += kPiece) work(x, std::min(kPiece, whole - x));
 }
