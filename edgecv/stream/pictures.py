@@ -146,14 +146,14 @@ def _declare(picture: av.VideoFrame, matrix: ColourMatrix, range: ColourRange) -
 def _format_in_place(picture: av.VideoFrame, turns: int) -> FrameFormat | None:
     """Return the format in which the kernels read the planes as they lie, None if they cannot."""
     format = _FORMAT_OF.get(picture.format.name)  # noqa: A001
-    is_odd = bool(picture.width % 2), bool(picture.height % 2)
+    has_odd_width, has_odd_height = picture.width % 2 == 1, picture.height % 2 == 1
     if (
         format is None
         or (format in _YUV and picture.colorspace not in (*_MATRIX_OF, *_NO_MATRIX))
-        or (format == "yuyv422" and is_odd[0])
+        or (format == "yuyv422" and has_odd_width)
         or (turns and format not in _TURNABLE)
         # The chroma of an odd last column would come to lie on the first two.
-        or (turns and format in _SUBSAMPLED and any(is_odd))
+        or (turns and format in _SUBSAMPLED and (has_odd_width or has_odd_height))
     ):
         return None
     return format
