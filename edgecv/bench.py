@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecv.metrics.latency import LatencyStatistics
+from edgecv.placement import Placement
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.model import Model
 from edgecv.stream.run import RunSummary, run_stream
@@ -20,7 +22,7 @@ class BenchReport:
 
     Args:
         machine: CPU, threads, backend and versions.
-        frame: size and origin of the frames.
+        frame: size, format and origin of the frames.
         inference: the network alone, on one fitted frame again and again.
         stages: fit, infer and postprocess of real frames, one after the other in one thread.
         stream: the whole stream, stages overlapped; None without a source.
@@ -52,7 +54,8 @@ def bench(
 
     Args:
         model: the model.
-        source: a video, an image or a folder; None for one frame of noise, 1280x720.
+        source: a video, an image or a folder; None for one frame of noise, 1280x720 in
+            `yuv420p`, as decoders make them.
         warm_up: calls before the first that counts.
         repeat: calls that count, and the most frames that are kept for the stages.
         threads: what the session was opened with, for the header.
@@ -62,8 +65,8 @@ def bench(
 
     """
     frames = _noise() if source is None else _first_frames(source, repeat)
-    height, width = frames[0].pixels.shape[:2]
-    batch, _ = model.fit(frames[0].pixels, format=frames[0].format)
+    height, width = frames[0].size_hw
+    batch, _ = _fitted(model, frames[0])
     inference = _timed(lambda: model.infer(batch), warm_up=warm_up, repeat=repeat)
     stages = _stages(model, frames, warm_up=warm_up, repeat=repeat)
     stream = None
@@ -77,7 +80,7 @@ def bench(
             "threads": threads or "one per core",
             "versions": versions_in_use("numpy", "onnxruntime", "av"),
         },
-        frame=f"{width}x{height} of {source or 'noise'}",
+        frame=f"{width}x{height} {frames[0].format} of {source or 'noise'}",
         inference=inference,
         stages=stages,
         stream=stream,
@@ -92,7 +95,7 @@ def _stages(
     for call in range(-warm_up, repeat):
         frame = frames[call % len(frames)]
         start = time.perf_counter()
-        batch, placement = model.fit(frame.pixels, format=frame.format)
+        batch, placement = _fitted(model, frame)
         fitted = time.perf_counter()
         outputs = model.infer(batch)
         inferred = time.perf_counter()
@@ -103,6 +106,10 @@ def _stages(
             samples["infer"].append((inferred - fitted) * 1e3)
             samples["postprocess"].append((finished - inferred) * 1e3)
     return {name: LatencyStatistics.of(values) for name, values in samples.items()}
+
+
+def _fitted(model: Model, frame: Frame) -> tuple[NDArray[Any], Placement]:
+    return model.fit(frame.pixels, format=frame.format, matrix=frame.matrix, range=frame.range)
 
 
 def _timed(call: Callable[[], object], *, warm_up: int, repeat: int) -> LatencyStatistics:
@@ -128,5 +135,7 @@ def _first_frames(source: str, most: int) -> list[Frame]:
 
 
 def _noise() -> list[Frame]:
-    pixels = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
-    return [Frame(index=0, pts_s=0.0, pixels=pixels, format="bgr24", path=None)]
+    rng = np.random.default_rng(0)
+    sizes_hw = (720, 1280), (360, 640), (360, 640)
+    planes = tuple(rng.integers(0, 256, size_hw, np.uint8) for size_hw in sizes_hw)
+    return [Frame(0, planes, "yuv420p", pts_s=0.0)]

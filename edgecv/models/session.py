@@ -5,6 +5,7 @@ deployed model runs, with this in the place of the exported file.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class TorchSession:
 
     def run(
         self,
-        batch: NDArray[np.float32],
+        batch: NDArray[Any],
         scalars: Mapping[str, float] | None = None,
     ) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""

@@ -1,14 +1,14 @@
 """A model ready for frames: fit, infer, finish, in one call or stage by stage."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.closing import Closing
 from edgecv.errors import InputError
-from edgecv.frame_formats import FrameFormat
+from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
 from edgecv.placement import Placement
@@ -30,58 +30,78 @@ class Model(Closing):
 
     def __init__(self, session: Session) -> None:
         """Wrap an open session; closing the model closes it."""
-        self._colour = refuse_unsupported(session.spec)
+        refuse_unsupported(session.spec)
         self.session = session
         self.spec: ModelSpec = session.spec
 
     def __call__(
         self,
-        image: "Path | str | NDArray[np.uint8] | PIL.Image.Image",
+        image: "Path | str | Pixels | PIL.Image.Image",
         *,
         format: FrameFormat = "bgr24",  # noqa: A002
+        matrix: ColourMatrix = "bt601",
+        range: ColourRange = "limited",  # noqa: A002
     ) -> Detections:
         """Return what the model finds in one image.
 
         Args:
-            image: a file, a PIL image, or an array (H, W, 3) uint8.
-            format: channel order of an array, `bgr24` (as OpenCV reads) or `rgb24`.
+            image: a file, a PIL image, or the pixels of a frame: an array (H, W, 3) uint8 of
+                `bgr24` (as OpenCV reads) or `rgb24`, or another form of `edgecv.frame_formats`.
+            format: of pixels.
+            matrix: of YUV pixels.
+            range: of YUV pixels.
 
         Raises:
-            InputError: if the file cannot be read or the array has another shape or type.
+            InputError: if the file cannot be read.
+            TypeError: if the pixels are not uint8.
+            ValueError: if their shape does not fit the format.
 
         """
         if isinstance(image, str | Path):
-            frame, format = read_image(image), "rgb24"  # noqa: A001
-        elif isinstance(image, np.ndarray):
+            frame: Pixels = read_image(image)
+            format = "rgb24"  # noqa: A001
+        elif isinstance(image, np.ndarray | tuple):
             frame = image
         else:
             frame, format = np.asarray(image.convert("RGB")), "rgb24"  # noqa: A001
-        batch, placement = self.fit(frame, format=format)
+        batch, placement = self.fit(frame, format=format, matrix=matrix, range=range)
         return self.finish(self.infer(batch), placement)
 
     def fit(
         self,
-        frame: NDArray[np.uint8],
+        frame: Pixels,
         *,
         format: FrameFormat = "bgr24",  # noqa: A002
-    ) -> tuple[NDArray[np.float32], Placement]:
-        """Turn a frame (H, W, 3) uint8 into the network's input [1, 3, h, w] float32."""
+        matrix: ColourMatrix = "bt601",
+        range: ColourRange = "limited",  # noqa: A002
+    ) -> tuple[NDArray[Any], Placement]:
+        """Turn a frame of any format into the network's input, see `edgecv.kernels.letterbox`.
+
+        Returns:
+            A batch of one image in the layout and type that the model's description asks for,
+            such as [1, 3, h, w] float32; and where the frame lies in it.
+
+        """
         wanted = self.spec.input
         tensor, placement = letterbox(
             frame,
             wanted.size_hw,
             format=format,
+            matrix=matrix,
+            range=range,
             fit=wanted.fit,
-            colour=self._colour,
+            colour=wanted.colour,
             scale=wanted.scale,
             mean=wanted.mean,
             std=wanted.std,
             pad=wanted.pad,
+            dtype=wanted.dtype,
+            layout="chw" if wanted.layout == "nchw" else "hwc",
         )
         return tensor[None], placement
 
-    def infer(self, batch: NDArray[np.float32]) -> Outputs:
-        """Run the network on [B, 3, h, w] float32 and return its outputs by name."""
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """Run the network on a batch as `fit` makes it and return its outputs by name."""
         output = self.spec.output
         if not isinstance(output, FusedOutput):
             return self.session.run(batch)

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
-from edgecv.runtime.session import Outputs
-from edgecv.spec import FusedOutput, ModelSpec
+from edgecv.runtime.session import Outputs, input_shape
+from edgecv.spec import FusedOutput, InputSpec, ModelSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
 _ERRORS_ONLY = 3  # onnxruntime's severity scale: 0 verbose, 2 warning, 3 error
 
 
@@ -48,12 +50,11 @@ class OnnxruntimeSession:
         inputs = {node.name for node in (*session.get_inputs(), *optional)}
         _check_names(path, self.spec, inputs, set(self._output_names))
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
+        _check_input(path, self.spec.input, batch)
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
         self._session: onnxruntime.InferenceSession | None = session
 
-    def run(
-        self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
-    ) -> Outputs:
+    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
         if self._session is None:
             raise ValueError("OnnxruntimeSession.run: the session is closed. Open it again.")
@@ -62,7 +63,7 @@ class OnnxruntimeSession:
             # A graph of a fixed batch is fed the last image again; the answers to that are cut off.
             repeated = np.repeat(batch[-1:], self._batch_size - num_images, axis=0)
             batch = np.concatenate([batch, repeated])
-        feeds: dict[str, NDArray[np.float32]] = {self.spec.input.name: batch}
+        feeds: dict[str, NDArray[Any]] = {self.spec.input.name: batch}
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
@@ -71,7 +72,8 @@ class OnnxruntimeSession:
 
     def warm_up(self) -> None:
         """Run once on an empty input."""
-        self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
+        wanted = self.spec.input
+        self.run(np.zeros((1, *input_shape(wanted)), wanted.dtype))
 
     def close(self) -> None:
         """Give back onnxruntime's memory; twice does no harm."""
@@ -121,3 +123,21 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
                 f"`{path}`: `{key}` names `{name}`, but the graph's inputs are "
                 f"{', '.join(sorted(inputs))}. Adopt or export the model again."
             )
+
+
+def _check_input(path: Path, wanted: InputSpec, node: onnxruntime.NodeArg) -> None:
+    """Refuse a description of an input whose type or shape the graph's own contradicts."""
+    shape = input_shape(wanted)
+    is_fitting = (
+        len(node.shape) == 1 + len(shape)
+        and all(
+            side == found or not isinstance(found, int)  # a name or None is a free side
+            for side, found in zip(shape, node.shape[1:], strict=True)
+        )
+    )
+    if node.type != _TYPES[wanted.dtype] or not is_fitting:
+        raise InputError(
+            f"`{path}`: `input` describes {wanted.dtype} [B, {', '.join(map(str, shape))}] "
+            f"({wanted.layout}, {wanted.colour}), but the graph's `{node.name}` is {node.type} "
+            f"{node.shape}. Adopt or export the model again."
+        )

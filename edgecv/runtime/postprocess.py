@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edgecv.anchors import anchor_boxes
 from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
-from edgecv.kernels.letterbox import Colour
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.runtime.session import Outputs
@@ -26,20 +25,16 @@ from edgecv.spec import (
 _DECODED = (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput)
 
 
-def refuse_unsupported(spec: ModelSpec) -> Colour:
-    """Refuse a model that this version can describe but not run; return its colour order.
+def refuse_unsupported(spec: ModelSpec) -> None:
+    """Refuse a model that this version can describe but not run.
 
     Raises:
         SpecError: with the key and the values that do run.
 
     """
-    wanted = spec.input
     runs = {
         "task": (spec.task, ("detect",)),
         "output.format": (spec.output.FORMAT, tuple(kind.FORMAT for kind in _DECODED)),
-        "input.layout": (wanted.layout, ("nchw",)),
-        "input.dtype": (wanted.dtype, ("float32",)),
-        "input.colour": (wanted.colour, ("rgb", "bgr")),
     }
     for key, (value, supported) in runs.items():
         if value not in supported:
@@ -47,7 +42,13 @@ def refuse_unsupported(spec: ModelSpec) -> Colour:
                 f"this edgecv cannot run a model whose `{key}` is {value!r}; "
                 f"it runs {', '.join(supported)}. Export the model in one of these forms."
             )
-    return "rgb" if wanted.colour == "rgb" else "bgr"
+    wanted = spec.input
+    if wanted.dtype == "uint8" and (any(wanted.mean) or set(wanted.std) != {1.0}):
+        raise SpecError(
+            "this edgecv cannot run a model whose `input.dtype` is 'uint8' and whose `input.mean` "
+            f"and `input.std` are not 0 and 1, got {wanted.mean} and {wanted.std}. "
+            "Normalise inside the network."
+        )
 
 
 def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Detections:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
-from edgecv.spec import ModelSpec
+from edgecv.spec import InputSpec, ModelSpec
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -24,13 +23,12 @@ class Session(Protocol):
     def backend(self) -> str:
         """Backend and device, such as `onnxruntime cpu`."""
 
-    def run(
-        self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
-    ) -> Outputs:
+    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
         """Run the network.
 
         Args:
-            batch: [B, 3, H, W] float32 as `spec.input` says; B of at most a fixed batch's size.
+            batch: images in the layout, type and size of `spec.input`, see `input_shape`; at most
+                as many as a fixed batch has.
             scalars: scalar inputs by name, such as the thresholds of a `fused` output.
 
         Returns:
@@ -43,6 +41,13 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Give back the backend's memory; the session cannot be used afterwards."""
+
+
+def input_shape(wanted: InputSpec) -> tuple[int, int, int]:
+    """Return the shape of one image as the network takes it: (C, H, W), or (H, W, C) for `nhwc`."""
+    channels = 1 if wanted.colour == "gray" else 3
+    height, width = wanted.size_hw
+    return (channels, height, width) if wanted.layout == "nchw" else (height, width, channels)
 
 
 def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) -> Session:

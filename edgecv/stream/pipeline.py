@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.closing import Closing
@@ -46,7 +45,7 @@ class Job:
 
     frame: Frame
     ledger: Ledger
-    batch: NDArray[np.float32] = field(init=False)
+    batch: NDArray[Any] = field(init=False)
     placement: Placement = field(init=False)
     outputs: "Outputs" = field(init=False)
     detections: Detections = field(init=False)
@@ -101,7 +100,10 @@ def model_stages(model: "Model") -> list[Stage]:
     """Return the stages that turn a frame into detections."""
 
     def fit(job: Job) -> None:
-        job.batch, job.placement = model.fit(job.frame.pixels, format=job.frame.format)
+        frame = job.frame
+        job.batch, job.placement = model.fit(
+            frame.pixels, format=frame.format, matrix=frame.matrix, range=frame.range
+        )
 
     def infer(job: Job) -> None:
         job.outputs = model.infer(job.batch)

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from edgecv.colour import CANVAS_FORMATS
 from edgecv.metrics.latency import LatencyStatistics
+from edgecv.results import Detections
 from edgecv.stream.draw import draw_detections
 from edgecv.stream.ledger import LedgerBook, StageStatistics
 from edgecv.stream.pipeline import Job, Pipeline, Stage, StreamResult, model_stages
-from edgecv.stream.sources import Source, open_source
+from edgecv.stream.sources import Frame, Source, open_source
 
 if TYPE_CHECKING:
     from edgecv.runtime.model import Model
@@ -139,7 +141,7 @@ def _output_stages(classes: Sequence[str], sinks: Sequence["Sink"], *, draw: boo
     """Return the stages behind the model: those that this run needs."""
 
     def annotate(job: Job) -> None:
-        draw_detections(job.frame.pixels, job.detections, classes, format=job.frame.format)
+        job.frame = annotated(job.frame, job.detections, classes)
 
     def write(job: Job) -> None:
         for sink in sinks:
@@ -147,6 +149,25 @@ def _output_stages(classes: Sequence[str], sinks: Sequence["Sink"], *, draw: boo
 
     stages = [Stage("draw", annotate)] if draw else []
     return [*stages, Stage("encode", write)] if sinks else stages
+
+
+def annotated(frame: Frame, detections: Detections, classes: Sequence[str]) -> Frame:
+    """Return the frame with its detections drawn in.
+
+    A frame that may be changed is; of a decoder's, which it predicts the next frames from, a copy
+    is drawn into. One in a format that cannot be drawn in (`yuyv422`, Bayer) becomes `bgr24`.
+    """
+    format = next((known for known in CANVAS_FORMATS if known == frame.format), None)  # noqa: A001
+    frame = frame.converted("bgr24") if format is None else frame.writable()
+    draw_detections(
+        frame.pixels,
+        detections,
+        classes,
+        format=format or "bgr24",
+        matrix=frame.matrix,
+        range=frame.range,
+    )
+    return frame
 
 
 @contextmanager

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from edgecv.errors import InputError, OutputError, SourceError
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     import av.container
     import av.video.stream
     from typing_extensions import Self
+
+    from edgecv.stream.pictures import PictureWriter
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".ts")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
@@ -193,7 +193,9 @@ def as_record(result: StreamResult, classes: Sequence[str]) -> dict[str, Any]:
 
 
 class VideoSink(Sink):
-    """An H.264 video of the frames as they arrive, with the source's timestamps.
+    """An H.264 video of the frames as they arrive, with the source's timestamps and colours.
+
+    A `yuv420p` frame, which is what nearly every decoder makes, goes to the encoder as it is.
 
     Args:
         path: the file, replaced when the sink is closed; its suffix chooses the container.
@@ -209,6 +211,7 @@ class VideoSink(Sink):
         self._container: av.container.OutputContainer
         self._stream: av.video.stream.VideoStream
         self._size_hw = (0, 0)
+        self._pictures: PictureWriter
         self._origin_ticks: int | None = None
         self._ticks = -1
 
@@ -220,19 +223,17 @@ class VideoSink(Sink):
             OutputError: if the disk is full.
 
         """
-        import av  # noqa: PLC0415  # FFmpeg only when needed
-
         frame = result.frame
         if self._partial is None:
             self._open(frame)
-        elif frame.pixels.shape[:2] != self._size_hw:
-            height, width = frame.pixels.shape[:2]
+        elif frame.size_hw != self._size_hw:
+            height, width = frame.size_hw
             raise InputError(
                 f"`{self._path}`: every frame of a video must be as large as the first, "
                 f"{self._size_hw[1]}x{self._size_hw[0]}, got {width}x{height} "
                 f"({frame.path or f'frame {frame.index}'}). Write pictures instead: name a folder."
             )
-        picture = av.VideoFrame.from_ndarray(_even(frame.pixels), format=frame.format)
+        picture = self._pictures.picture(frame)
         picture.pts, picture.time_base = self._next_ticks(frame.pts_s), _TIME_BASE
         self._encode(picture)
 
@@ -259,9 +260,11 @@ class VideoSink(Sink):
     def _open(self, frame: Frame) -> None:
         import av  # noqa: PLC0415  # FFmpeg only when needed
 
+        from edgecv.stream.pictures import PictureWriter  # noqa: PLC0415  # so is this
+
         codec = h264_encoder()
         partial = _PartialFile(self._path)
-        height, width = frame.pixels.shape[:2]
+        height, width = frame.size_hw
         try:
             container = av.open(str(partial.path), "w")
             rate = Fraction(self._fps).limit_denominator(1001)  # 29.97 is 30000 / 1001
@@ -278,10 +281,12 @@ class VideoSink(Sink):
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"  # what every player reads
         stream.codec_context.time_base = _TIME_BASE
+        pictures = PictureWriter(frame)
+        pictures.declare(stream.codec_context)
         if codec not in _QUALITY:
             stream.bit_rate = round(_BIT_RATE_PER_PIXEL * width * height * self._fps)
         self._partial, self._container, self._stream = partial, container, stream
-        self._size_hw = height, width
+        self._size_hw, self._pictures = (height, width), pictures
 
     def _next_ticks(self, pts_s: float | None) -> int:
         """Return the timestamp in ticks: from 0, and later than the one before, come what may."""
@@ -358,9 +363,8 @@ class ImageSink(Sink):
                 "Name a folder or a video."
             )
         target = self._path / self._name(frame) if self._is_folder else self._path
-        pixels = frame.pixels if frame.format == "rgb24" else frame.pixels[:, :, ::-1]
         with replacing(target) as partial:
-            Image.fromarray(np.ascontiguousarray(pixels)).save(partial, quality=_JPEG_QUALITY)
+            Image.fromarray(frame.to_array("rgb24")).save(partial, quality=_JPEG_QUALITY)
         self._written.add(target)
 
     def close(self) -> None:
@@ -375,14 +379,6 @@ class ImageSink(Sink):
         if self._path / frame.path.name not in self._written:
             return frame.path.name
         return f"{frame.path.stem}_{frame.index}{frame.path.suffix}"  # of another folder
-
-
-def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `pixels` with the last row and column repeated where a side is odd (yuv420p)."""
-    height, width = pixels.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return pixels
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _close_quietly(file: "TextIO | av.container.OutputContainer") -> None:

@@ -5,15 +5,14 @@ import re
 import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import av
 import av.container
-import numpy as np
-from numpy.typing import NDArray
 
 from edgecv.closing import Closing
 from edgecv.errors import SourceError
+from edgecv.stream.pictures import PictureReader, quarter_turns
 from edgecv.stream.sources import Frame
 
 # A camera's stream is joined in the middle: until the first key frame packets may not decode.
@@ -112,7 +111,7 @@ def redacted(url: str) -> str:
 
 
 class VideoSource(Closing):
-    """The first video stream of an open container as `bgr24` frames, see `Source`."""
+    """The first video stream of an open container, see `Source` and `PictureReader`."""
 
     def __init__(
         self,
@@ -130,6 +129,7 @@ class VideoSource(Closing):
         """
         self.name, self.is_live = name, is_live
         self._container, self._path = container, path
+        self._reader = PictureReader()
         self._num_decoded = 0
         if not container.streams.video:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
@@ -156,13 +156,8 @@ class VideoSource(Closing):
             self._first = None
             if decoded is None:
                 return
-            yield Frame(
-                index=index,
-                pixels=_upright(decoded),
-                format="bgr24",
-                pts_s=decoded.time,
-                captured_s=arrived_s if self.is_live else begun_s,
-            )
+            captured_s = arrived_s if self.is_live else begun_s
+            yield self._frame(decoded, index, captured_s)
             index += 1
             begun_s = time.perf_counter()
 
@@ -170,6 +165,16 @@ class VideoSource(Closing):
         """Close the container; not while another thread iterates."""
         self._frames.close()
         self._container.close()
+
+    def _frame(self, decoded: av.VideoFrame, index: int, captured_s: float) -> Frame:
+        try:
+            return self._reader.frame(decoded, index=index, captured_s=captured_s)
+        except (av.FFmpegError, ValueError) as error:
+            raise SourceError(
+                f"`{self.name}`: FFmpeg cannot convert its pixel format "
+                f"`{decoded.format.name}` ({_reason(error)}). "
+                "Convert it: `ffmpeg -i INPUT -pix_fmt yuv420p OUTPUT.mp4`."
+            ) from error
 
     def _peek(self) -> None:
         """Decode the first frame: the file proves itself, and its rotation is known."""
@@ -183,7 +188,7 @@ class VideoSource(Closing):
             raise SourceError(
                 f"`{self.name}`: the video holds no frame that decodes. Copy or record it again."
             )
-        if _quarter_turns(self._first[0]) % 2:
+        if quarter_turns(self._first[0]) % 2:
             self.size_hw = self._stream.width, self._stream.height
 
     def _decode(self) -> Generator[Timed, None, None]:
@@ -255,19 +260,6 @@ class VideoSource(Closing):
         if self._container.duration is None or self.fps is None:
             return None
         return math.ceil(self._container.duration / av.time_base * self.fps)
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Return by how many quarter turns, counter-clockwise, the frame is to be shown."""
-    return round(getattr(frame, "rotation", 0) / 90) % 4
-
-
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    # Nothing is scaled: the word only spares swscale the set-up of its bicubic default, 1 ms.
-    converted = frame.to_ndarray(format="bgr24", interpolation="BILINEAR")
-    pixels = cast("NDArray[np.uint8]", converted)
-    turns = _quarter_turns(frame)
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def _reason(error: Exception) -> str:

@@ -55,8 +55,7 @@ class Window(Closing):
         """Show a result's frame; return whether the window is still open."""
         if not self.is_open:
             return False
-        pixels = result.frame.pixels
-        image = Image.fromarray(pixels if result.frame.format == "rgb24" else pixels[:, :, ::-1])
+        image = Image.fromarray(result.frame.to_array("rgb24"))
         image.thumbnail((self._root.winfo_screenwidth(), self._root.winfo_screenheight()))
         self._photo = self._photo_image(image)  # Tk keeps no reference of its own
         self._label.configure(image=self._photo)

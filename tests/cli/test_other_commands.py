@@ -61,6 +61,7 @@ def test_bench_reports_every_part(edgecv: Any, adopted: Path, video: Path, tmp_p
     assert outcome.code == 0, outcome.err
     plain = json.loads(figures.read_text())
     assert {"cpu", "backend", "threads", "versions"} <= plain["machine"].keys()
+    assert plain["frame"] == f"128x128 yuv420p of {video}"
     assert plain["inference"]["count"] == 20
     assert plain["stages"].keys() == {"fit", "infer", "postprocess"}
     for statistics in (plain["inference"], *plain["stages"].values()):
@@ -72,7 +73,7 @@ def test_bench_reports_every_part(edgecv: Any, adopted: Path, video: Path, tmp_p
 def test_bench_needs_no_source(edgecv: Any, adopted: Path) -> None:
     outcome = edgecv("bench", adopted, "--repeat", "3", "--warm-up", "0")
     assert outcome.code == 0
-    assert "1280x720 of noise" in outcome.out
+    assert "1280x720 yuv420p of noise" in outcome.out
 
 
 def test_doctor_names_what_is_missing(edgecv: Any, tmp_path: Path) -> None:

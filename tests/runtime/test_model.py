@@ -1,6 +1,8 @@
 """A model called with every kind of image, and the ways in which it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -8,12 +10,17 @@ from PIL import Image
 
 pytest.importorskip("onnx")
 
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 import edgecv
 from edgecv.errors import InputError, SpecError
+from edgecv.export.metadata import write_spec
+from edgecv.kernels.letterbox import Colour
 from edgecv.results import Detections
 from edgecv.runtime.model import Model, load
 from edgecv.runtime.postprocess import refuse_unsupported
-from edgecv.runtime.session import open_session
+from edgecv.runtime.session import input_shape, open_session
 from edgecv.spec import (
     DetrOutput,
     FusedOutput,
@@ -23,6 +30,7 @@ from edgecv.spec import (
     ModelSpec,
     OutputSpec,
     Task,
+    YoloOutput,
 )
 
 
@@ -130,35 +138,138 @@ def test_a_threshold_inside_the_graph_cannot_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "output", "wanted", "key"),
+    ("task", "output", "key"),
     [
-        ("segment", LogitsOutput(), {}, "task"),
-        ("stylize", ImageOutput(), {}, "task"),
-        ("detect", DetrOutput(), {}, "output.format"),
-        ("detect", FusedOutput(), {"layout": "nhwc"}, "input.layout"),
-        ("detect", FusedOutput(), {"dtype": "float16"}, "input.dtype"),
-        (
-            "detect",
-            FusedOutput(),
-            {"colour": "gray", "mean": (0.0,), "std": (1.0,)},
-            "input.colour",
-        ),
+        ("segment", LogitsOutput(), "task"),
+        ("stylize", ImageOutput(), "task"),
+        ("detect", DetrOutput(), "output.format"),
     ],
 )
 def test_what_can_be_described_but_not_run_is_said(
-    task: Task, output: OutputSpec, wanted: dict[str, object], key: str
+    task: Task, output: OutputSpec, key: str
 ) -> None:
     classes = () if task == "stylize" else ("a",)
-    spec = ModelSpec(task, classes, InputSpec("x", (8, 8), **wanted), output)  # type: ignore[arg-type]
+    spec = ModelSpec(task, classes, InputSpec("x", (8, 8)), output)
     with pytest.raises(SpecError, match=f"`{key}`"):
         refuse_unsupported(spec)
 
 
+def save_mean_model(path: Path, wanted: InputSpec, *, graph_input: InputSpec) -> None:
+    """A detector of one object whose score is the mean of the input's first channel.
+
+    The graph takes what `graph_input` says, the description that comes with it says `wanted`.
+    """
+    types = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+    kind = types.get(graph_input.dtype, TensorProto.UINT8)
+    box = np.array([4, 4, 6, 6], np.float32).reshape(1, 4, 1)
+    is_nchw = graph_input.layout == "nchw"
+    nodes = [
+        helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["float", "first"], ["channel"], axis=1 if is_nchw else 3),
+        helper.make_node("Mul", ["channel", "unit"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled"], ["mean"], keepdims=0),
+        helper.make_node("Reshape", ["mean", "one"], ["score"]),
+        helper.make_node("Concat", ["box", "score"], ["output0"], axis=1),
+    ]
+    constants = {
+        "first": np.int64(0),
+        "unit": np.float32(1 / 255 if graph_input.dtype == "uint8" else 1),
+        "one": np.ones(3, np.int64),
+        "box": box,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info("x", kind, [1, *input_shape(graph_input)])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 5, 1])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    write_spec(model, ModelSpec("detect", ("a",), wanted, YoloOutput()))
+    onnx.save(model, path)
+
+
+RED, GREEN, BLUE = 200, 130, 80
+GREY = 0.299 * RED + 0.587 * GREEN + 0.114 * BLUE  # BT.601
+
+
+@pytest.mark.parametrize(("colour", "first_channel"), [("rgb", RED), ("bgr", BLUE), ("gray", GREY)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_every_kind_of_input_runs(
+    tmp_path: Path,
+    colour: Colour,
+    first_channel: float,
+    dtype: Literal["float32", "float16", "uint8"],
+    layout: Literal["nchw", "nhwc"],
+) -> None:
+    channels = 1 if colour == "gray" else 3
+    wanted = InputSpec(
+        "x",
+        (8, 10),
+        layout,
+        dtype,
+        colour,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        scale=1.0 if dtype == "uint8" else 1 / 255,
+        fit="stretch",
+    )
+    save_mean_model(tmp_path / "m.onnx", wanted, graph_input=wanted)
+    with load(tmp_path / "m.onnx") as model:
+        model.session.warm_up()
+        frame = np.full((16, 30, 3), (BLUE, GREEN, RED), np.uint8)
+        batch, _ = model.fit(frame)
+        assert batch.dtype == dtype
+        assert batch.shape == (1, *input_shape(wanted))
+        found = model(frame)
+        # Grey may be rounded to whole units first; float16 has 11 bits.
+        assert found.scores[0] == pytest.approx(first_channel / 255, abs=0.51 / 255 + 2**-11)
+        np.testing.assert_allclose(found.boxes_xyxy, [[3, 2, 21, 14]], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "graph_input",
+    [
+        {"dtype": "float16"},
+        {"layout": "nhwc"},
+        {"size_hw": (8, 12)},
+        {"colour": "gray", "mean": (0.0,), "std": (1.0,)},
+    ],
+)
+def test_a_description_of_another_input_is_refused(
+    tmp_path: Path, graph_input: dict[str, Any]
+) -> None:
+    wanted = InputSpec("x", (8, 10))
+    save_mean_model(tmp_path / "m.onnx", wanted, graph_input=replace(wanted, **graph_input))
+    with pytest.raises(InputError, match=r"`input` describes float32 \[B, 3, 8, 10\] \(nchw, rgb"):
+        load(tmp_path / "m.onnx")
+
+
+def test_a_frame_of_planes_is_an_image_too(tmp_path: Path) -> None:
+    wanted = InputSpec("x", (8, 10), fit="stretch")
+    save_mean_model(tmp_path / "m.onnx", wanted, graph_input=wanted)
+    planes = tuple(np.full(size, 128, np.uint8) for size in ((16, 30), (8, 15), (8, 15)))
+    with load(tmp_path / "m.onnx") as model:
+        limited = model(planes, format="yuv420p").scores[0]
+        full = model(planes, format="yuv420p", matrix="bt709", range="full").scores[0]
+        assert limited == pytest.approx((128 - 16) / 219, abs=1 / 255)
+        assert full == pytest.approx(128 / 255, abs=1 / 255)
+        with pytest.raises(ValueError, match="letterbox: `frame` must be"):
+            model(planes[:2], format="yuv420p")
+        with pytest.raises(ValueError, match="letterbox: `format` must be one of"):
+            model(planes, format="yuv9")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("normalisation", [{"mean": (1.0, 0.0, 0.0)}, {"std": (1.0, 2.0, 1.0)}])
+def test_whole_numbers_cannot_be_normalised(normalisation: dict[str, Any]) -> None:
+    wanted = InputSpec("x", (8, 8), dtype="uint8", scale=1.0, **normalisation)
+    spec = ModelSpec("detect", ("a",), wanted, YoloOutput())
+    with pytest.raises(SpecError, match=r"`input.dtype` is 'uint8'.*Normalise inside the network"):
+        refuse_unsupported(spec)
+
+
 def test_a_description_of_another_graph_is_refused(exported: Path, tmp_path: Path) -> None:
-    import onnx
-
-    from edgecv.export.metadata import write_spec
-
     model = onnx.load(exported / "raw.onnx")
     with load(exported / "fused.onnx") as fused:
         write_spec(model, fused.spec)

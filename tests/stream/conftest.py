@@ -12,6 +12,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv.closing import Closing
+from edgecv.frame_formats import (
+    COLOUR_MATRICES,
+    COLOUR_RANGES,
+    ColourMatrix,
+    ColourRange,
+    FrameFormat,
+    Pixels,
+    frame_size_hw,
+    planes_of,
+)
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.spec import InputSpec, ModelSpec, YoloOutput
@@ -66,14 +76,18 @@ class FakeModel:
 
     def fit(
         self,
-        frame: NDArray[np.uint8],
+        frame: Pixels,
         *,
-        format: str = "bgr24",  # noqa: A002
+        format: FrameFormat = "bgr24",  # noqa: A002
+        matrix: ColourMatrix = "bt601",
+        range: ColourRange = "limited",  # noqa: A002
     ) -> tuple[NDArray[np.float32], Placement]:
-        assert format in {"bgr24", "rgb24"}
-        value = frame[0, 0, 0]
+        assert matrix in COLOUR_MATRICES
+        assert range in COLOUR_RANGES
+        planes = planes_of("FakeModel.fit", frame, format)
+        value = planes[0].flat[0]
         self.before("fit", int(value))
-        height, width = frame.shape[:2]
+        height, width = frame_size_hw(planes)
         placement = Placement.of((height, width), (8, 8), "letterbox")
         return np.full((1, 3, 8, 8), value, np.float32), placement
 
@@ -117,10 +131,12 @@ def write_video(
     size_hw: tuple[int, int] = (48, 64),
     rotation: int = 0,
     fps: int = 25,
+    tune: str = "film",
 ) -> Path:
     """A video with index * 10 as the grey of every frame and a bright left edge."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        options = {"crf": "10", "tune": tune}
+        stream = container.add_stream("libx264", rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = size_hw
         stream.pix_fmt = "yuv420p"

@@ -4,16 +4,22 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
+from edgecv.closing import Closing
 from edgecv.errors import InputError, SourceError
+from edgecv.frame_formats import FrameFormat, Plane
 from edgecv.stream.run import run_stream
 from edgecv.stream.sinks import JsonlSink, Sink, VideoSink
-from edgecv.stream.sources import open_source
+from edgecv.stream.sources import Frame, open_source
+from edgecv.stream.video import VideoSource
 
 Fake = Any  # the classes of conftest.py, which no test can import
 
@@ -79,11 +85,90 @@ def test_the_callback_sees_the_drawing(fake_source: Fake, fake_model: Fake) -> N
     for draw in (False, True):
 
         def look(result: Any, draw: bool = draw) -> None:  # noqa: FBT001
-            pixels = result.frame.pixels
+            pixels = result.frame.to_array()
             is_coloured[draw] = bool((pixels[:, :, 0] != pixels[:, :, 2]).any())
 
         run_stream(fake_source(1), fake_model(), draw=draw, on_result=look)
     assert is_coloured == {False: False, True: True}
+
+
+class LockStep(Closing):
+    """Decodes a frame only when the one before it was delivered, and copies what it decoded.
+
+    So the decoder has not yet predicted the next frame when this one is drawn into.
+    """
+
+    name, is_live, fps = "lock step", False, 25.0
+
+    def __init__(self, path: Path) -> None:
+        # A camera's decoder, which holds back no frame.
+        self._video = VideoSource(av.open(str(path)), "video", is_live=True)
+        self._is_delivered = threading.Semaphore()
+        self.num_frames, self.size_hw = None, self._video.size_hw
+        self.planes: list[list[Plane]] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._video)
+        while self._is_delivered.acquire(timeout=10):
+            frame = next(frames, None)
+            if frame is None:
+                return
+            assert frame.format == "yuv420p"
+            self.planes.append([plane.copy() for plane in frame.pixels])
+            yield frame
+
+    def delivered(self, _: object) -> None:
+        self._is_delivered.release()
+
+    def close(self) -> None:
+        self._video.close()
+
+
+def test_drawing_leaves_the_decoder_its_pictures(
+    fake_model: Fake, tmp_path: Path, video_writer: Callable[..., Path]
+) -> None:
+    """A decoder predicts frames from those before: a box drawn into one would stay in the next."""
+    video = video_writer(tmp_path / "in.mp4", 20, tune="zerolatency")
+    decoded, delivered = {}, {}
+    for draw in (False, True):
+        source = LockStep(video)
+        pixels: list[Any] = []
+
+        def take(result: Any, pixels: list[Any] = pixels, source: LockStep = source) -> None:
+            pixels.append(result.frame.pixels)
+            source.delivered(result)
+
+        run_stream(source, fake_model(), draw=draw, on_result=take)
+        decoded[draw], delivered[draw] = source.planes, pixels
+    assert len(decoded[False]) == len(decoded[True]) == 20
+    for drawn, plain, left, right in zip(
+        delivered[True], delivered[False], decoded[True], decoded[False], strict=True
+    ):
+        assert (drawn[0] != plain[0]).any()
+        for with_drawing, without, kept in zip(left, right, plain, strict=True):
+            np.testing.assert_array_equal(with_drawing, without)
+            np.testing.assert_array_equal(kept, without)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("yuyv422", (48, 64, 2)), ("bayer_rggb8", (48, 64)), ("gray8", (48, 64))]
+)
+def test_any_format_can_be_drawn_in(
+    fake_source: Fake, fake_model: Fake, name: FrameFormat, shape: tuple[int, ...]
+) -> None:
+    pixels = np.full(shape, 128, np.uint8)
+    pixels.flags.writeable = False
+
+    class OneFrame(fake_source):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[Frame]:
+            yield Frame(0, pixels, name)
+
+    results: list[Any] = []
+    run_stream(OneFrame(1), fake_model(), draw=True, on_result=results.append)
+    (result,) = results
+    assert result.frame.size_hw == (48, 64)
+    assert len(np.unique(result.frame.to_array())) > 1
+    assert (pixels == 128).all()
 
 
 def test_the_callback_can_end_the_run(fake_source: Fake, fake_model: Fake, tmp_path: Path) -> None:

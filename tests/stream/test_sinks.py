@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from edgecv.errors import InputError, OutputError, SourceError
+from edgecv.frame_formats import ColourMatrix, ColourRange
 from edgecv.results import Detections
 from edgecv.stream.ledger import Ledger
 from edgecv.stream.pipeline import StreamResult
@@ -25,7 +26,7 @@ from edgecv.stream.sinks import (
     h264_encoder,
     open_sink,
 )
-from edgecv.stream.sources import Frame, ImageSource, PixelFormat, open_source
+from edgecv.stream.sources import Frame, ImageFormat, ImageSource, open_source
 
 CLASSES = ("cat", "dög")
 
@@ -38,7 +39,7 @@ def result(
     pts_s: float | None = None,
     path: Path | None = None,
     size_hw: tuple[int, int] = (48, 64),
-    format: PixelFormat = "bgr24",  # noqa: A002
+    format: ImageFormat = "bgr24",  # noqa: A002
 ) -> StreamResult:
     pixels = np.full((*size_hw, 3), 40 * index % 200, np.uint8)
     pixels[:, :, 2] = 250  # red in bgr24, blue in rgb24
@@ -200,8 +201,9 @@ def test_a_video_keeps_timestamps_size_and_pictures(tmp_path: Path) -> None:
     frames = decoded(path)
     assert [frame.pts_s for frame in frames] == pytest.approx([0, 0.04, 0.5, 0.54])
     for frame in frames:
-        assert frame.pixels.shape == (48, 64, 3)
-        blue, _, red = frame.pixels[24, 32].tolist()
+        assert frame.size_hw == (48, 64)
+        assert (frame.matrix, frame.range, frame.declares_matrix) == ("bt601", "limited", True)
+        blue, _, red = frame.to_array()[24, 32].tolist()
         assert red > 235
         assert abs(blue - 40 * frame.index % 200) < 12
     with av.open(str(path)) as container:
@@ -216,7 +218,7 @@ def test_a_video_of_pictures_has_the_rate_that_was_asked_for(tmp_path: Path) -> 
             sink.write(result(index, format="rgb24"))
     frames = decoded(path)
     assert [frame.pts_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-3)
-    assert frames[2].pixels[24, 32, 0] > 235  # blue stays blue
+    assert frames[2].to_array()[24, 32, 0] > 235  # blue stays blue
 
 
 def test_timestamps_that_run_backwards_are_put_in_order(tmp_path: Path) -> None:
@@ -242,8 +244,35 @@ def test_odd_sides_are_padded(tmp_path: Path) -> None:
     with VideoSink(path, None) as sink:
         sink.write(result(1, size_hw=(47, 63)))
     (frame,) = decoded(path)
-    assert frame.pixels.shape == (48, 64, 3)
-    assert frame.pixels[47, 63, 2] > 235
+    assert frame.size_hw == (48, 64)
+    assert frame.to_array()[47, 63, 2] > 235
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+@pytest.mark.parametrize(
+    ("matrix", "declares_matrix"), [("bt601", True), ("bt709", True), ("bt601", False)]
+)
+@pytest.mark.parametrize("range_", ["limited", "full"])
+def test_colours_survive_the_way_through_a_file(
+    tmp_path: Path,
+    name: str,
+    matrix: ColourMatrix,
+    declares_matrix: bool,  # noqa: FBT001
+    range_: ColourRange,
+) -> None:
+    # Flat planes: what is left of the encoder's loss is a unit.
+    planes = tuple(np.full(shape, value, np.uint8) for shape, value in PLANES_OF_47_BY_63)
+    given = Frame(0, planes, "yuv420p", None, None, 0.0, matrix, range_, declares_matrix)
+    with VideoSink(tmp_path / name, 25) as sink:
+        sink.write(StreamResult(given, Detections.empty(), Ledger(0.0)))
+    (frame,) = decoded(tmp_path / name)
+    assert (frame.format, frame.size_hw) == ("yuv420p", (48, 64))
+    assert (frame.matrix, frame.range, frame.declares_matrix) == (matrix, range_, declares_matrix)
+    for plane, (_, value) in zip(frame.pixels, PLANES_OF_47_BY_63, strict=True):
+        np.testing.assert_allclose(plane, np.full(plane.shape, value), atol=1)
+
+
+PLANES_OF_47_BY_63 = (((47, 63), 120), ((24, 32), 100), ((24, 32), 170))
 
 
 def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:

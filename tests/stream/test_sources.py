@@ -47,14 +47,13 @@ def test_a_video_file(tmp_path: Path, video_writer: VideoWriter) -> None:
     assert [frame.index for frame in frames] == list(range(12))
     assert [frame.pts_s for frame in frames] == pytest.approx([k / 25 for k in range(12)])
     for frame in frames:
-        assert frame.pixels.shape == (48, 64, 3)
-        assert frame.pixels.dtype == np.uint8
-        assert frame.pixels.flags.c_contiguous
-        assert frame.pixels.flags.writeable
-        assert frame.format == "bgr24"
+        assert frame.size_hw == (48, 64)
+        assert (frame.format, frame.matrix, frame.range) == ("yuv420p", "bt601", "limited")
+        assert not frame.declares_matrix
         # The writer's grey: swscale's conversion to 16..235 and back is off by up to 5.
-        assert abs(int(frame.pixels[24, 48, 0]) - frame.index * 10 % 200) <= 6
-        assert frame.pixels[24, 2].min() >= 250
+        pixels = frame.to_array()
+        assert abs(int(pixels[24, 48, 0]) - frame.index * 10 % 200) <= 6
+        assert pixels[24, 2].min() >= 250
 
 
 def test_colours_are_blue_green_red(tmp_path: Path) -> None:
@@ -68,7 +67,7 @@ def test_colours_are_blue_green_red(tmp_path: Path) -> None:
         container.mux(stream.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
         container.mux(stream.encode(None))
     (frame,) = read_all(open_source(path))
-    blue, green, red_value = frame.pixels[16, 16].tolist()
+    blue, green, red_value = frame.to_array()[16, 16].tolist()
     assert red_value > 240
     assert max(blue, green) < 16
 
@@ -84,7 +83,7 @@ def test_a_phone_video_is_turned_upright(
     source = open_source(path)
     upright_hw = (48, 64) if rotation == 180 else (64, 48)
     assert source.size_hw == upright_hw
-    pixels = read_all(source)[0].pixels
+    pixels = read_all(source)[0].to_array()
     assert pixels.shape[:2] == upright_hw
     # The bright left edge, turned counter-clockwise: to the bottom, the right, the top.
     edge = {90: pixels[-4:], 180: pixels[:, -4:], 270: pixels[:4]}[rotation]
@@ -93,14 +92,19 @@ def test_a_phone_video_is_turned_upright(
 
 
 @pytest.mark.parametrize(
-    ("name", "num_frames", "size_hw", "fps"),
+    ("name", "num_frames", "size_hw", "fps", "matrix"),
     [
-        ("dog_person_720p.mp4", 289, (720, 1280), 30000 / 1001),
-        ("highway_cars_540p.mp4", 221, (540, 960), 25.0),
+        ("dog_person_720p.mp4", 289, (720, 1280), 30000 / 1001, "bt709"),
+        ("highway_cars_540p.mp4", 221, (540, 960), 25.0, "bt601"),
     ],
 )
 def test_real_videos(
-    shared_data: Path, name: str, num_frames: int, size_hw: tuple[int, int], fps: float
+    shared_data: Path,
+    name: str,
+    num_frames: int,
+    size_hw: tuple[int, int],
+    fps: float,
+    matrix: str,
 ) -> None:
     source = open_source(shared_data / "videos" / name)
     assert source.num_frames == num_frames
@@ -110,6 +114,7 @@ def test_real_videos(
     with source:
         for frame in source:
             assert frame.pts_s == pytest.approx(frame.index / fps, abs=1e-3)
+            assert (frame.format, frame.matrix, frame.declares_matrix) == ("yuv420p", matrix, True)
             num_read += 1
     assert num_read == num_frames
 
@@ -174,6 +179,18 @@ def test_sound_is_no_video(tmp_path: Path) -> None:
         open_source(path)
 
 
+def test_a_pixel_format_that_cannot_be_converted(
+    tmp_path: Path, video_writer: VideoWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise av.FFmpegError(95, "Operation not supported")
+
+    monkeypatch.setattr("edgecv.stream.video.PictureReader.frame", refuse)
+    source = open_source(video_writer(tmp_path / "v.mp4", 2))
+    with pytest.raises(SourceError, match=r"pixel format `yuv420p` \(Operation not supported\)"):
+        read_all(source)
+
+
 # Pictures
 
 
@@ -181,8 +198,8 @@ def test_an_image_file(tmp_path: Path) -> None:
     (path,) = write_images(tmp_path, "a.png")
     (frame,) = read_all(open_source(path))
     assert (frame.index, frame.format, frame.path, frame.pts_s) == (0, "rgb24", path, None)
-    assert frame.pixels.shape == (4, 6, 3)
-    assert frame.pixels[0, 0].tolist() == [0, 0, 255]
+    assert frame.size_hw == (4, 6)
+    assert frame.to_array("rgb24")[0, 0].tolist() == [0, 0, 255]
 
 
 def test_a_folder_in_natural_order(tmp_path: Path) -> None:
