@@ -51,12 +51,17 @@ void HalvesV3(const float* values, std::size_t count, std::byte* out) {
 }
 #endif
 
-// Truncation of what is 0..255.5 after the selections; a NaN fails the first comparison.
+// The bits of floats order as integers do, from 0 up: clamped so, the loop vectorises at every level,
+// and no value is left that does not fit.
 EDGECV_INLINE void Bytes(const float* __restrict__ values, std::size_t count,
                          std::uint8_t* __restrict__ out) {
   for (std::size_t x = 0; x < count; ++x) {
-    const float floored = values[x] > 0.0f ? values[x] : 0.0f;
-    const float kept = floored < 255.0f ? floored : 255.0f;
+    std::int32_t bits;
+    std::memcpy(&bits, values + x, sizeof bits);
+    bits = bits > 0 ? bits : 0;
+    bits = bits < 0x437f0000 ? bits : 0x437f0000;  // 255
+    float kept;
+    std::memcpy(&kept, &bits, sizeof kept);
     out[x] = static_cast<std::uint8_t>(static_cast<std::int32_t>(kept + 0.5f));
   }
 }

@@ -14,7 +14,7 @@ constexpr std::size_t SizeOf(ElementType type) {
 // To half floats: the nearest, ties to even.
 void ToHalves(const float* values, std::size_t count, std::byte* out);
 
-// To uint8: the nearest, ties up, saturated; NaN becomes 0.
+// To uint8: the nearest, ties up, saturated; NaN becomes 0 or 255, by its sign.
 void ToBytes(const float* values, std::size_t count, std::byte* out);
 
 // `count` times the element at `value`.
