@@ -393,8 +393,8 @@ def test_onnxruntime_reads_it_without_the_onnx_package(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["images"], ["head"])],
         "identity",
-        [value("images", onnx.TensorProto.FLOAT, [1, 3, 4, 4])],
-        [value("head", onnx.TensorProto.FLOAT, [1, 3, 4, 4])],
+        [value("images", onnx.TensorProto.FLOAT, [1, 3, *INPUT.size_hw])],
+        [value("head", onnx.TensorProto.FLOAT, [1, 3, *INPUT.size_hw])],
     )
     opset = onnx.helper.make_opsetid("", 20)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/simd.h"
+#include "letterbox/fixed_point.h"
 
 namespace edgecv {
 namespace {
@@ -15,14 +16,20 @@ void Complete(const std::uint8_t* __restrict__ above, const std::uint8_t* __rest
               const std::uint8_t* __restrict__ below, std::ptrdiff_t count, unsigned own_parity,
               std::uint8_t* __restrict__ own, std::uint8_t* __restrict__ green,
               std::uint8_t* __restrict__ other) {
+  EDGECV_INDEPENDENT
   for (std::ptrdiff_t x = 0; x < count; ++x) {
+    const unsigned here = row[x];
     const unsigned beside = row[x - 1] + row[x + 1];
     const unsigned stacked = above[x] + below[x];
     const unsigned corners = above[x - 1] + above[x + 1] + below[x - 1] + below[x + 1];
-    const bool has_own = ((static_cast<unsigned>(x) ^ own_parity) & 1u) == 0;
-    own[x] = static_cast<std::uint8_t>(has_own ? row[x] : (beside + 1) >> 1);
-    green[x] = static_cast<std::uint8_t>(has_own ? (beside + stacked + 2) >> 2 : row[x]);
-    other[x] = static_cast<std::uint8_t>(has_own ? (corners + 2) >> 2 : (stacked + 1) >> 1);
+    // A mask and not a condition, for compilers that would branch.
+    const unsigned has_own = ((static_cast<unsigned>(x) ^ own_parity) & 1u) - 1u;
+    const auto pick = [has_own](unsigned with, unsigned without) {
+      return static_cast<std::uint8_t>((with & has_own) | (without & ~has_own));
+    };
+    own[x] = pick(here, (beside + 1) >> 1);
+    green[x] = pick((beside + stacked + 2) >> 2, here);
+    other[x] = pick((corners + 2) >> 2, (stacked + 1) >> 1);
   }
 }
 
