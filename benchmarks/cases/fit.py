@@ -189,11 +189,9 @@ def _ultralytics(frame: Frame, size_hw: tuple[int, int]) -> Peers:
     fit = LetterBox(size_hw, auto=False)
 
     def call() -> object:
-        # ultralytics.engine.predictor.BasePredictor.preprocess, with `not_tensor`.
-        batch = np.stack([fit(image=frame)])
-        batch = np.ascontiguousarray(batch[..., ::-1].transpose((0, 3, 1, 2)))
-        tensor = torch.from_numpy(batch).float()
-        tensor /= 255
-        return tensor
+        # BasePredictor.pre_transform and .preprocess of ultralytics.engine.predictor.
+        fitted = torch.from_numpy(fit(image=frame)).unsqueeze(0)
+        planes = fitted.permute(0, 3, 1, 2).contiguous().flip(1)
+        return planes.float().div_(255)
 
     return {"ultralytics LetterBox": call}

@@ -1,6 +1,7 @@
 """From a camera's frame to a network's input, in one pass over the pixels."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import inf, isfinite
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -114,29 +115,25 @@ def letterbox(
             f"letterbox: `frame` must have at least 3 rows and columns for format {format}, "
             f"got {frame_hw}."
         )
-    for name, value, choices in (
-        ("fit", fit, FITS),
-        ("colour", colour, COLOURS),
-        ("dtype", dtype, tuple(_DTYPES)),
-        ("layout", layout, LAYOUTS),
-        ("interpolation", interpolation, INTERPOLATIONS),
-        ("matrix", matrix, COLOUR_MATRICES),
-        ("range", range, COLOUR_RANGES),
-    ):
-        check_choice("letterbox", name, value, choices)
-    height, width = size_hw
-    check_at_least("letterbox", "size_hw", min(height, width), 1)
-    if not 0 <= pad <= _MAX_PIXEL:
-        raise ValueError(f"letterbox: `pad` must be in [0, 255], got {pad}.")
-    channels = 1 if colour == "gray" else 3
-    gain, bias = _affine(dtype, channels, scale, mean, std)
-
-    shape = (channels, height, width) if layout == "chw" else (height, width, channels)
+    placement, shape, gain, bias = _prepared(
+        frame_hw,
+        tuple(size_hw),
+        fit,
+        colour,
+        scale,
+        None if mean is None else tuple(mean),
+        None if std is None else tuple(std),
+        pad,
+        dtype,
+        layout,
+        interpolation,
+        matrix,
+        range,
+    )
     if out is None:
         out = np.empty(shape, _DTYPES[dtype])
     else:
         _check_out(out, dtype, shape)
-    placement = Placement.of(frame_hw, (height, width), fit)
     letterbox_cpu(
         planes,
         pixel_format=format,
@@ -156,6 +153,45 @@ def letterbox(
     return out, placement
 
 
+# Cached: the frames of a stream come alike, and hundreds of Python steps are worth a small frame.
+@lru_cache(maxsize=256)
+def _prepared(
+    frame_hw: tuple[int, int],
+    size_hw: tuple[int, ...],
+    fit: Fit,
+    colour: Colour,
+    scale: float | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    pad: float,
+    dtype: ElementType,
+    layout: Layout,
+    interpolation: Interpolation,
+    matrix: ColourMatrix,
+    range: ColourRange,  # noqa: A002
+) -> tuple[Placement, tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Check the options; return the placement, the input's shape, and gain and bias."""
+    for name, value, choices in (
+        ("fit", fit, FITS),
+        ("colour", colour, COLOURS),
+        ("dtype", dtype, tuple(_DTYPES)),
+        ("layout", layout, LAYOUTS),
+        ("interpolation", interpolation, INTERPOLATIONS),
+        ("matrix", matrix, COLOUR_MATRICES),
+        ("range", range, COLOUR_RANGES),
+    ):
+        check_choice("letterbox", name, value, choices)
+    height, width = size_hw
+    check_at_least("letterbox", "size_hw", min(height, width), 1)
+    if not 0 <= pad <= _MAX_PIXEL:
+        raise ValueError(f"letterbox: `pad` must be in [0, 255], got {pad}.")
+    channels = 1 if colour == "gray" else 3
+    gain, bias = _affine(dtype, channels, scale, mean, std)
+
+    shape = (channels, height, width) if layout == "chw" else (height, width, channels)
+    return Placement.of(frame_hw, (height, width), fit), shape, gain, bias
+
+
 def _check_out(out: InputArray, dtype: ElementType, shape: tuple[int, ...]) -> None:
     check_array("letterbox", "out", out, _DTYPES[dtype], shape)
     if not (out.flags.c_contiguous and out.flags.writeable):
@@ -171,7 +207,7 @@ def _affine(
     scale: float | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-) -> tuple[list[float], list[float]]:
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the normalisation as one factor and one addend for each of 3 channels."""
     if scale is None:
         scale = 1.0 if dtype == "uint8" else 1 / _MAX_PIXEL
@@ -191,7 +227,7 @@ def _affine(
             f"letterbox: `mean` and `std` must be 0 and 1 for uint8, got {mean} and {std}. "
             "Normalise inside the network, or ask for a float dtype."
         )
-    unused = [0.0] * (3 - channels)
     gain = [scale / float(deviation) for deviation in std]
     bias = [-float(centre) / float(deviation) for centre, deviation in zip(mean, std, strict=True)]
-    return gain + unused, bias + unused
+    unused = (0.0,) * (3 - channels)
+    return (*gain, *unused), (*bias, *unused)
