@@ -3,7 +3,6 @@
 // here. `Bind<Operator>` adds the functions of one operator to the module; each releases the GIL.
 #pragma once
 
-#include <cxxabi.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <unistd.h>
@@ -36,7 +35,7 @@ class WithoutGil {
   ~WithoutGil() {
     try {
       PyEval_RestoreThread(state_);
-    } catch (const abi::__forced_unwind&) {
+    } catch (...) {  // the unwinding: C does not throw
       for (;;) pause();
     }
   }
