@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/kernels.py [--only nms,letterbox] [--budget 2] [--json FILE]
 
-All contenders of a case take turns, so that a busy machine slows them alike; a ratio is the median
-over the turns of the peer's time over ours. Peers that are not installed are left out, and named.
+All contenders of a case take turns, so that a busy machine slows them alike, each with warm caches;
+a ratio is the median over the turns of the peer's time over ours. Peers that are not installed are left out, and named.
 """
 
 import argparse
@@ -16,6 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before any library reads it
 
 from measure import Case, Measurement, measure
 
+from edgecv.kernels import set_num_threads
 from edgecv.provenance import cpu_name, versions_in_use
 
 MODULES = ("fit", "decoding", "suppression", "overlap", "pooling", "masks", "drawing")
@@ -30,11 +31,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else None
+    set_num_threads(1)
 
     machine = {"cpu": cpu_name(), "threads": 1, "versions": versions_in_use(*PEERS)}
     print(f"{machine['cpu']}, one thread; {machine['versions']}")
     print(
-        f"{'operator':<14} {'size':<34} {'ours ms':>9}  {'peer':<28} {'ms':>9} {'ratio':>7} "
+        f"{'operator':<17} {'size':<34} {'ours ms':>9}  {'peer':<28} {'ms':>9} {'ratio':>7} "
         f"{'floor ms':>9} {'share':>6}  floor"
     )
     rows = []
@@ -56,7 +58,7 @@ def _cases(wanted: list[str] | None) -> list[Case]:
 
 
 def _print(row: Measurement) -> None:
-    lead = f"{row.case.operator:<14} {row.case.size:<34} {row.ours_s * 1e3:9.3f}"
+    lead = f"{row.case.operator:<17} {row.case.size:<34} {row.ours_s * 1e3:9.3f}"
     tail = f"{row.floor_s * 1e3:9.3f} {row.share_of_floor:6.2f}  {row.case.floor_is}"
     for name, taken in row.peers_s.items() or [("(none)", float("nan"))]:
         ratio = row.ratios.get(name, float("nan"))

@@ -64,14 +64,18 @@ def _case(
     frame = _frame(form, frame_hw)
     size_hw = (side, side)
     out = np.empty((3, *size_hw), options.get("dtype", "float32"))
+    touched = _bytes_touched(form, frame_hw, size_hw, out.nbytes, options)
     notes = " ".join(str(value) for value in options.values())
     return Case(
         operator="letterbox",
         size=f"{form} {_NAMES[frame_hw]} to {side} {notes}".rstrip(),
         ours=lambda: letterbox(frame, size_hw, format=form, out=out, **options),
-        peers=_peers(form, frame, size_hw, **options),
-        floor=copying(_bytes_touched(form, frame_hw, size_hw, out.nbytes, options)),
-        floor_is="copy the rows that are read and the output",
+        peers={
+            **_peers(form, frame, size_hw, **options),
+            "(copying what is touched)": copying(2 * touched),
+        },
+        floor=copying(touched),
+        floor_is="as many bytes read and written",
     )
 
 
