@@ -3,7 +3,8 @@
 Usage: python benchmarks/kernels.py [--only nms,letterbox] [--budget 2] [--json FILE]
 
 All contenders of a case take turns, so that a busy machine slows them alike, each with warm caches;
-a ratio is the median over the turns of the peer's time over ours. Peers that are not installed are left out, and named.
+a ratio is the median over the turns of the peer's time over ours. Peers that are not installed are
+left out.
 """
 
 import argparse

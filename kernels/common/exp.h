@@ -6,6 +6,7 @@
 // rare arguments of some compilations of either.
 //
 // Source: https://github.com/ARM-software/optimized-routines, math/expf.c and math/exp2f_data.c.
+// Copyright (c) Arm Limited, MIT licence, see NOTICE.
 #pragma once
 
 #include <cstdint>
