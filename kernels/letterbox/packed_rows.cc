@@ -1,8 +1,8 @@
 // With AVX-512 VBMI one instruction picks from 64 or 128 bytes. 8 outputs are a vector of 16-bit
-// lanes, three channels and one unused for each, and a lane first holds two bytes: those of the left
-// and of the right tap. So a single permutation, or few where the taps lie far apart, fetches all
-// that the outputs need of a row. The taps are blended as fixed_point.h says, then two rows with each
-// other, and only the result is split into channels.
+// lanes, three channels and one unused for each, and a lane first holds two bytes: those of the
+// left and of the right tap. So a single permutation, or few where the taps lie far apart, fetches
+// all that the outputs need of a row. The taps are blended as fixed_point.h says, then two rows
+// with each other, and only the result is split into channels.
 
 #include "letterbox/packed_rows.h"
 
@@ -144,13 +144,8 @@ EDGECV_TARGET_VBMI void PackedRows::WriteRow(const Sources& sources,
   const __m512i weight = _mm512_set1_epi16(sources.weight);
   const auto pixels = [&](std::size_t g) EDGECV_TARGET_VBMI {
     const Window* windows = windows_.data() + g * num_windows_;
-    // Rows that are far apart are nothing that the processor foresees.
-    for (std::size_t w = 0; w < num_windows_; ++w)
-      __builtin_prefetch(sources.next_above + windows[w].begin);
     const __m512i above = sample(sources.above, groups_[g], windows);
     if (sources.weight == 0) return above;
-    for (std::size_t w = 0; w < num_windows_; ++w)
-      __builtin_prefetch(sources.next_below + windows[w].begin);
     const __m512i below = sample(sources.below, groups_[g], windows);
     return BlendLanes(above, _mm512_sub_epi16(below, above), weight);
   };
@@ -159,7 +154,13 @@ EDGECV_TARGET_VBMI void PackedRows::WriteRow(const Sources& sources,
       0x7978, 0x7170, 0x6968, 0x6160, 0x5958, 0x5150, 0x4948, 0x4140, 0x3938, 0x3130, 0x2928,
       0x2120, 0x1918, 0x1110, 0x0908, 0x0100);
   constexpr __mmask64 kLowHalves = 0x3333333333333333;
+  std::ptrdiff_t fetched = windows_.front().begin;
   for (std::size_t g = 0; g < groups_.size(); g += 2) {
+    // Rows that are far apart are nothing that the processor foresees.
+    for (; fetched <= windows_[(g + 2) * num_windows_ - 1].begin; fetched += kWindow) {
+      __builtin_prefetch(sources.next_above + fetched);
+      if (sources.weight != 0) __builtin_prefetch(sources.next_below + fetched);
+    }
     const __m512i first = pixels(g), second = pixels(g + 1);
     const std::size_t x = g * kOutputs, rest = num_columns_ - x;
     const auto written = static_cast<__mmask16>(rest >= 16 ? 0xFFFF : (1u << rest) - 1);
