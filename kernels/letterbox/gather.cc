@@ -13,16 +13,7 @@
 #include <utility>
 
 #include "common/simd.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#if defined(__clang__)
-#define EDGECV_TARGET_VBMI __attribute__((target("arch=x86-64-v4,avx512vbmi")))
-#else
-#define EDGECV_TARGET_VBMI \
-  __attribute__((target("arch=x86-64-v4,avx512vbmi,prefer-vector-width=512")))
-#endif
-#endif
+#include "letterbox/byte_permutation.h"
 
 namespace edgecv {
 namespace {
@@ -48,16 +39,6 @@ constexpr int ShiftTo(std::int32_t offset) {
   return 8 * (7 - offset);
 #else
   return 8 * offset;
-#endif
-}
-
-bool HasBytePermutation() {
-#if defined(__x86_64__)
-  static const bool has_it =
-      CpuLevel() == Level::kV4 && __builtin_cpu_supports("avx512vbmi") != 0;
-  return has_it;
-#else
-  return false;
 #endif
 }
 

@@ -13,6 +13,7 @@
 #include "common/parallel.h"
 #include "letterbox/area.h"
 #include "letterbox/components.h"
+#include "letterbox/packed_rows.h"
 #include "letterbox/row_sampler.h"
 #include "letterbox/row_writer.h"
 #include "letterbox/taps.h"
@@ -132,6 +133,17 @@ struct Band {
 };
 
 template <typename Rows>
+void FitRow(Band<Rows>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
+            std::size_t columns) {
+  band.writer.Write(y, left, columns, band.rows.At(k));
+}
+
+void FitRow(Band<const PackedRows&>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
+            std::size_t) {
+  band.rows.Write(k, band.writer.Floats(y, left));
+}
+
+template <typename Rows>
 void FitRows(const Covered& covered, const Input& out, std::ptrdiff_t begin, std::ptrdiff_t end,
              Band<Rows>& band) {
   const auto columns = static_cast<std::size_t>(covered.right - covered.left);
@@ -141,8 +153,7 @@ void FitRows(const Covered& covered, const Input& out, std::ptrdiff_t begin, std
       continue;
     }
     band.writer.Fill(y, 0, covered.left);
-    const RowPair pair = band.rows.At(static_cast<std::size_t>(y - covered.top));
-    band.writer.Write(y, covered.left, columns, pair);
+    FitRow(band, static_cast<std::size_t>(y - covered.top), y, covered.left, columns);
     band.writer.Fill(y, covered.right, out.width);
   }
 }
@@ -212,7 +223,13 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
     FitInBands(covered, out, norm, [&] { return AreaRows(sampler, rows, columns); });
   } else {
     const Taps rows = LinearTaps(vertical, is_area);
-    const RowSampler sampler(frame, norm.colour, LinearTaps(horizontal, is_area));
+    Taps columns = LinearTaps(horizontal, is_area);
+    if (PackedRows::Serve(frame, rows, columns, norm, out)) {
+      const PackedRows packed(frame, rows, columns, norm);
+      FitInBands(covered, out, norm, [&]() -> const PackedRows& { return packed; });
+      return;
+    }
+    const RowSampler sampler(frame, norm.colour, std::move(columns));
     FitInBands(covered, out, norm, [&] { return BilinearRows(sampler, rows); });
   }
 }

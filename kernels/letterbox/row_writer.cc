@@ -69,6 +69,12 @@ void RowWriter::Write(std::ptrdiff_t y, std::ptrdiff_t left, std::size_t count,
   if (is_interleaved_) Interleave(out_.type, planar_.data(), count, At(0, y, left));
 }
 
+std::array<float*, 3> RowWriter::Floats(std::ptrdiff_t y, std::ptrdiff_t left) const {
+  std::array<float*, 3> planes;
+  for (std::size_t c = 0; c < 3; ++c) planes[c] = reinterpret_cast<float*>(At(c, y, left));
+  return planes;
+}
+
 void RowWriter::Fill(std::ptrdiff_t y, std::ptrdiff_t left, std::ptrdiff_t right) const {
   if (right <= left) return;
   const auto count = static_cast<std::size_t>(right - left);

@@ -23,6 +23,9 @@ class RowWriter {
   // Writes `count` pixels of row `y` from column `left`. `rows` holds a row per output channel.
   void Write(std::ptrdiff_t y, std::ptrdiff_t left, std::size_t count, const RowPair& rows);
 
+  // Where the channels' values of row `y` from column `left` lie, in planes of float32.
+  std::array<float*, 3> Floats(std::ptrdiff_t y, std::ptrdiff_t left) const;
+
   // Writes bar to columns [left, right) of row `y`.
   void Fill(std::ptrdiff_t y, std::ptrdiff_t left, std::ptrdiff_t right) const;
 
