@@ -16,13 +16,26 @@ namespace {
 constexpr std::size_t kRowsAtATime = 4;
 using ByteRows = std::array<const std::uint8_t*, kRowsAtATime>;
 
+using PixelRows = std::array<const Pixel*, kPixelRows>;
+
+template <std::size_t kNumRows>
 EDGECV_INLINE
-void Add(const Pixel* __restrict__ row, float weight, bool is_first, std::size_t count,
-         float* __restrict__ sums) {
+void AddPixels(const PixelRows* rows, const float* weights, bool is_first, std::size_t count,
+               float* __restrict__ sums) {
+  const PixelRows row = *rows;
+  std::array<float, kNumRows> weight;
+  for (std::size_t i = 0; i < kNumRows; ++i) weight[i] = weights[i];
+  const auto sum = [&](std::size_t x) {
+    float total = weight[0] * static_cast<float>(row[0][x]);
+    for (std::size_t i = 1; i < kNumRows; ++i) total += weight[i] * static_cast<float>(row[i][x]);
+    return total;
+  };
   if (is_first) {
-    for (std::size_t x = 0; x < count; ++x) sums[x] = weight * static_cast<float>(row[x]);
+    EDGECV_INDEPENDENT
+    for (std::size_t x = 0; x < count; ++x) sums[x] = sum(x);
   } else {
-    for (std::size_t x = 0; x < count; ++x) sums[x] += weight * static_cast<float>(row[x]);
+    EDGECV_INDEPENDENT
+    for (std::size_t x = 0; x < count; ++x) sums[x] += sum(x);
   }
 }
 
@@ -110,6 +123,16 @@ void AddColumns(const float* __restrict__ row, const ColumnMeans::Span* __restri
   }
 }
 
+EDGECV_INLINE
+void ToQuads(const float* __restrict__ channels, std::size_t count, float* __restrict__ quads) {
+  for (std::size_t x = 0; x < count; ++x) {
+    quads[4 * x] = channels[x];
+    quads[4 * x + 1] = channels[count + x];
+    quads[4 * x + 2] = channels[2 * count + x];
+    quads[4 * x + 3] = 0.0f;
+  }
+}
+
 // Rounded weights may add up to a little more than 1.
 EDGECV_INLINE Pixel Rounded(float value) {
   return static_cast<Pixel>(std::min(static_cast<std::int32_t>(value + 0.5f), std::int32_t{kPixelMax}));
@@ -150,8 +173,14 @@ std::size_t LongestOf(const Spans& spans) {
   return longest;
 }
 
-void AddWeighted(const Pixel* row, float weight, bool is_first, std::size_t count, float* sums) {
-  Dispatch<Add>(row, weight, is_first, count, sums);
+void AddWeighted(const PixelRows& rows, const float* weights, std::size_t num_rows, bool is_first,
+                 std::size_t count, float* sums) {
+  switch (num_rows) {
+    case 1: Dispatch<AddPixels<1>>(&rows, weights, is_first, count, sums); break;
+    case 2: Dispatch<AddPixels<2>>(&rows, weights, is_first, count, sums); break;
+    case 3: Dispatch<AddPixels<3>>(&rows, weights, is_first, count, sums); break;
+    default: Dispatch<AddPixels<4>>(&rows, weights, is_first, count, sums); break;
+  }
 }
 
 void MeanOfBytes(const Plane& plane, std::ptrdiff_t first_byte, const Spans& rows, std::size_t k,
@@ -220,6 +249,12 @@ ColumnMeans::ColumnMeans(const Spans& columns) : num_inner_(NumInner(columns)) {
 void ColumnMeans::OfValues(const float* row, float* out) const {
   Dispatch<AddColumns<float, 1>>(row, spans_.data(), size(),
                                  static_cast<std::ptrdiff_t>(num_inner_), out);
+}
+
+void ColumnMeans::OfPlanes(const float* channels, float* quads, float* out) const {
+  Dispatch<ToQuads>(channels, num_columns_, quads);
+  Dispatch<AddColumns<Quad, 4>>(quads, spans_.data(), size(),
+                                static_cast<std::ptrdiff_t>(num_inner_), out);
 }
 
 void ColumnMeans::OfTriples(const float* row, float* out) const {

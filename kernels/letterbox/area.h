@@ -19,8 +19,13 @@ constexpr std::size_t kMaxSpan = 257;
 
 std::size_t LongestOf(const Spans& spans);
 
-// sums[x] = weight * row[x], or += if `is_first` is false.
-void AddWeighted(const Pixel* row, float weight, bool is_first, std::size_t count, float* sums);
+// Rows of pixels that are added at a time.
+constexpr std::size_t kPixelRows = 4;
+
+// sums[x] = the sum of weights[i] * rows[i][x] over the first `num_rows` rows, 1 to `kPixelRows`, or
+// += if `is_first` is false.
+void AddWeighted(const std::array<const Pixel*, kPixelRows>& rows, const float* weights,
+                 std::size_t num_rows, bool is_first, std::size_t count, float* sums);
 
 // means[x] = the mean over span `k` of `rows` of the bytes `first_byte + x` of `plane`'s rows.
 // `sums` is scratch, of `count` too.
@@ -57,6 +62,11 @@ class ColumnMeans {
 
   // out[k] = the mean of row[x] over the columns x of span k.
   void OfValues(const float* row, float* out) const;
+
+  // out[4 * k + c], c < 3, = the mean of channels[c * num_columns() + x] over the columns x of span k;
+  // out[4 * k + 3] receives what happens to come. `quads` is scratch for 4 floats a column, padding
+  // included.
+  void OfPlanes(const float* channels, float* quads, float* out) const;
 
   // out[4 * k + c], c < 3, = the mean of row[3 * x + c] over the columns x of span k. Four floats are
   // read and written at a time: out[4 * k + 3] receives what happens to come, and `row` holds one

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "letterbox/area.h"
@@ -49,14 +50,20 @@ class AreaRowsOfColours {
   RowPair At(std::size_t k);
 
  private:
+  void MeanOfRows(std::size_t k);
+  const Pixel* Colours(std::ptrdiff_t y);
+
   const RowSampler& sampler_;
   RowSampler::Scratch scratch_;
   const Spans& rows_;
   const Spans& columns_;
+  std::optional<ColumnMeans> column_means_;  // none: the spans are too long, or not alike
   std::size_t num_channels_, width_;
-  std::vector<Pixel> colours_;  // of row `held_`
-  std::ptrdiff_t held_ = -1;
-  std::vector<float> sums_;
+  // Channel by channel. Row y is held in slot y modulo their number: the last row of a span may be
+  // the first of the next.
+  std::vector<Pixel> colours_;
+  std::array<std::ptrdiff_t, kPixelRows> held_;
+  std::vector<float> row_means_, quads_, means_;
   std::vector<Pixel> pixels_;
 };
 
