@@ -1,8 +1,9 @@
-// Three ways to pick the bytes.
+// Four ways to pick the bytes.
 //
 // With AVX-512 VBMI one instruction permutes 64 bytes: 64 outputs lie in a few windows of the row,
 // because indices rise slowly, and each window gives all streams those of their outputs that it
-// holds. Elsewhere, where the bytes of an output lie together, as those of two neighbouring pixels
+// holds. Elsewhere, every byte, every second or every fourth, as the columns of a whole row are, is a
+// plain vector loop. Where the bytes of an output lie together, as those of two neighbouring pixels
 // do, they are loaded as one record of 8 bytes and records are then split in vectors. What is left
 // is picked byte by byte.
 
@@ -23,6 +24,9 @@ constexpr std::size_t kWindow = 64;  // bytes
 // Beyond that many windows for 64 outputs, most of what they load is not wanted.
 constexpr std::size_t kMaxWindows = 32;
 
+// More streams than these are quicker as records: a byte of each lies in one.
+constexpr std::size_t kMaxStrides = 3;
+
 // Records on their way from scalar stores to vector loads: enough that the stores are done by then.
 constexpr std::size_t kRecordsAtATime = 256;
 
@@ -31,6 +35,35 @@ void SplitRecords(const std::uint64_t* __restrict__ records, std::size_t count, 
                   std::uint8_t* __restrict__ out) {
   for (std::size_t i = 0; i < count; ++i)
     out[i] = static_cast<std::uint8_t>(records[i] >> shift);
+}
+
+template <std::ptrdiff_t kStep>
+EDGECV_INLINE
+void PickEach(const std::uint8_t* __restrict__ first, std::size_t count,
+              std::uint8_t* __restrict__ out) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = first[static_cast<std::ptrdiff_t>(i) * kStep];
+}
+
+// Each byte twice; the last one once if `count` is odd.
+template <std::ptrdiff_t kStep>
+EDGECV_INLINE
+void PickTwice(const std::uint8_t* __restrict__ first, std::size_t count,
+               std::uint8_t* __restrict__ out) {
+  const std::size_t num_pairs = count / 2;
+  for (std::size_t i = 0; i < num_pairs; ++i) {
+    const std::uint8_t value = first[static_cast<std::ptrdiff_t>(i) * kStep];
+    out[2 * i] = value;
+    out[2 * i + 1] = value;
+  }
+  if (count % 2 != 0) out[count - 1] = first[static_cast<std::ptrdiff_t>(num_pairs) * kStep];
+}
+
+template <std::ptrdiff_t kStep>
+void Pick(const std::uint8_t* first, bool is_twice, std::size_t count, std::uint8_t* out) {
+  if (is_twice)
+    Dispatch<PickTwice<kStep>>(first, count, out);
+  else
+    Dispatch<PickEach<kStep>>(first, count, out);
 }
 
 // Byte `offset` of a record in memory, as a shift of its value.
@@ -46,7 +79,54 @@ constexpr int ShiftTo(std::int32_t offset) {
 
 GatherPlan::GatherPlan(std::vector<std::vector<std::int32_t>> index) : index_(std::move(index)) {
   if (HasBytePermutation()) PlanWindows();
-  if (blocks_.empty()) PlanRecords();
+  if (blocks_.empty()) PlanStrides();
+  if (blocks_.empty() && strides_.empty()) PlanRecords();
+}
+
+bool GatherPlan::IsStride(const std::vector<std::int32_t>& index, std::int32_t step,
+                          Repeats repeats) {
+  for (std::size_t i = 1; i < index.size(); ++i) {
+    const bool is_repeated =
+        repeats != Repeats::kNone && (i % 2 != 0) == (repeats == Repeats::kPairs);
+    if (index[i] != index[i - 1] + (is_repeated ? 0 : step)) return false;
+  }
+  return !index.empty();
+}
+
+void GatherPlan::PlanStrides() {
+  if (index_.size() > kMaxStrides) return;
+  constexpr std::array<std::int32_t, 3> kSteps{1, 2, 4};
+  const auto find = [&](const std::vector<std::int32_t>& index) {
+    for (const std::int32_t step : kSteps)
+      for (const Repeats repeats : {Repeats::kNone, Repeats::kPairs, Repeats::kPairsAfterFirst})
+        if (IsStride(index, step, repeats)) {
+          strides_.push_back({index[0], step, repeats});
+          return true;
+        }
+    return false;
+  };
+  if (!std::all_of(index_.begin(), index_.end(), find)) strides_.clear();
+}
+
+void GatherPlan::GatherStrides(const std::uint8_t* row, const Streams& out) const {
+  for (std::size_t s = 0; s < strides_.size(); ++s) {
+    const Stride& stride = strides_[s];
+    const std::uint8_t* first = row + stride.first;
+    std::uint8_t* target = out[s];
+    std::size_t count = index_[s].size();
+    if (stride.repeats == Repeats::kPairsAfterFirst) {
+      *target++ = *first;
+      // Not beyond the row: there may be no next byte.
+      if (--count == 0) continue;
+      first += stride.step;
+    }
+    const bool is_twice = stride.repeats != Repeats::kNone;
+    switch (stride.step) {
+      case 1: Pick<1>(first, is_twice, count, target); break;
+      case 2: Pick<2>(first, is_twice, count, target); break;
+      default: Pick<4>(first, is_twice, count, target); break;
+    }
+  }
 }
 
 void GatherPlan::PlanRecords() {
@@ -145,6 +225,7 @@ EDGECV_TARGET_VBMI void GatherPlan::GatherWindows(const std::uint8_t* row,
 
 void GatherPlan::Gather(const std::uint8_t* row, const std::uint8_t* upcoming,
                         const Streams& out) const {
+  if (!strides_.empty()) return GatherStrides(row, out);
 #if defined(__x86_64__)
   if (!blocks_.empty()) {
     switch (index_.size()) {

@@ -37,6 +37,16 @@ class GatherPlan {
   };
   using Places = std::array<std::uint8_t, 64>;  // of outputs within their window
 
+  // A stream that takes every `step`-th byte from `first`.
+  enum class Repeats { kNone, kPairs, kPairsAfterFirst };  // each once; twice; but the first once
+  struct Stride {
+    std::int32_t first, step;
+    Repeats repeats;
+  };
+
+  static bool IsStride(const std::vector<std::int32_t>& index, std::int32_t step, Repeats repeats);
+  void PlanStrides();
+  void GatherStrides(const std::uint8_t* row, const Streams& out) const;
   void PlanRecords();
   void GatherRecords(const std::uint8_t* row, const Streams& out) const;
   void PlanWindows();
@@ -45,6 +55,7 @@ class GatherPlan {
                      const Streams& out) const;
 
   std::vector<std::vector<std::int32_t>> index_;
+  std::vector<Stride> strides_;  // by stream; empty: not so
   // The first outputs, whose bytes lie together: those of stream s `record_offset_[s]` after those of
   // stream `record_stream_`.
   std::size_t num_records_ = 0, record_stream_ = 0;

@@ -1,7 +1,7 @@
 // CPU implementation of letterbox.h. The frame is read row by row, only the rows and, of them, only
 // the pixels that an output samples: a row sampler brings one source row to the output's colours
 // and columns, two such rows are kept, and a row writer blends them into an output row. For area
-// interpolation the sampler converts whole rows and the sums of rows are summed up in columns.
+// interpolation, rows and then columns are averaged, see area_rows.h.
 // Between bytes and outputs, values are 16-bit fixed point, see fixed_point.h.
 
 #include "letterbox/letterbox.h"
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/parallel.h"
-#include "letterbox/area.h"
+#include "letterbox/area_rows.h"
 #include "letterbox/components.h"
 #include "letterbox/packed_rows.h"
 #include "letterbox/row_sampler.h"
@@ -88,41 +88,6 @@ class BilinearRows {
  private:
   RecentRows recent_;
   const Taps& rows_;
-};
-
-class AreaRows {
- public:
-  AreaRows(const RowSampler& sampler, const Spans& rows, const Spans& columns)
-      : recent_(sampler), rows_(rows), columns_(columns),
-        num_channels_(sampler.num_channels()), width_(sampler.num_columns()),
-        sums_(num_channels_ * width_), pixels_(num_channels_ * columns.size()) {}
-
-  RowPair At(std::size_t k) {
-    for (std::size_t i = 0; i < rows_.length(k); ++i) {
-      const std::ptrdiff_t y = rows_.first[k] + static_cast<std::ptrdiff_t>(i);
-      const auto row = recent_.Row(y, y);
-      for (std::size_t c = 0; c < num_channels_; ++c)
-        AddWeighted(row[c], rows_.weights[rows_.offset[k] + i], i == 0, width_,
-                    sums_.data() + c * width_);
-    }
-    RowPair pair{};
-    for (std::size_t c = 0; c < num_channels_; ++c) {
-      Pixel* out = pixels_.data() + c * columns_.size();
-      SumSpans(sums_.data() + c * width_, columns_, columns_.first.front(), out);
-      pair.above[c] = out;
-    }
-    for (std::size_t c = num_channels_; c < 3; ++c) pair.above[c] = pair.above[0];
-    pair.below = pair.above;
-    return pair;
-  }
-
- private:
-  RecentRows recent_;
-  const Spans& rows_;
-  const Spans& columns_;
-  std::size_t num_channels_, width_;
-  std::vector<float> sums_;
-  std::vector<Pixel> pixels_;
 };
 
 // One thread's share of the output rows.
@@ -216,11 +181,16 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
   const bool is_area = interpolation == Interpolation::kArea;
   if (is_area && vertical.resized <= vertical.source && horizontal.resized <= horizontal.source) {
     const Spans rows = AreaSpans(vertical), columns = AreaSpans(horizontal);
+    if (AreaRowsOfBytes::Takes(frame.format, rows, columns)) {
+      FitInBands(covered, out, norm,
+                 [&] { return AreaRowsOfBytes(frame, norm.colour, rows, columns); });
+      return;
+    }
     const std::ptrdiff_t first = columns.first.front();
     const auto length = static_cast<std::ptrdiff_t>(columns.length(columns.size() - 1));
     const RowSampler sampler(frame, norm.colour,
                              IdentityTaps(first, columns.first.back() + length - first));
-    FitInBands(covered, out, norm, [&] { return AreaRows(sampler, rows, columns); });
+    FitInBands(covered, out, norm, [&] { return AreaRowsOfColours(sampler, rows, columns); });
   } else {
     const Taps rows = LinearTaps(vertical, is_area);
     Taps columns = LinearTaps(horizontal, is_area);
