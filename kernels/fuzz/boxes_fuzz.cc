@@ -21,7 +21,7 @@ void CheckKept(const std::vector<std::int64_t>& kept, std::size_t count, std::si
 }
 
 void Run(FuzzInput input) {
-  const std::size_t n = input.Size(0, 300);
+  const std::size_t n = input.MostlySmall(0, 40, 300);
   const auto boxes = input.Floats(4 * n), scores = input.Floats(n);
   const std::size_t max_detections = input.Size(0, n + 1);
   const bool has_classes = input.Bool();
@@ -54,7 +54,8 @@ void Run(FuzzInput input) {
       const auto kind = static_cast<Overlap>(input.Size(0, 3));
       std::vector<float> out(n * m, std::numeric_limits<float>::quiet_NaN());
       BoxIouCpu(boxes.data(), n, others.data(), m, kind, out.data());
-      for (const float value : out) Check(value >= -1.5001f && value <= 1.0001f, "overlaps lie in [-1.5, 1]");
+      for (const float value : out)
+        Check(value >= -1.5001f && value <= 1.0001f, "overlaps lie in [-1.5, 1]");
     }
   }
 }

@@ -12,7 +12,7 @@ namespace edgecv::fuzz {
 namespace {
 
 void Run(FuzzInput input) {
-  const std::size_t height = input.Size(1, 60), width = input.Size(1, 140);
+  const std::size_t height = input.MostlySmall(1, 16, 60), width = input.MostlySmall(1, 70, 140);
   // The channels of each plane of gray, packed colour, nv12 and yuv420p.
   const std::vector<std::size_t> kFormats[] = {{1}, {3}, {1, 2}, {1, 1, 1}};
   const auto& channels = kFormats[input.Size(0, 3)];
@@ -23,8 +23,7 @@ void Run(FuzzInput input) {
     const std::size_t subsampling = p > 0 ? 2 : 1;
     planes.emplace_back(input, (height + subsampling - 1) / subsampling,
                         (width + subsampling - 1) / subsampling * channels[p]);
-    canvas.planes[p] = {planes.back().first, planes.back().stride, channels[p],
-                        static_cast<std::ptrdiff_t>(subsampling)};
+    canvas.planes[p] = {planes.back().first, planes.back().stride, channels[p]};
   }
   const std::size_t choice = input.Size(0, 2);
   if (choice == 0) {
@@ -33,7 +32,8 @@ void Run(FuzzInput input) {
     const auto colours = input.Integers<std::uint8_t>(6 * n, 0, 255);
     const std::ptrdiff_t line_width = input.Offset(1, input.Bool() ? 6 : 4096);
     const auto num_words = input.Integers<std::int32_t>(n, 0, 3);
-    const auto words = static_cast<std::size_t>(std::accumulate(num_words.begin(), num_words.end(), 0));
+    const auto words =
+        static_cast<std::size_t>(std::accumulate(num_words.begin(), num_words.end(), 0));
     const auto word_widths = input.Integers<std::int32_t>(words, 0, 40);
     const auto mask_width =
         static_cast<std::size_t>(std::accumulate(word_widths.begin(), word_widths.end(), 0));
@@ -48,7 +48,8 @@ void Run(FuzzInput input) {
   const auto palette = input.Integers<std::uint8_t>(3 * num_colours, 0, 255);
   Rows labels(input, height, width);
   if (input.Bool()) {  // otherwise a label without a colour is nearly certain
-    for (std::uint8_t& label : labels.memory) label = static_cast<std::uint8_t>(label % num_colours);
+    for (std::uint8_t& label : labels.memory)
+      label = static_cast<std::uint8_t>(label % num_colours);
   }
   if (choice == 1) {
     ColorizeCpu(labels.first, labels.stride, palette.data(), num_colours, canvas);

@@ -28,7 +28,8 @@ std::vector<PlaneSize> PlaneSizes(PixelFormat format, std::size_t height, std::s
 void Run(FuzzInput input) {
   const auto format = static_cast<PixelFormat>(input.Size(0, 9));
   const std::size_t least = format >= PixelFormat::kBayerRggb8 ? 3 : 1;
-  const std::size_t height = input.Size(least, 80), width = input.Size(least, 200);
+  const std::size_t height = input.MostlySmall(least, 16, 80);
+  const std::size_t width = input.MostlySmall(least, 70, 200);
   Frame frame{format, static_cast<ColourMatrix>(input.Size(0, 1)),
               static_cast<ColourRange>(input.Size(0, 1)), static_cast<std::ptrdiff_t>(height),
               static_cast<std::ptrdiff_t>(width), {}};
@@ -48,7 +49,8 @@ void Run(FuzzInput input) {
                            {input.Float(), input.Float(), input.Float()},
                            {input.Float(), input.Float(), input.Float()}};
   const auto type = static_cast<ElementType>(input.Size(0, 2));
-  const std::size_t out_height = input.Size(1, 70), out_width = input.Size(1, 150);
+  const std::size_t out_height = input.MostlySmall(1, 16, 70);
+  const std::size_t out_width = input.MostlySmall(1, 70, 150);
   const std::size_t num_elements = (norm.colour == Colour::kGray ? 1 : 3) * out_height * out_width;
   const std::size_t element_bytes[] = {4, 2, 1};
   std::vector<unsigned char> out(num_elements * element_bytes[static_cast<std::size_t>(type)]);

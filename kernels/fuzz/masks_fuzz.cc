@@ -10,9 +10,10 @@ namespace edgecv::fuzz {
 namespace {
 
 void RunResizeArgmax(FuzzInput& input) {
-  const std::size_t num_classes = input.Size(1, 40);
-  const std::size_t height = input.Size(1, 20), width = input.Size(1, 40);
-  const std::size_t out_height = input.Size(1, 70), out_width = input.Size(1, 150);
+  const std::size_t num_classes = input.MostlySmall(1, 6, 256);
+  const std::size_t height = input.MostlySmall(1, 6, 20), width = input.MostlySmall(1, 20, 40);
+  const std::size_t out_height = input.MostlySmall(1, 8, 70);
+  const std::size_t out_width = input.MostlySmall(1, 70, 150);
   const auto values = input.Floats(num_classes * height * width);
   const auto axis = [&input] {
     const float scale = input.Bool() ? input.Fraction() : input.Scale();
@@ -27,8 +28,9 @@ void RunResizeArgmax(FuzzInput& input) {
 }
 
 void RunPasteMasks(FuzzInput& input) {
-  const std::size_t count = input.Size(0, 6), side = input.Size(1, 30);
-  const std::size_t height = input.Size(1, 80), width = input.Size(1, 120);
+  const std::size_t count = input.Size(0, 3), side = input.MostlySmall(1, 9, 30);
+  const std::size_t height = input.MostlySmall(1, 16, 80);
+  const std::size_t width = input.MostlySmall(1, 70, 120);
   const auto probabilities = input.Floats(count * side * side), boxes = input.Floats(4 * count);
   const float threshold = input.Fraction();
   const InstanceMasks masks{probabilities.data(), boxes.data(), count, side};
@@ -38,7 +40,7 @@ void RunPasteMasks(FuzzInput& input) {
     PasteMasksCpu(masks, height, width, threshold, is_zero, out.data());
     for (const std::uint8_t pixel : out) Check(pixel <= 1, "pixels are 0 or 1");
   } else {
-    const std::size_t large = input.Bool() ? 1 : 200;  // nothing of the frame's size is stored
+    const std::size_t large = input.MostlySmall(1, 1, 100);  // nothing of that size is stored
     Check(PasteMasksRleCpu(masks, height * large, width * large, threshold).size() == count,
           "there are run lengths for every mask");
   }

@@ -12,12 +12,12 @@ namespace {
 
 void Run(FuzzInput input) {
   const std::size_t num_levels = input.Size(1, 3), batch = input.Size(0, 2);
-  const std::size_t channels = input.Size(0, 40), count = input.Size(0, 12);
-  const BinGrid grid{input.Size(1, 9), input.Size(1, 9)};
+  const std::size_t channels = input.MostlySmall(0, 9, 40), count = input.MostlySmall(0, 3, 12);
+  const BinGrid grid{input.MostlySmall(1, 4, 9), input.MostlySmall(1, 4, 9)};
   std::vector<std::vector<float>> maps;
   std::vector<FeatureLevel> levels;
   for (std::size_t i = 0; i < num_levels; ++i) {
-    const std::size_t height = input.Size(1, 20), width = input.Size(1, 40);
+    const std::size_t height = input.MostlySmall(1, 6, 20), width = input.MostlySmall(1, 20, 40);
     maps.push_back(input.Floats(batch * channels * height * width));
     levels.push_back({maps.back().data(), height, width, input.Scale()});
   }
@@ -39,7 +39,7 @@ void Run(FuzzInput input) {
   if (input.Bool()) {
     RoiPoolCpu(features, rois, grid, out.data());
   } else {
-    const std::size_t ratio = input.Bool() ? input.Size(0, 4) : input.Size(0, kMaxSamplingRatio);
+    const std::size_t ratio = input.MostlySmall(0, 4, kMaxSamplingRatio);
     RoiAlignCpu(features, rois, grid, {ratio, input.Bool()}, out.data());
   }
 }
