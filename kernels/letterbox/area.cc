@@ -65,7 +65,8 @@ void SumBytes(const std::uint8_t* row, std::ptrdiff_t stride, std::size_t num_ro
   do {
     const std::size_t some = std::min(num_rows - y, kRowsAtATime);
     ByteRows rows{};
-    for (std::size_t i = 0; i < some; ++i) rows[i] = row + static_cast<std::ptrdiff_t>(y + i) * stride;
+    for (std::size_t i = 0; i < some; ++i)
+      rows[i] = row + static_cast<std::ptrdiff_t>(y + i) * stride;
     switch (some) {
       case 0: Dispatch<AddBytes<0>>(&rows, y == 0, count, sums); break;
       case 1: Dispatch<AddBytes<1>>(&rows, y == 0, count, sums); break;
@@ -135,7 +136,8 @@ void ToQuads(const float* __restrict__ channels, std::size_t count, float* __res
 
 // Rounded weights may add up to a little more than 1.
 EDGECV_INLINE Pixel Rounded(float value) {
-  return static_cast<Pixel>(std::min(static_cast<std::int32_t>(value + 0.5f), std::int32_t{kPixelMax}));
+  const auto rounded = static_cast<std::int32_t>(value + 0.5f);
+  return static_cast<Pixel>(std::min(rounded, std::int32_t{kPixelMax}));
 }
 
 EDGECV_INLINE
@@ -190,7 +192,8 @@ void MeanOfBytes(const Plane& plane, std::ptrdiff_t first_byte, const Spans& row
   const std::uint8_t* row = plane.Row(rows.first[k]) + first_byte;
   constexpr float kOne = 1 << kPixelBits;
   // Between the ends, weights are equal and the largest.
-  const bool is_whole = weights[0] == weights[length / 2] && weights[length / 2] == weights[length - 1];
+  const float largest = weights[length / 2];
+  const bool is_whole = weights[0] == largest && weights[length - 1] == largest;
   if (is_whole) {
     SumBytes(row, plane.row_stride, length, count, sums);
     Dispatch<Scale>(sums, weights[0] * kOne, count, means);

@@ -10,7 +10,8 @@ namespace {
 // A row to be blended with itself; gray is all three of its channels.
 RowPair SameRow(const Pixel* pixels, std::size_t num_channels, std::size_t width) {
   RowPair pair{};
-  for (std::size_t c = 0; c < 3; ++c) pair.above[c] = pixels + std::min(c, num_channels - 1) * width;
+  for (std::size_t c = 0; c < 3; ++c)
+    pair.above[c] = pixels + std::min(c, num_channels - 1) * width;
   pair.below = pair.above;
   return pair;
 }
@@ -76,7 +77,8 @@ const Pixel* AreaRowsOfColours::Colours(std::ptrdiff_t y) {
   Pixel* first = colours_.data() + slot * num_channels_ * width_;
   if (held_[slot] != y) {
     std::array<Pixel*, 3> channels;
-    for (std::size_t c = 0; c < 3; ++c) channels[c] = first + std::min(c, num_channels_ - 1) * width_;
+    for (std::size_t c = 0; c < 3; ++c)
+      channels[c] = first + std::min(c, num_channels_ - 1) * width_;
     sampler_.Sample(y, y, scratch_, channels);
     held_[slot] = y;
   }
