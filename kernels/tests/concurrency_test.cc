@@ -256,8 +256,8 @@ Bytes Drawn(Draw draw) {
   auto samples = RandomBytes(kSide * kSide + 2 * kHalf * kHalf, 256);
   std::uint8_t* const chroma = samples.data() + kSide * kSide;
   draw(Canvas{kSide, kSide, 3,
-              {{{samples.data(), kSide, 1, 1}, {chroma, kHalf, 1, 2},
-                {chroma + kHalf * kHalf, kHalf, 1, 2}}}});
+              {{{samples.data(), kSide, 1}, {chroma, kHalf, 1},
+                {chroma + kHalf * kHalf, kHalf, 1}}}});
   return samples;
 }
 
