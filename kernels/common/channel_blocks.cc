@@ -5,11 +5,8 @@
 
 #include <algorithm>
 
+#include "common/intrinsics.h"
 #include "common/simd.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace edgecv {
 namespace {
@@ -25,11 +22,6 @@ void TransposePlain(const float* from, std::size_t from_stride, float* to, std::
 }
 
 #if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic push  // GCC 12's own header leaves the operands of unused lanes undefined
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 EDGECV_TARGET_V3 void Transpose8x8(const float* from, std::size_t from_stride, float* to,
                                    std::size_t to_stride) {
   __m256 r[8], t[8];
@@ -90,9 +82,6 @@ EDGECV_TARGET_V4 void TransposeV4(const float* from, std::size_t from_stride, fl
     _mm512_storeu_ps(to + (12 + k) * to_stride, _mm512_shuffle_f32x4(t[4 + k], t[12 + k], 0xdd));
   }
 }
-#if !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
 #endif
 
 using Transpose = void (*)(const float* from, std::size_t from_stride, float* to,

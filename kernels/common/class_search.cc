@@ -8,17 +8,8 @@
 
 #include <algorithm>
 
+#include "common/intrinsics.h"
 #include "common/simd.h"
-
-#if defined(__x86_64__)
-#pragma GCC diagnostic push
-#if !defined(__clang__)
-// GCC 12 takes what its own header leaves undefined on purpose for a mistake (bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
 
 namespace edgecv {
 namespace {

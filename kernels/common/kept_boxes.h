@@ -20,18 +20,8 @@
 #include <limits>
 #include <vector>
 
+#include "common/intrinsics.h"
 #include "common/simd.h"
-
-#if defined(__x86_64__)
-// GCC's own header of AVX-512 reads what it calls undefined on purpose (its bug 105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
 
 namespace edgecv {
 

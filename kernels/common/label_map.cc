@@ -6,11 +6,8 @@
 
 #include <cstring>
 
+#include "common/intrinsics.h"
 #include "common/simd.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace edgecv {
 namespace {

@@ -2,10 +2,10 @@
 // for by itself.
 #pragma once
 
+#include "common/intrinsics.h"
 #include "common/simd.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 #if defined(__clang__)
 #define EDGECV_TARGET_VBMI __attribute__((target("arch=x86-64-v4,avx512vbmi")))
 #else

@@ -21,8 +21,9 @@
 namespace edgecv {
 namespace {
 
-// Bytes of the input that are worth a thread of their own.
-constexpr std::ptrdiff_t kBytesPerBand = 1 << 20;
+// Pixels of frame and input that are worth a thread of their own: those of a 4K frame are, while a
+// 1080p frame is fitted sooner than a sleeping thread can be counted on.
+constexpr std::ptrdiff_t kPixelsPerBand = 1 << 21;
 
 // The part of the input that the frame covers.
 struct Covered {
@@ -126,12 +127,12 @@ void FitRows(const Covered& covered, const Input& out, std::ptrdiff_t begin, std
 // Cuts the output in bands of rows, whose buffers `make_rows` gives before any thread starts: a
 // thread must not throw.
 template <typename MakeRows>
-void FitInBands(const Covered& covered, const Input& out, const Normalisation& norm,
-                MakeRows make_rows) {
+void FitInBands(const Frame& frame, const Covered& covered, const Input& out,
+                const Normalisation& norm, MakeRows make_rows) {
   using Rows = decltype(make_rows());
-  const std::ptrdiff_t bytes = out.height * out.width * 12;
+  const std::ptrdiff_t num_pixels = frame.height * frame.width + out.height * out.width;
   const std::ptrdiff_t num_bands =
-      std::clamp(bytes / kBytesPerBand, std::ptrdiff_t{1},
+      std::clamp(num_pixels / kPixelsPerBand, std::ptrdiff_t{1},
                  std::min(static_cast<std::ptrdiff_t>(NumThreads()), out.height));
   std::vector<Band<Rows>> bands;
   bands.reserve(static_cast<std::size_t>(num_bands));
@@ -182,7 +183,7 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
   if (is_area && vertical.resized <= vertical.source && horizontal.resized <= horizontal.source) {
     const Spans rows = AreaSpans(vertical), columns = AreaSpans(horizontal);
     if (AreaRowsOfBytes::Takes(frame.format, rows, columns)) {
-      FitInBands(covered, out, norm,
+      FitInBands(frame, covered, out, norm,
                  [&] { return AreaRowsOfBytes(frame, norm.colour, rows, columns); });
       return;
     }
@@ -190,17 +191,17 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
     const auto length = static_cast<std::ptrdiff_t>(columns.length(columns.size() - 1));
     const RowSampler sampler(frame, norm.colour,
                              IdentityTaps(first, columns.first.back() + length - first));
-    FitInBands(covered, out, norm, [&] { return AreaRowsOfColours(sampler, rows, columns); });
+    FitInBands(frame, covered, out, norm, [&] { return AreaRowsOfColours(sampler, rows, columns); });
   } else {
     const Taps rows = LinearTaps(vertical, is_area);
     Taps columns = LinearTaps(horizontal, is_area);
     if (PackedRows::Serve(frame, rows, columns, norm, out)) {
       const PackedRows packed(frame, rows, columns, norm);
-      FitInBands(covered, out, norm, [&]() -> const PackedRows& { return packed; });
+      FitInBands(frame, covered, out, norm, [&]() -> const PackedRows& { return packed; });
       return;
     }
     const RowSampler sampler(frame, norm.colour, std::move(columns));
-    FitInBands(covered, out, norm, [&] { return BilinearRows(sampler, rows); });
+    FitInBands(frame, covered, out, norm, [&] { return BilinearRows(sampler, rows); });
   }
 }
 

@@ -13,12 +13,9 @@
 #include <vector>
 
 #include "common/parallel.h"
+#include "common/intrinsics.h"
 #include "common/simd.h"
 #include "resize_argmax/tile.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace edgecv {
 namespace resize_argmax {

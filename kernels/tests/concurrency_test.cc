@@ -182,13 +182,14 @@ std::vector<std::uint8_t> RandomBytes(std::size_t count, unsigned modulus) {
 }
 
 Bytes Fitted(PixelFormat format, std::size_t channels, Interpolation interpolation) {
-  constexpr std::ptrdiff_t kHeight = 360, kWidth = 640, kSide = 320;
+  // Enough pixels for two threads to share.
+  constexpr std::ptrdiff_t kHeight = 1080, kWidth = 1920, kSide = 1536;
   const auto row_bytes = static_cast<std::ptrdiff_t>(channels) * kWidth;
   const auto pixels = RandomBytes(static_cast<std::size_t>(row_bytes * kHeight), 256);
   Frame frame{format, ColourMatrix::kBt601, ColourRange::kLimited, kHeight, kWidth, {}};
   frame.planes[0] = {pixels.data(), kHeight, row_bytes, row_bytes};
   std::vector<float> out(3 * kSide * kSide);
-  LetterboxCpu(frame, {180, kSide, 0, 70}, interpolation,
+  LetterboxCpu(frame, {864, kSide, 0, 336}, interpolation,
                {Colour::kRgb, 114.0f, {1.0f, 2.0f, 3.0f}, {0.0f, -1.0f, 1.0f}},
                {out.data(), ElementType::kFloat32, false, kSide, kSide});
   return BytesOf(out, out.size());

@@ -25,7 +25,7 @@ Operator = Callable[[], NDArray[np.generic]]
 
 RNG = np.random.default_rng(0)
 # Large enough for an operator that shares its work to share it.
-FRAME = RNG.integers(0, 256, (720, 1280, 3), np.uint8)
+FRAME = RNG.integers(0, 256, (2160, 3840, 3), np.uint8)
 HEAD = RNG.random((84, 8400), np.float32)
 BOXES = RNG.random((1000, 4), np.float32)
 BOXES[:, 2:] += BOXES[:, :2]
