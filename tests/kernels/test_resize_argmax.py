@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -254,10 +255,11 @@ print(digest.hexdigest())
 """
 
 
-def test_labels_do_not_depend_on_the_processor() -> None:
+def test_labels_do_not_depend_on_the_processor(tmp_path: Path) -> None:
     digests = {
         subprocess.run(
             [sys.executable, "-c", LABELS_OF_A_LEVEL],
+            cwd=tmp_path,  # not the checkout, whose package has no native module
             env=os.environ | {"EDGECV_CPU_LEVEL": level},
             check=True,
             capture_output=True,
