@@ -223,7 +223,7 @@ EDGECV_TARGET_VBMI void GatherPlan::GatherWindows(const std::uint8_t* row,
 }
 #endif
 
-void GatherPlan::Gather(const std::uint8_t* row, const std::uint8_t* upcoming,
+void GatherPlan::Gather(const std::uint8_t* row, [[maybe_unused]] const std::uint8_t* upcoming,
                         const Streams& out) const {
   if (!strides_.empty()) return GatherStrides(row, out);
 #if defined(__x86_64__)
