@@ -181,22 +181,30 @@ std::vector<std::uint8_t> RandomBytes(std::size_t count, unsigned modulus) {
   return values;
 }
 
-Bytes Fitted(PixelFormat format, std::size_t channels, Interpolation interpolation) {
-  // Enough pixels for two threads to share.
-  constexpr std::ptrdiff_t kHeight = 1080, kWidth = 1920, kSide = 1536;
-  const auto row_bytes = static_cast<std::ptrdiff_t>(channels) * kWidth;
-  const auto pixels = RandomBytes(static_cast<std::size_t>(row_bytes * kHeight), 256);
-  Frame frame{format, ColourMatrix::kBt601, ColourRange::kLimited, kHeight, kWidth, {}};
-  frame.planes[0] = {pixels.data(), kHeight, row_bytes, row_bytes};
+Bytes Fitted(PixelFormat format, const std::vector<std::uint8_t>& pixels, std::ptrdiff_t height,
+             std::ptrdiff_t width, Interpolation interpolation) {
+  constexpr std::ptrdiff_t kSide = 320;
+  const std::ptrdiff_t row_bytes = static_cast<std::ptrdiff_t>(pixels.size()) / height;
+  Frame frame{format, ColourMatrix::kBt601, ColourRange::kLimited, height, width, {}};
+  frame.planes[0] = {pixels.data(), height, row_bytes, row_bytes};
   std::vector<float> out(3 * kSide * kSide);
-  LetterboxCpu(frame, {864, kSide, 0, 336}, interpolation,
+  LetterboxCpu(frame, {180, kSide, 0, 70}, interpolation,
                {Colour::kRgb, 114.0f, {1.0f, 2.0f, 3.0f}, {0.0f, -1.0f, 1.0f}},
                {out.data(), ElementType::kFloat32, false, kSide, kSide});
   return BytesOf(out, out.size());
 }
 
-Bytes RunLetterbox() { return Fitted(PixelFormat::kBgr24, 3, Interpolation::kBilinear); }
-Bytes RunLetterboxArea() { return Fitted(PixelFormat::kBayerRggb8, 1, Interpolation::kArea); }
+Bytes RunLetterbox() {
+  // So many pixels that two threads share them, made once.
+  constexpr std::ptrdiff_t kHeight = 1620, kWidth = 2880;
+  static const auto pixels = RandomBytes(3 * kHeight * kWidth, 256);
+  return Fitted(PixelFormat::kBgr24, pixels, kHeight, kWidth, Interpolation::kBilinear);
+}
+
+Bytes RunLetterboxArea() {
+  return Fitted(PixelFormat::kBayerRggb8, RandomBytes(360 * 640, 256), 360, 640,
+                Interpolation::kArea);
+}
 
 template <typename Pool>
 Bytes Pooled(Pool pool) {
