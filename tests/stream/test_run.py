@@ -252,6 +252,7 @@ def test_ctrl_c_leaves_files_that_play(tmp_path: Path, number: signal.Signals) -
     fakes = str(Path(__file__).with_name("conftest.py"))
     child = subprocess.Popen(
         [sys.executable, "-c", ENDLESS_RUN, fakes, str(tmp_path)],
+        cwd=tmp_path,  # not the checkout, whose package has no native module
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -162,6 +162,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, name: str, limit: int, num_f
         limit = min(limit, 10_000)
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(target), str(limit), str(num_frames)],
+        cwd=tmp_path,  # not the checkout, whose package has no native module
         capture_output=True,
         text=True,
         check=False,

@@ -59,11 +59,12 @@ def display() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("key", ["<KeyPress-q>", "<Escape>"])
-def test_a_key_closes_the_window_and_ends_the_run(display: str, key: str) -> None:
+def test_a_key_closes_the_window_and_ends_the_run(display: str, key: str, tmp_path: Path) -> None:
     pytest.importorskip("tkinter")
     fakes = str(Path(__file__).with_name("conftest.py"))
     done = subprocess.run(
         [sys.executable, "-c", ON_DISPLAY, fakes, key],
+        cwd=tmp_path,  # not the checkout, whose package has no native module
         env={**os.environ, "DISPLAY": display},
         capture_output=True,
         text=True,
