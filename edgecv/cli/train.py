@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 def train(
     model: Annotated[str | None, typer.Argument(help="For example ssd_mobilenetv2.")] = None,
     *,
+    backbone: Annotated[
+        str | None, typer.Option(help="Such as resnet18 or timm:NAME; default: the model's own.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 50,
     size: Annotated[str, typer.Option(help="Input in pixels: 320, or HEIGHTxWIDTH.")] = "320",
@@ -94,6 +97,7 @@ def train(
             config = TrainConfig(
                 model=model,
                 data=data,
+                backbone=backbone,
                 epochs=epochs,
                 size_hw=parse_size(size),
                 fit=fit,

@@ -17,6 +17,7 @@ from edgecv.data.augment import (
     seed_for,
 )
 from edgecv.data.samples import DetectionDataset, Sample
+from edgecv.data.targets import Target
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
 from edgecv.spec import InputSpec
@@ -26,11 +27,10 @@ _CACHE_BYTES = 2 << 30  # decoded images kept in memory, so that small sets are 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, H, W] float32 as the model wants them, boxes in input pixels, classes."""
+    """Images [B, 3, H, W] float32 as the model wants them, and the objects of each."""
 
     images: Tensor
-    boxes_xyxy: list[Tensor]
-    class_ids: list[Tensor]
+    targets: tuple[Target, ...]
 
 
 class TrainingBatches:
@@ -99,7 +99,7 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         return self.num_batches - self.first_batch
 
 
-class _AugmentedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
+class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
     def __init__(self, samples: Sequence[Sample], wanted: InputSpec, *, seed: int) -> None:
         self._samples = samples
         self._wanted = wanted
@@ -114,8 +114,8 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the image, boxes and classes of (epoch, sample)."""
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
+        """Return the image and objects of (epoch, sample)."""
         epoch, row = key
         sample = self._samples[row]
         objects = ~sample.is_crowd
@@ -140,7 +140,7 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
             image = self._colour(torch.from_numpy(fitted))
         boxes = placement.to_input(item["boxes"].numpy().astype(np.float32))
         image = image.sub_(self._mean).div_(self._std)
-        return image, torch.from_numpy(boxes), item["labels"]
+        return image, Target(torch.from_numpy(boxes), item["labels"])
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         found = self._cache.get(row)
@@ -159,6 +159,6 @@ def _leave_interrupts_to_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _collate(items: list[tuple[Tensor, Tensor, Tensor]]) -> Batch:
-    images, boxes, classes = zip(*items, strict=True)
-    return Batch(torch.stack(images), list(boxes), list(classes))
+def _collate(items: list[tuple[Tensor, Target]]) -> Batch:
+    images, targets = zip(*items, strict=True)
+    return Batch(torch.stack(images), targets)

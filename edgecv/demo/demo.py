@@ -186,7 +186,7 @@ def _configure(address: str, say: Callable[[str], None]) -> TrainConfig:
 def imagenet_is_available() -> bool:
     """Tell whether the hub's weights of the backbone are cached or can be downloaded."""
     try:
-        build_model(MODEL, 1, SIZE_HW).imagenet_state()
+        build_model(MODEL, 1, SIZE_HW).backbone().imagenet_state()
     except DownloadError:
         return False
     return True

@@ -1,5 +1,6 @@
 """PyTorch models: a registry of functions that build them, and the parts that they share."""
 
+from edgecv.models.backbone import Backbone, backbone_names, features_of
 from edgecv.models.detector import (
     Detector,
     build_model,
@@ -10,8 +11,11 @@ from edgecv.models.detector import (
 from edgecv.models.ssd import ssd_mobilenetv2
 
 __all__ = [
+    "Backbone",
     "Detector",
+    "backbone_names",
     "build_model",
+    "features_of",
     "model_names",
     "register_model",
     "require_model",

@@ -1,13 +1,17 @@
 """What every trainable detector offers, and the registry that finds one by name."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from edgecv.data.targets import Target
 from edgecv.errors import InputError
+from edgecv.models.backbone import Backbone
 from edgecv.spec import OutputSpec
 
 
@@ -30,15 +34,13 @@ class Detector(nn.Module, ABC):
     head_names: tuple[str, ...]
 
     @abstractmethod
-    def losses(
-        self, heads: tuple[Tensor, ...], boxes_xyxy: list[Tensor], class_ids: list[Tensor]
-    ) -> Losses:
-        """Return the loss of a batch.
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+        """Run the network on a batch and return its loss.
 
         Args:
-            heads: what `forward` returned.
-            boxes_xyxy: per image (K, 4) float32 in input pixels.
-            class_ids: per image (K,) int64.
+            images: [B, 3, H, W] float32. The caller may have switched on autocast; what sums or
+                divides is computed in float32 all the same.
+            targets: the objects of each image.
 
         """
 
@@ -51,21 +53,21 @@ class Detector(nn.Module, ABC):
         """Return what the raw heads mean."""
 
     @abstractmethod
-    def backbone(self) -> nn.Module:
-        """Return the pretrained part, trained at a lower rate or frozen."""
-
-    @abstractmethod
-    def load_backbone(self, state: dict[str, Tensor], *, origin: str) -> None:
-        """Load pretrained backbone weights; `origin` names them in errors."""
-
-    @abstractmethod
-    def imagenet_state(self) -> dict[str, Tensor]:
-        """Return the backbone's ImageNet weights, downloaded once, for `load_backbone`."""
+    def backbone(self) -> Backbone:
+        """Return the part that may be pretrained, trained at a lower rate or frozen."""
 
     def freeze_backbone(self) -> None:
         """Keep the pretrained part as it is, its normalisation statistics included."""
-        self._is_backbone_frozen = True
-        self.backbone().requires_grad_(requires_grad=False)
+        self._set_frozen(is_frozen=True)
+
+    def unfreeze_backbone(self) -> None:
+        """Train the pretrained part again."""
+        self._set_frozen(is_frozen=False)
+
+    def _set_frozen(self, *, is_frozen: bool) -> None:
+        self._is_backbone_frozen = is_frozen
+        self.backbone().requires_grad_(requires_grad=not is_frozen)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002  # nn.Module's own
         """Switch to training, except for a frozen backbone."""
@@ -77,14 +79,38 @@ class Detector(nn.Module, ABC):
     _is_backbone_frozen = False
 
 
-ModelBuilder = Callable[[int, tuple[int, int]], Detector]
+class OneStage(Detector):
+    """A detector whose loss is a function of its raw heads."""
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+        """Run the network on a batch and return its loss, see `Detector.losses`."""
+        heads = self(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.head_losses(tuple(head.float() for head in heads), targets)
+
+    @abstractmethod
+    def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
+        """Return the loss of a batch.
+
+        Args:
+            heads: what `forward` returned, float32.
+            targets: the objects of each image.
+
+        """
+
+
+ModelBuilder = Callable[..., Detector]
 Builder = TypeVar("Builder", bound=ModelBuilder)
 
 _BUILDERS: dict[str, ModelBuilder] = {}
 
 
 def register_model(builder: Builder) -> Builder:
-    """Make `builder(num_classes, size_hw)` known under its own name.
+    """Make `builder` known under its own name.
+
+    Args:
+        builder: a function of `num_classes` and `size_hw`; one that offers a choice of backbones
+            has a third argument `backbone`, with a default.
 
     Raises:
         ValueError: if the name is taken.
@@ -114,17 +140,25 @@ def require_model(name: str) -> None:
         raise InputError(f"there is no model `{name}`. Choose one of: {known}.")
 
 
-def build_model(name: str, num_classes: int, size_hw: tuple[int, int]) -> Detector:
+def build_model(
+    name: str, num_classes: int, size_hw: tuple[int, int], *, backbone: str | None = None
+) -> Detector:
     """Return a new model with random weights.
 
     Args:
         name: one of `model_names()`.
         num_classes: C >= 1, the background not counted.
         size_hw: height and width of the input in pixels.
+        backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
 
     Raises:
-        InputError: if there is no such model.
+        InputError: if there is no such model or backbone, or the model leaves no choice.
 
     """
     require_model(name)
-    return _BUILDERS[name](num_classes, size_hw)
+    builder = _BUILDERS[name]
+    if backbone is None:
+        return builder(num_classes, size_hw)
+    if "backbone" not in inspect.signature(builder).parameters:
+        raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
+    return builder(num_classes, size_hw, backbone=backbone)

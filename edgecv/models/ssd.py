@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from edgecv.anchors import anchor_boxes
-from edgecv.models.detector import Detector, Losses, register_model
+from edgecv.data.targets import Target
+from edgecv.models.backbone import Backbone
+from edgecv.models.detector import Losses, OneStage, register_model
 from edgecv.models.matching import decode_offsets, encode_offsets, match_anchors
-from edgecv.models.mobilenet import MobileNetV2Pyramid, imagenet_trunk
 from edgecv.models.multibox import multibox_loss
 from edgecv.spec import AnchorLayer, SSDOutput
 
@@ -28,10 +29,16 @@ SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87)
 ASPECT_RATIOS = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
 
 
+# MobileNetV2's maps of stride 8 and 16 are read inside the next block, after its expansion: six
+# times the channels at the same resolution (SSDLite, section 6.2 of the paper).
+_SSDLITE_LAYERS = ("features.7.conv.0", "features.14.conv.0", "features.18")
+
+
 @register_model
 def ssd_mobilenetv2(num_classes: int, size_hw: tuple[int, int]) -> "SSD":
     """Build SSDLite over MobileNetV2 with five levels, stride 8 to 128."""
-    return SSD(MobileNetV2Pyramid(), num_classes, size_hw)
+    trunk = Backbone("mobilenet_v2", (8, 16, 32), layers=_SSDLITE_LAYERS)
+    return SSD(SSDPyramid(trunk, (512, 256)), num_classes, size_hw)
 
 
 def ssd_anchor_layers(strides: Sequence[int], size_hw: tuple[int, int]) -> tuple[AnchorLayer, ...]:
@@ -66,7 +73,31 @@ def ssd_anchor_layers(strides: Sequence[int], size_hw: tuple[int, int]) -> tuple
     return tuple(layers)
 
 
-class SSD(Detector):
+class SSDPyramid(nn.Module):
+    """A backbone's maps and further ones, each of half the resolution of the one before."""
+
+    def __init__(self, trunk: Backbone, extra_channels: Sequence[int]) -> None:
+        """Add a map of each number of `extra_channels` to those of `trunk`."""
+        super().__init__()
+        self.trunk = trunk
+        self.channels = (*trunk.channels, *extra_channels)
+        self.strides = trunk.strides
+        self.extras = nn.ModuleList()
+        for given, wanted in zip(
+            self.channels[len(trunk.channels) - 1 :], extra_channels, strict=False
+        ):
+            self.extras.append(_extra(given, wanted))
+            self.strides += (2 * self.strides[-1],)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map [B, 3, H, W] to maps [B, channels[k], ceil(H / strides[k]), ceil(W / strides[k])]."""
+        maps: list[Tensor] = self.trunk(images)
+        for extra in self.extras:
+            maps.append(extra(maps[-1]))
+        return maps
+
+
+class SSD(OneStage):
     """A pyramid of feature maps with an offset head and a class head on each.
 
     `forward` returns offsets [B, N, 4] and logits [B, N, 1 + C], background first.
@@ -74,9 +105,7 @@ class SSD(Detector):
 
     head_names = ("offsets", "logits")
 
-    def __init__(
-        self, pyramid: MobileNetV2Pyramid, num_classes: int, size_hw: tuple[int, int]
-    ) -> None:
+    def __init__(self, pyramid: SSDPyramid, num_classes: int, size_hw: tuple[int, int]) -> None:
         """Build with random weights for `num_classes` classes and an input of `size_hw`."""
         super().__init__()
         self.pyramid = pyramid
@@ -101,14 +130,13 @@ class SSD(Detector):
         logits = [_rows(head(x), width) for head, x in zip(self.logit_heads, maps, strict=True)]
         return torch.cat(offsets, dim=1), torch.cat(logits, dim=1)
 
-    def losses(
-        self, heads: tuple[Tensor, ...], boxes_xyxy: list[Tensor], class_ids: list[Tensor]
-    ) -> Losses:
-        """Return the MultiBox loss of a batch, see `Detector.losses`."""
+    def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
+        """Return the MultiBox loss of a batch, see `OneStage.head_losses`."""
         offsets, logits = heads
         target_offsets = torch.zeros_like(offsets)
         target_classes = torch.zeros(offsets.shape[:2], dtype=torch.int64, device=offsets.device)
-        for image, (boxes, classes) in enumerate(zip(boxes_xyxy, class_ids, strict=True)):
+        for image, target in enumerate(targets):
+            boxes, classes = target.boxes_xyxy, target.class_ids
             matched = match_anchors(self.anchors, boxes, threshold=MATCH_THRESHOLD)
             positive = matched >= 0
             target_classes[image, positive] = classes[matched[positive]] + 1
@@ -133,24 +161,25 @@ class SSD(Detector):
         """Return the description of the raw heads, anchors included."""
         return SSDOutput(anchors=self.layers, variances=VARIANCES)
 
-    def backbone(self) -> nn.Module:
-        """Return MobileNetV2's own blocks."""
-        features: nn.Module = self.pyramid.features
-        return features
-
-    def load_backbone(self, state: dict[str, Tensor], *, origin: str) -> None:
-        """Load torchvision's `features.*` weights."""
-        self.pyramid.load_trunk(state, origin=origin)
-
-    def imagenet_state(self) -> dict[str, Tensor]:
-        """Return torchvision's ImageNet weights of MobileNetV2."""
-        return imagenet_trunk()
+    def backbone(self) -> Backbone:
+        """Return the classifier's trunk."""
+        return self.pyramid.trunk
 
 
 def _separable_head(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         Conv2dNormActivation(channels, channels, 3, groups=channels, activation_layer=nn.ReLU6),
         nn.Conv2d(channels, out_channels, 1),
+    )
+
+
+def _extra(channels: int, out_channels: int) -> nn.Sequential:
+    """Halve the resolution: 1x1 squeeze, depthwise 3x3 of stride 2, 1x1 expansion."""
+    middle = out_channels // 2
+    return nn.Sequential(
+        Conv2dNormActivation(channels, middle, 1, activation_layer=nn.ReLU6),
+        Conv2dNormActivation(middle, middle, 3, stride=2, groups=middle, activation_layer=nn.ReLU6),
+        Conv2dNormActivation(middle, out_channels, 1, activation_layer=nn.ReLU6),
     )
 
 

@@ -100,7 +100,9 @@ def load_trained(path: Path) -> Trained:
     contents = read_checkpoint(path)
     config = from_plain(TrainConfig, contents["config"], where="config")
     spec = ModelSpec.from_json(contents["spec"])
-    detector = build_model(config.model, len(spec.classes), config.size_hw)
+    detector = build_model(
+        config.model, len(spec.classes), config.size_hw, backbone=config.backbone
+    )
     detector.load_state_dict(contents["averaged"])
     detector.eval()
     return Trained(detector, spec, config)

@@ -18,6 +18,7 @@ class TrainConfig:
 
     Args:
         model: a name that `edgecv.models.build_model` knows.
+        backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
         data: a data set as `edgecv.data.open_dataset` takes it.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
@@ -41,6 +42,7 @@ class TrainConfig:
 
     model: str
     data: str
+    backbone: str | None = None
     epochs: int = 50
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"

@@ -129,7 +129,9 @@ class _Run:
                 )
         self.problems = (*training.problems, *self.validation.problems)
         torch.manual_seed(config.seed)
-        detector = build_model(config.model, len(training.classes), config.size_hw)
+        detector = build_model(
+            config.model, len(training.classes), config.size_hw, backbone=config.backbone
+        )
         if contents is None:
             _load_weights(detector, config.weights)
         if config.backbone_rate == 0:
@@ -202,13 +204,11 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_rate"] * factor
         images = batch.images.to(self.device, memory_format=torch.channels_last)
-        boxes = [item.to(self.device) for item in batch.boxes_xyxy]
-        classes = [item.to(self.device) for item in batch.class_ids]
+        targets = [target.to(self.device) for target in batch.targets]
         with torch.autocast(
             self.device.type, self.autocast_dtype, enabled=self.autocast_dtype != torch.float32
         ):
-            heads = self.detector(images)
-        losses = self.detector.losses(tuple(head.float() for head in heads), boxes, classes)
+            losses = self.detector.losses(images, targets)
         total = losses.total.item()
         if not math.isfinite(total):
             raise EdgeCVError(
@@ -308,7 +308,8 @@ def _load_weights(detector: Detector, weights: str) -> None:
     if weights == "none":
         return
     if weights == "imagenet":
-        detector.load_backbone(detector.imagenet_state(), origin="imagenet")
+        backbone = detector.backbone()
+        backbone.load(backbone.imagenet_state(), origin="imagenet")
         return
     path = Path(weights)
     if not path.is_file():
@@ -323,7 +324,7 @@ def _load_weights(detector: Detector, weights: str) -> None:
         ) from error
     if not isinstance(state, dict):
         raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
-    detector.load_backbone(state, origin=str(path))
+    detector.backbone().load(state, origin=str(path))
 
 
 def _parameter_groups(detector: Detector, config: TrainConfig) -> list[dict[str, Any]]:

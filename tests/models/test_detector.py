@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgecv.data.targets import Target  # noqa: E402
 from edgecv.errors import InputError  # noqa: E402
 from edgecv.models import (  # noqa: E402
     Detector,
@@ -61,17 +62,18 @@ def test_a_frozen_backbone_keeps_weights_and_statistics(*, is_frozen: bool) -> N
     before = backbone_state(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.1)
-    heads = model(torch.randn(2, 3, 64, 64))
-    boxes = [torch.tensor([[5.0, 5, 40, 40]]), torch.zeros(0, 4)]
-    classes = [torch.tensor([1]), torch.zeros(0, dtype=torch.int64)]
-    model.losses(heads, boxes, classes).total.backward()
+    targets = [
+        Target(torch.tensor([[5.0, 5, 40, 40]]), torch.tensor([1])),
+        Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
+    ]
+    model.losses(torch.randn(2, 3, 64, 64), targets).total.backward()
     optimizer.step()
     changed = changed_keys(model, before)
     if is_frozen:
         assert changed == []
     else:
-        assert "0.0.weight" in changed
-        assert "0.1.running_mean" in changed
+        assert "trunk.features.0.0.weight" in changed
+        assert "trunk.features.0.1.running_mean" in changed
 
 
 def test_the_heads_of_a_frozen_model_still_train() -> None:
@@ -85,3 +87,17 @@ def test_the_heads_of_a_frozen_model_still_train() -> None:
     assert all(parameter.requires_grad for parameter in rest)
     assert model.training
     assert not model.eval().training
+
+
+def test_an_unfrozen_backbone_trains_again() -> None:
+    model = build_model("ssd_mobilenetv2", 2, (64, 64))
+    model.train()
+    model.freeze_backbone()
+    model.unfreeze_backbone()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.backbone().modules())
+
+
+def test_a_model_with_a_backbone_of_its_own_takes_no_other() -> None:
+    with pytest.raises(InputError, match=r"`ssd_mobilenetv2` has a backbone of its own.*resnet18"):
+        build_model("ssd_mobilenetv2", 2, (64, 64), backbone="resnet18")

@@ -8,6 +8,7 @@ anchor_utils = pytest.importorskip("torchvision.models.detection.anchor_utils")
 import numpy as np  # noqa: E402
 
 from edgecv.anchors import anchor_boxes  # noqa: E402
+from edgecv.data.targets import Target  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
 from edgecv.models.ssd import ASPECT_RATIOS, SCALES, SSD, ssd_anchor_layers  # noqa: E402
 
@@ -114,7 +115,7 @@ def test_the_loss_vanishes_where_the_heads_name_the_objects(model: SSD) -> None:
     boxes, class_ids = torch.tensor([[10.0, 10, 60, 50], [70, 20, 90, 60]]), torch.tensor([2, 0])
 
     def losses(offsets: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
-        return model.losses((offsets, logits), [boxes], [class_ids]).parts
+        return model.head_losses((offsets, logits), [Target(boxes, class_ids)]).parts
 
     count = len(model.anchors)
     offsets, logits = torch.zeros(1, count, 4, requires_grad=True), torch.zeros(1, count, 4)

@@ -1,0 +1,207 @@
+"""Backbones: classifiers of torchvision and timm, read at several strides.
+
+A backbone is named as torchvision names it (`resnet18`), or `timm:NAME` for any model of timm.
+"""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from edgecv.errors import DownloadError, InputError, MissingDependencyError
+
+TIMM = "timm:"
+
+# The last layer of each stride, by torchvision's names. VGG-16 has no norms and its stride is read
+# before the pooling that ends it, as SSD and Faster R-CNN read it.
+_LAYERS: dict[str, dict[int, str]] = {
+    "mobilenet_v2": {4: "features.3", 8: "features.6", 16: "features.13", 32: "features.18"},
+    "mobilenet_v3_small": {4: "features.1", 8: "features.3", 16: "features.8", 32: "features.12"},
+    "mobilenet_v3_large": {4: "features.3", 8: "features.6", 16: "features.12", 32: "features.16"},
+    "resnet18": {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"},
+    "resnet34": {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"},
+    "resnet50": {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"},
+    "vgg16": {4: "features.15", 8: "features.22", 16: "features.29", 32: "features.30"},
+    "vgg16_bn": {4: "features.22", 8: "features.32", 16: "features.42", 32: "features.43"},
+}
+
+
+class Backbone(nn.Module):
+    """The trunk of a classifier as a pyramid of feature maps.
+
+    Attributes:
+        name: as it was asked for.
+        strides: input pixels per cell of each map.
+        channels: channels of each map.
+
+    """
+
+    def __init__(
+        self, name: str, strides: Sequence[int], *, layers: Sequence[str] | None = None
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            name: a key of `backbone_names()`, or `timm:NAME`.
+            strides: of the maps, ascending, among 4, 8, 16, 32; timm's models may have 2 too.
+            layers: torchvision's names of the layers to read instead of the last of each stride,
+                one per stride.
+
+        Raises:
+            InputError: if there is no such backbone, or it lacks a stride.
+            MissingDependencyError: if timm is needed and not installed.
+
+        """
+        super().__init__()
+        self.name = name
+        self.strides = tuple(strides)
+        if name.startswith(TIMM):
+            self.trunk: nn.Module = _timm_trunk(name, self.strides)
+        else:
+            wanted = [_layer(name, stride) for stride in strides] if layers is None else layers
+            self.trunk = features_of(get_model(name, weights=None), wanted)
+        was_training = self.trunk.training
+        with torch.inference_mode():  # in evaluation mode, so that no norm's statistics move
+            maps = self._maps(self.trunk.eval(), torch.zeros(1, 3, 64, 64))
+        self.trunk.train(was_training)
+        self.channels = tuple(int(x.shape[1]) for x in maps)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map [B, 3, H, W] to maps [B, channels[k], ceil(H / strides[k]), ceil(W / strides[k])]."""
+        return self._maps(self.trunk, images)
+
+    @staticmethod
+    def _maps(trunk: nn.Module, images: Tensor) -> list[Tensor]:
+        found = trunk(images)
+        return list(found.values()) if isinstance(found, dict) else list(found)
+
+    def load(self, state: Mapping[str, Tensor], *, origin: str) -> None:
+        """Load a classifier's weights under its library's names; those of its head are ignored.
+
+        Args:
+            state: tensors by name, of any floating type.
+            origin: names them in errors.
+
+        Raises:
+            InputError: if a tensor is missing or of another shape; nothing has changed then.
+
+        """
+        wanted = {}
+        for key, tensor in self.trunk.state_dict().items():
+            found = state.get(key)
+            if found is None and key.endswith("num_batches_tracked"):
+                found = tensor
+            if found is None or found.shape != tensor.shape:
+                shape = None if found is None else tuple(found.shape)
+                raise InputError(
+                    f"`{origin}`: `{key}` must have shape {tuple(tensor.shape)}, got {shape}. "
+                    f"Give weights of {self.name}."
+                )
+            wanted[key] = found.to(tensor.dtype)
+        self.trunk.load_state_dict(wanted)
+
+    def imagenet_state(self) -> dict[str, Tensor]:
+        """Return the library's ImageNet weights, downloaded once, for `load`.
+
+        Raises:
+            DownloadError: if the hub cannot be reached.
+
+        """
+        try:
+            # The hub announces a download on standard output, whatever `progress` says.
+            with contextlib.redirect_stdout(io.StringIO()):
+                return _hub_state(self.name, self.strides)
+        except (OSError, RuntimeError) as error:
+            raise DownloadError(
+                f"the ImageNet weights of {self.name} could not be downloaded: {error}. "
+                "Give a file with `--weights FILE`, or `--weights none` to start from random "
+                "weights."
+            ) from error
+
+
+def backbone_names() -> list[str]:
+    """Return torchvision's names that `Backbone` knows; `timm:NAME` comes on top."""
+    return sorted(_LAYERS)
+
+
+def features_of(model: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """Return `model` up to the named layers: it maps an input to a dictionary of their outputs.
+
+    Args:
+        model: any module that torch.fx can trace, such as those of torchvision.
+        layers: names as `model.named_modules()` gives them; what lies behind the last is dropped.
+
+    Raises:
+        InputError: if the model has no such layer.
+
+    """
+    try:
+        features: nn.Module = create_feature_extractor(model, return_nodes=list(layers))
+    except ValueError as error:
+        raise InputError(
+            f"features_of: {error}. Choose among the names of `named_modules()`."
+        ) from error
+    return features
+
+
+def _layer(name: str, stride: int) -> str:
+    if name not in _LAYERS:
+        known = ", ".join(backbone_names())
+        raise InputError(
+            f"there is no backbone `{name}`. Choose one of: {known}; or timm:NAME for one of timm."
+        )
+    layers = _LAYERS[name]
+    if stride not in layers:
+        raise InputError(
+            f"the backbone `{name}` has no map of stride {stride}. It has {sorted(layers)}."
+        )
+    return layers[stride]
+
+
+def _timm() -> Any:  # noqa: ANN401  # a module
+    try:
+        import timm  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise MissingDependencyError(
+            "a backbone of timm needs the package timm. Install it with "
+            "`pip install 'edgecv[timm]'`."
+        ) from error
+    return timm
+
+
+def _timm_model(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  # timm's own
+    timm = _timm()
+    short = name.removeprefix(TIMM)
+    if not timm.is_model(short):
+        close = ", ".join(timm.list_models(f"*{short}*")[:5]) or "none with such a name"
+        raise InputError(f"timm has no model `{short}`. It has: {close}.")
+    model: nn.Module = timm.create_model(short, **options)
+    return model
+
+
+def _timm_trunk(name: str, strides: tuple[int, ...]) -> nn.Module:
+    info: Any = _timm_model(name, features_only=True, pretrained=False).feature_info
+    reductions = list(info.reduction())
+    missing = [stride for stride in strides if stride not in reductions]
+    if missing:
+        raise InputError(
+            f"the backbone `{name}` has no map of stride {missing[0]}. It has {reductions}."
+        )
+    indices = tuple(reductions.index(stride) for stride in strides)
+    return _timm_model(name, features_only=True, pretrained=False, out_indices=indices)
+
+
+def _hub_state(name: str, strides: tuple[int, ...]) -> dict[str, Tensor]:
+    if name.startswith(TIMM):
+        info: Any = _timm_model(name, features_only=True, pretrained=False).feature_info
+        indices = tuple(list(info.reduction()).index(stride) for stride in strides)
+        trunk = _timm_model(name, features_only=True, pretrained=True, out_indices=indices)
+        return trunk.state_dict()
+    weights = get_model_weights(name).IMAGENET1K_V1
+    state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
