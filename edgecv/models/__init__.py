@@ -8,16 +8,22 @@ from edgecv.models.detector import (
     register_model,
     require_model,
 )
+from edgecv.models.fcos import fcos
 from edgecv.models.ssd import ssd_mobilenetv2
+from edgecv.models.yolo import yolo_m, yolo_n, yolo_s
 
 __all__ = [
     "Backbone",
     "Detector",
     "backbone_names",
     "build_model",
+    "fcos",
     "features_of",
     "model_names",
     "register_model",
     "require_model",
     "ssd_mobilenetv2",
+    "yolo_m",
+    "yolo_n",
+    "yolo_s",
 ]

@@ -1,11 +1,12 @@
-"""Backbones: classifiers of torchvision and timm, read at several strides.
+"""Backbones: classifiers of torchvision and timm, and our own trunks, read at several strides.
 
-A backbone is named as torchvision names it (`resnet18`), or `timm:NAME` for any model of timm.
+A backbone is named as torchvision names it (`resnet18`), `timm:NAME` for any model of timm, or
+`csp_n`, `csp_s`, `csp_m`, which no classifier was trained on.
 """
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from edgecv.errors import DownloadError, InputError, MissingDependencyError
+from edgecv.models.csp import CSP_SIZES, CSPTrunk
+from edgecv.models.csp import STRIDES as CSP_STRIDES
 
 TIMM = "timm:"
 
@@ -62,6 +65,9 @@ class Backbone(nn.Module):
         self.strides = tuple(strides)
         if name.startswith(TIMM):
             self.trunk: nn.Module = _timm_trunk(name, self.strides)
+        elif name in CSP_SIZES:
+            _require_strides(name, self.strides, CSP_STRIDES)
+            self.trunk = CSPTrunk(CSP_SIZES[name], self.strides)
         else:
             wanted = [_layer(name, stride) for stride in strides] if layers is None else layers
             self.trunk = features_of(get_model(name, weights=None), wanted)
@@ -105,13 +111,24 @@ class Backbone(nn.Module):
             wanted[key] = found.to(tensor.dtype)
         self.trunk.load_state_dict(wanted)
 
+    @property
+    def has_imagenet_state(self) -> bool:
+        """Whether its library publishes ImageNet weights."""
+        return self.name not in CSP_SIZES
+
     def imagenet_state(self) -> dict[str, Tensor]:
         """Return the library's ImageNet weights, downloaded once, for `load`.
 
         Raises:
             DownloadError: if the hub cannot be reached.
+            InputError: if nobody publishes any.
 
         """
+        if not self.has_imagenet_state:
+            raise InputError(
+                f"there are no ImageNet weights of {self.name}. Start from random weights with "
+                "`--weights none`, or choose another `--backbone`."
+            )
         try:
             # The hub announces a download on standard output, whatever `progress` says.
             with contextlib.redirect_stdout(io.StringIO()):
@@ -125,8 +142,8 @@ class Backbone(nn.Module):
 
 
 def backbone_names() -> list[str]:
-    """Return torchvision's names that `Backbone` knows; `timm:NAME` comes on top."""
-    return sorted(_LAYERS)
+    """Return the names that `Backbone` knows; `timm:NAME` comes on top."""
+    return sorted([*_LAYERS, *CSP_SIZES])
 
 
 def features_of(model: nn.Module, layers: Sequence[str]) -> nn.Module:
@@ -156,11 +173,15 @@ def _layer(name: str, stride: int) -> str:
             f"there is no backbone `{name}`. Choose one of: {known}; or timm:NAME for one of timm."
         )
     layers = _LAYERS[name]
-    if stride not in layers:
-        raise InputError(
-            f"the backbone `{name}` has no map of stride {stride}. It has {sorted(layers)}."
-        )
+    _require_strides(name, (stride,), layers)
     return layers[stride]
+
+
+def _require_strides(name: str, wanted: Iterable[int], known: Iterable[int]) -> None:
+    has = sorted(known)
+    for stride in wanted:
+        if stride not in has:
+            raise InputError(f"the backbone `{name}` has no map of stride {stride}. It has {has}.")
 
 
 def _timm() -> Any:  # noqa: ANN401  # a module
@@ -187,11 +208,7 @@ def _timm_model(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  # timm
 def _timm_trunk(name: str, strides: tuple[int, ...]) -> nn.Module:
     info: Any = _timm_model(name, features_only=True, pretrained=False).feature_info
     reductions = list(info.reduction())
-    missing = [stride for stride in strides if stride not in reductions]
-    if missing:
-        raise InputError(
-            f"the backbone `{name}` has no map of stride {missing[0]}. It has {reductions}."
-        )
+    _require_strides(name, strides, reductions)
     indices = tuple(reductions.index(stride) for stride in strides)
     return _timm_model(name, features_only=True, pretrained=False, out_indices=indices)
 

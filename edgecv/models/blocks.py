@@ -41,3 +41,29 @@ class CrossStage(nn.Module):
             kept.append(kept[-1] + bottleneck(kept[-1]))
         joined: Tensor = self.join(torch.cat(kept, dim=1))
         return joined
+
+
+class PooledContext(nn.Module):
+    """Spatial pyramid pooling: each cell also sees the maxima of windows of 5, 9 and 13 cells.
+
+    Source:
+        He et al., "Spatial Pyramid Pooling in Deep Convolutional Networks", ECCV 2014, with windows
+        around each cell as in YOLOv4 (2020). A window of 9 is two windows of 5 in a row.
+
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Build with random weights; the number of channels stays."""
+        super().__init__()
+        half = channels // 2
+        self.reduce = Conv2dNormActivation(channels, half, 1, activation_layer=nn.SiLU)
+        self.pool = nn.MaxPool2d(5, stride=1, padding=2)
+        self.join = Conv2dNormActivation(4 * half, channels, 1, activation_layer=nn.SiLU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, channels, h, w] to the same shape."""
+        pooled = [self.reduce(x)]
+        for _ in range(3):
+            pooled.append(self.pool(pooled[-1]))
+        joined: Tensor = self.join(torch.cat(pooled, dim=1))
+        return joined

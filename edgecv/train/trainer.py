@@ -297,7 +297,7 @@ def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector)
             fit=config.fit,
         ),
         output=detector.output_spec(),
-        postprocess=PostprocessSpec(),
+        postprocess=PostprocessSpec(multi_label=True),
         provenance=Provenance(
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
