@@ -9,7 +9,7 @@ from edgecv.models.detector import (
     require_model,
 )
 from edgecv.models.fcos import fcos
-from edgecv.models.ssd import ssd_mobilenetv2
+from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
 from edgecv.models.yolo import yolo_m, yolo_n, yolo_s
 
 __all__ = [
@@ -22,7 +22,10 @@ __all__ = [
     "model_names",
     "register_model",
     "require_model",
+    "ssd300",
+    "ssd512",
     "ssd_mobilenetv2",
+    "ssdlite",
     "yolo_m",
     "yolo_n",
     "yolo_s",

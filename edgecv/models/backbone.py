@@ -71,6 +71,7 @@ class Backbone(nn.Module):
         else:
             wanted = [_layer(name, stride) for stride in strides] if layers is None else layers
             self.trunk = features_of(get_model(name, weights=None), wanted)
+            _round_up(self.trunk)
         was_training = self.trunk.training
         with torch.inference_mode():  # in evaluation mode, so that no norm's statistics move
             maps = self._maps(self.trunk.eval(), torch.zeros(1, 3, 64, 64))
@@ -164,6 +165,13 @@ def features_of(model: nn.Module, layers: Sequence[str]) -> nn.Module:
             f"features_of: {error}. Choose among the names of `named_modules()`."
         ) from error
     return features
+
+
+def _round_up(trunk: nn.Module) -> None:
+    """Let VGG's pooling keep the last row and column of an odd map, as strided convolutions do."""
+    for layer in trunk.modules():
+        if isinstance(layer, nn.MaxPool2d) and layer.padding == 0:
+            layer.ceil_mode = True
 
 
 def _layer(name: str, stride: int) -> str:

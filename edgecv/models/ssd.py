@@ -1,14 +1,17 @@
 """SSD: Single Shot MultiBox Detector (Liu et al., ECCV 2016, arXiv 1512.02325).
 
-Written from the paper; the heads are the depthwise separable ones of SSDLite (Sandler et al.,
-CVPR 2018, section 6.2).
+Written from the paper; SSDLite has depthwise separable heads (Sandler et al., CVPR 2018, section
+6.2).
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from torchvision.ops import Conv2dNormActivation
 
 from edgecv.anchors import anchor_boxes
@@ -23,31 +26,82 @@ VARIANCES = (0.1, 0.2)
 MATCH_THRESHOLD = 0.5
 NEGATIVES_PER_POSITIVE = 3.0
 
-# Side of the square anchor of each level as a fraction of the input's shorter side, and one more
-# to end the last interval; the values of SSD300 on COCO, one level fewer.
-SCALES = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87)
-ASPECT_RATIOS = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
 
+@dataclass(frozen=True)
+class AnchorScheme:
+    """Sizes and shapes of the anchors, level by level from the finest.
+
+    Args:
+        scales: side of the square anchor as a fraction of the input's shorter side, and one more
+            to end the last interval.
+        ratios: width to height; each also stands upright.
+
+    """
+
+    scales: tuple[float, ...]
+    ratios: tuple[tuple[float, ...], ...]
+
+
+# The values of the published networks on COCO.
+SSD300 = AnchorScheme(
+    (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05),
+    ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,)),
+)
+SSD512 = AnchorScheme(
+    (0.04, 0.1, 0.26, 0.42, 0.58, 0.74, 0.9, 1.06),
+    ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,)),
+)
+# Five levels, of which the last two have few cells.
+SSDLITE = AnchorScheme(SSD300.scales[:6], ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,)))
 
 # MobileNetV2's maps of stride 8 and 16 are read inside the next block, after its expansion: six
 # times the channels at the same resolution (SSDLite, section 6.2 of the paper).
-_SSDLITE_LAYERS = ("features.7.conv.0", "features.14.conv.0", "features.18")
+_EXPANSIONS = ("features.7.conv.0", "features.14.conv.0", "features.18")
 
 
 @register_model
 def ssd_mobilenetv2(num_classes: int, size_hw: tuple[int, int]) -> "SSD":
     """Build SSDLite over MobileNetV2 with five levels, stride 8 to 128."""
-    trunk = Backbone("mobilenet_v2", (8, 16, 32), layers=_SSDLITE_LAYERS)
-    return SSD(SSDPyramid(trunk, (512, 256)), num_classes, size_hw)
+    trunk = Backbone("mobilenet_v2", (8, 16, 32), layers=_EXPANSIONS)
+    pyramid = SSDPyramid(trunk, (512, 256), _separable_extra)
+    return SSD(pyramid, SSDLITE, _separable_head, num_classes, size_hw)
 
 
-def ssd_anchor_layers(strides: Sequence[int], size_hw: tuple[int, int]) -> tuple[AnchorLayer, ...]:
+@register_model
+def ssdlite(
+    num_classes: int, size_hw: tuple[int, int], backbone: str = "mobilenet_v3_large"
+) -> "SSD":
+    """Build SSDLite over any backbone with five levels, stride 8 to 128."""
+    pyramid = SSDPyramid(Backbone(backbone, (8, 16, 32)), (512, 256), _separable_extra)
+    return SSD(pyramid, SSDLITE, _separable_head, num_classes, size_hw)
+
+
+@register_model
+def ssd300(num_classes: int, size_hw: tuple[int, int], backbone: str = "vgg16") -> "SSD":
+    """Build the SSD300 of the paper: six levels, stride 8 to 256, for inputs of about 300."""
+    pyramid = SSDPyramid(Backbone(backbone, (8, 16)), (512, 256, 256, 256), _extra, context=1024)
+    return SSD(pyramid, SSD300, _head, num_classes, size_hw)
+
+
+@register_model
+def ssd512(num_classes: int, size_hw: tuple[int, int], backbone: str = "vgg16") -> "SSD":
+    """Build the SSD512 of the paper: seven levels, stride 8 to 512, for inputs of about 512."""
+    pyramid = SSDPyramid(
+        Backbone(backbone, (8, 16)), (512, 256, 256, 256, 256), _extra, context=1024
+    )
+    return SSD(pyramid, SSD512, _head, num_classes, size_hw)
+
+
+def ssd_anchor_layers(
+    scheme: AnchorScheme, strides: Sequence[int], size_hw: tuple[int, int]
+) -> tuple[AnchorLayer, ...]:
     """Return the anchors of each level by size and aspect ratio.
 
     A level with scale s_k has squares of s_k and sqrt(s_k s_{k+1}), and for each ratio a the boxes
     s_k sqrt(a) x s_k / sqrt(a) and the same upright.
 
     Args:
+        scheme: scales and ratios, for as many levels as strides.
         strides: input pixels per cell, one per level.
         size_hw: height and width of the input in pixels.
 
@@ -58,10 +112,10 @@ def ssd_anchor_layers(strides: Sequence[int], size_hw: tuple[int, int]) -> tuple
     height, width = size_hw
     short = min(size_hw)
     layers = []
-    for level, stride in enumerate(strides):
-        scale, following = SCALES[level], SCALES[level + 1]
+    for level, (stride, ratios) in enumerate(zip(strides, scheme.ratios, strict=True)):
+        scale, following = scheme.scales[level], scheme.scales[level + 1]
         shapes = [(scale, scale), (math.sqrt(scale * following),) * 2]
-        for ratio in ASPECT_RATIOS[level]:
+        for ratio in ratios:
             wide, narrow = scale * math.sqrt(ratio), scale / math.sqrt(ratio)
             shapes += [(wide, narrow), (narrow, wide)]
         layers.append(
@@ -76,22 +130,44 @@ def ssd_anchor_layers(strides: Sequence[int], size_hw: tuple[int, int]) -> tuple
 class SSDPyramid(nn.Module):
     """A backbone's maps and further ones, each of half the resolution of the one before."""
 
-    def __init__(self, trunk: Backbone, extra_channels: Sequence[int]) -> None:
-        """Add a map of each number of `extra_channels` to those of `trunk`."""
+    def __init__(
+        self,
+        trunk: Backbone,
+        extra_channels: Sequence[int],
+        extra: Callable[[int, int], nn.Module],
+        *,
+        context: int | None = None,
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            trunk: the backbone.
+            extra_channels: of the maps behind the backbone's.
+            extra: makes the layers from one of them to the next, of given channels.
+            context: channels of two layers that widen the view of the backbone's last map; where
+                the backbone has no norms, its first map is then normalised too (section 3.1).
+
+        """
         super().__init__()
         self.trunk = trunk
-        self.channels = (*trunk.channels, *extra_channels)
+        self.context = None if context is None else _context(trunk.channels[-1], context)
+        last = trunk.channels[-1] if context is None else context
+        self.channels = (*trunk.channels[:-1], last, *extra_channels)
+        has_norms = any(isinstance(layer, nn.BatchNorm2d) for layer in trunk.modules())
+        self.norm = None if context is None or has_norms else _ScaledNorm(trunk.channels[0])
         self.strides = trunk.strides
         self.extras = nn.ModuleList()
-        for given, wanted in zip(
-            self.channels[len(trunk.channels) - 1 :], extra_channels, strict=False
-        ):
-            self.extras.append(_extra(given, wanted))
+        for given, wanted in itertools.pairwise((last, *extra_channels)):
+            self.extras.append(extra(given, wanted))
             self.strides += (2 * self.strides[-1],)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map [B, 3, H, W] to maps [B, channels[k], ceil(H / strides[k]), ceil(W / strides[k])]."""
         maps: list[Tensor] = self.trunk(images)
+        if self.context is not None:
+            maps[-1] = self.context(maps[-1])
+        if self.norm is not None:
+            maps[0] = self.norm(maps[0])
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return maps
@@ -105,18 +181,34 @@ class SSD(OneStage):
 
     head_names = ("offsets", "logits")
 
-    def __init__(self, pyramid: SSDPyramid, num_classes: int, size_hw: tuple[int, int]) -> None:
-        """Build with random weights for `num_classes` classes and an input of `size_hw`."""
+    def __init__(
+        self,
+        pyramid: SSDPyramid,
+        scheme: AnchorScheme,
+        head: Callable[[int, int], nn.Module],
+        num_classes: int,
+        size_hw: tuple[int, int],
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            pyramid: gives the maps.
+            scheme: of the anchors.
+            head: makes the layers from a map to its answers, of given channels.
+            num_classes: C, the background not counted.
+            size_hw: height and width of the input in pixels.
+
+        """
         super().__init__()
         self.pyramid = pyramid
         self.num_classes = num_classes
-        self.layers = ssd_anchor_layers(pyramid.strides, size_hw)
+        self.layers = ssd_anchor_layers(scheme, pyramid.strides, size_hw)
         self.offset_heads = nn.ModuleList()
         self.logit_heads = nn.ModuleList()
         for channels, layer in zip(pyramid.channels, self.layers, strict=True):
             num_shapes = len(layer.shapes_wh)
-            self.offset_heads.append(_separable_head(channels, num_shapes * 4))
-            self.logit_heads.append(_separable_head(channels, num_shapes * (1 + num_classes)))
+            self.offset_heads.append(head(channels, num_shapes * 4))
+            self.logit_heads.append(head(channels, num_shapes * (1 + num_classes)))
         anchors = torch.from_numpy(anchor_boxes(self.layers, size_hw))
         self.register_buffer("anchors", anchors, persistent=False)
 
@@ -166,6 +258,39 @@ class SSD(OneStage):
         return self.pyramid.trunk
 
 
+class _ScaledNorm(nn.Module):
+    """Features of length 20 in each cell at first: ParseNet's norm, section 3.1 of the paper."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), 20.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=1) * self.scale
+
+
+def _context(channels: int, out_channels: int) -> nn.Sequential:
+    """Stand in for VGG's two fully connected layers, as the paper's section 3.1 converts them."""
+    return nn.Sequential(
+        nn.MaxPool2d(3, stride=1, padding=1),
+        Conv2dNormActivation(channels, out_channels, 3, dilation=6),
+        Conv2dNormActivation(out_channels, out_channels, 1),
+    )
+
+
+def _extra(channels: int, out_channels: int) -> nn.Sequential:
+    """Halve the resolution: 1x1 squeeze, 3x3 of stride 2."""
+    middle = out_channels // 2
+    return nn.Sequential(
+        Conv2dNormActivation(channels, middle, 1),
+        Conv2dNormActivation(middle, out_channels, 3, stride=2),
+    )
+
+
+def _head(channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, out_channels, 3, padding=1)
+
+
 def _separable_head(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         Conv2dNormActivation(channels, channels, 3, groups=channels, activation_layer=nn.ReLU6),
@@ -173,7 +298,7 @@ def _separable_head(channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def _extra(channels: int, out_channels: int) -> nn.Sequential:
+def _separable_extra(channels: int, out_channels: int) -> nn.Sequential:
     """Halve the resolution: 1x1 squeeze, depthwise 3x3 of stride 2, 1x1 expansion."""
     middle = out_channels // 2
     return nn.Sequential(

@@ -10,29 +10,74 @@ import numpy as np  # noqa: E402
 from edgecv.anchors import anchor_boxes  # noqa: E402
 from edgecv.data.targets import Target  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
-from edgecv.models.ssd import ASPECT_RATIOS, SCALES, SSD, ssd_anchor_layers  # noqa: E402
+from edgecv.models.ssd import (  # noqa: E402
+    SSD,
+    SSD300,
+    SSD512,
+    SSDLITE,
+    AnchorScheme,
+    ssd_anchor_layers,
+)
 
 STRIDES = (8, 16, 32, 64, 128)
 
 
-def test_anchors_are_torchvisions() -> None:
-    layers = ssd_anchor_layers(STRIDES, (320, 320))
+SCHEMES = {
+    "lite": (SSDLITE, STRIDES, 320),
+    "300": (SSD300, (*STRIDES, 256), 300),
+    "512": (SSD512, (*STRIDES, 256, 512), 512),
+}
+
+
+@pytest.mark.parametrize(("scheme", "strides", "side"), SCHEMES.values(), ids=SCHEMES)
+def test_anchors_are_torchvisions(
+    scheme: AnchorScheme, strides: tuple[int, ...], side: int
+) -> None:
+    layers = ssd_anchor_layers(scheme, strides, (side, side))
     generator = anchor_utils.DefaultBoxGenerator(
-        [list(ratios) for ratios in ASPECT_RATIOS], scales=list(SCALES), clip=False
+        [list(ratios) for ratios in scheme.ratios], scales=list(scheme.scales), clip=False
     )
     grids = [list(layer.grid_hw) for layer in layers]
-    expected = 320 * generator._grid_default_boxes(grids, [320, 320])
-    np.testing.assert_allclose(anchor_boxes(layers, (320, 320)), expected, rtol=1e-6)
+    expected = side * generator._grid_default_boxes(grids, [side, side])
+    np.testing.assert_allclose(anchor_boxes(layers, (side, side)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size_hw", [(128, 256), (256, 128)])
 def test_square_anchors_stay_square_in_any_input(size_hw: tuple[int, int]) -> None:
-    for level, layer in enumerate(ssd_anchor_layers(STRIDES, size_hw)):
+    for level, layer in enumerate(ssd_anchor_layers(SSDLITE, STRIDES, size_hw)):
         sides = np.array(layer.shapes_wh) * size_hw[::-1]
-        np.testing.assert_allclose(sides[0], SCALES[level] * 128)
+        np.testing.assert_allclose(sides[0], SSDLITE.scales[level] * 128)
         np.testing.assert_allclose(sides[1, 0], sides[1, 1])
         areas = np.delete(sides, 1, axis=0).prod(axis=1)  # the ratios keep the square's area
         np.testing.assert_allclose(areas, areas[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "cells"),
+    [("ssd300", 300, (38, 19, 10, 5, 3, 2)), ("ssd512", 512, (64, 32, 16, 8, 4, 2, 1))],
+)
+def test_the_networks_of_the_paper(name: str, side: int, cells: tuple[int, ...]) -> None:
+    model = build_model(name, 20, (side, side)).eval()
+    assert isinstance(model, SSD)
+    assert [layer.grid_hw for layer in model.layers] == [(count, count) for count in cells]
+    with torch.inference_mode():
+        offsets, logits = model(torch.rand(1, 3, side, side))
+    assert offsets.shape == (1, len(model.anchors), 4)
+    assert logits.shape == (1, len(model.anchors), 21)
+    assert model.pyramid.norm is not None  # VGG has no norms of its own
+    with torch.inference_mode():
+        lengths = model.pyramid(torch.rand(1, 3, side, side))[0].norm(dim=1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 20.0))
+
+
+def test_other_backbones_need_no_norm() -> None:
+    for name, backbone in (("ssd300", "resnet18"), ("ssdlite", "mobilenet_v3_small")):
+        model = build_model(name, 2, (128, 128), backbone=backbone).eval()
+        assert isinstance(model, SSD)
+        assert model.pyramid.norm is None
+        with torch.inference_mode():
+            offsets, _ = model(torch.rand(1, 3, 128, 128))
+        assert offsets.shape[1] == len(model.anchors)
 
 
 @pytest.fixture
