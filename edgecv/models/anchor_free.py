@@ -30,6 +30,8 @@ class AnchorFree(OneStage):
     """
 
     head_names = ("head",)
+    # How much less a cell counts the closer its score is to what is wanted; 0: all count alike.
+    focal_exponent = 0.0
 
     def __init__(self, num_classes: int, size_hw: tuple[int, int], strides: Sequence[int]) -> None:
         """Prepare the centres of the cells for an input of `size_hw`."""
@@ -57,9 +59,11 @@ class AnchorFree(OneStage):
         )
 
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
-        """Return cross-entropy to the wanted quality, CIoU and distribution focal loss.
+        """Return quality focal loss, CIoU loss and distribution focal loss of a batch.
 
-        Each is divided by the sum of the wanted qualities, and boxes count by theirs.
+        Each is divided by the sum of the wanted qualities, and boxes count by theirs. Quality focal
+        loss is the cross-entropy to the wanted quality times |wanted - score| ** focal_exponent
+        (Li et al. 2020, equation 5).
         """
         distances, logits = self._parts(heads[0])
         boxes = self._boxes(distances)
@@ -83,7 +87,9 @@ class AnchorFree(OneStage):
         quality = assigned.quality[image, cell]
         wanted_scores = torch.zeros_like(logits)
         wanted_scores[image, cell, classes[image, row]] = quality
-        entropy = F.binary_cross_entropy_with_logits(logits, wanted_scores, reduction="sum")
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted_scores, reduction="none")
+        if self.focal_exponent:
+            entropy = entropy * (wanted_scores - logits.sigmoid()).abs() ** self.focal_exponent
 
         box = complete_box_iou_loss(boxes[image, cell], wanted_boxes[image, row])
         centre, stride = self.centres[cell], self.cell_strides[cell]
@@ -91,7 +97,7 @@ class AnchorFree(OneStage):
         spread = distribution_focal_loss(distances[image, cell], sides)
         normaliser = quality.sum().clamp(min=1.0)
         parts = {
-            "class": CLASS_WEIGHT * entropy / normaliser,
+            "class": CLASS_WEIGHT * entropy.sum() / normaliser,
             "box": BOX_WEIGHT * (box * quality).sum() / normaliser,
             "distance": DISTANCE_WEIGHT * (spread * quality).sum() / normaliser,
         }

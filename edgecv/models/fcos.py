@@ -30,6 +30,8 @@ def fcos(num_classes: int, size_hw: tuple[int, int], backbone: str = "resnet18")
 class FCOS(AnchorFree):
     """`forward` maps [B, 3, H, W] float32 to the raw head [B, 4 * 16 + C, N], see `AnchorFree`."""
 
+    focal_exponent = 2.0  # Li et al. 2020, table 1
+
     def __init__(self, trunk: Backbone, num_classes: int, size_hw: tuple[int, int]) -> None:
         """Build with random weights over the maps of `trunk`."""
         extra = tuple(2 ** (level + 1) * trunk.strides[-1] for level in range(EXTRA_LEVELS))

@@ -142,6 +142,18 @@ def test_the_loss_nearly_vanishes_where_the_head_is_right() -> None:
     assert losses.parts["distance"].item() <= 0.5 * entropy[inside].mean(dim=1).max() + 1e-3
 
 
+def test_focal_loss_is_its_definition() -> None:
+    model = built("fcos")
+    assert model.focal_exponent == 2.0
+    head = torch.randn(
+        1, 4 * NUM_BINS + 3, len(model.centres), generator=torch.Generator().manual_seed(0)
+    )
+    # Without objects every cell should score 0: sigma ** 2 * -log(1 - sigma), summed.
+    found = model.head_losses((head,), [targets()[1]]).parts["class"].item()
+    scores = torch.sigmoid(head[0, 4 * NUM_BINS :].double())
+    assert found == pytest.approx(-(scores**2 * (1 - scores).log()).sum().item(), rel=1e-5)
+
+
 def test_centres_come_level_by_level_row_by_row() -> None:
     centres, strides = cell_centres((16, 20), (8, 16))
     assert centres.tolist() == [
