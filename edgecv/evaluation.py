@@ -5,12 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecv.data import DetectionDataset
-from edgecv.metrics.detection import (
-    MAX_DETECTIONS,
-    DetectionMetrics,
-    class_order,
-    detection_metrics,
-)
+from edgecv.metrics.class_order import class_order
+from edgecv.metrics.detection import MAX_DETECTIONS, DetectionMetrics, detection_metrics
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
 from edgecv.stream.sources import ImageSource
