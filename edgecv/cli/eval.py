@@ -80,14 +80,12 @@ def evaluate_model(
             on_image=lambda: bar.advance(task),
         )
         backend = detector.session.backend
-    figures = result.to_plain()
-    summary = [(name, figures[name]) for name in result.metrics.summary]
     images = f"{len(dataset.samples)} images"
-    print_table(
-        screen, f"{model} on {dataset.name} {dataset.split}, {images}", ("metric", "value"), summary
-    )
+    title = f"{model} on {dataset.name} {dataset.split}, {images}"
+    print_table(screen, title, ("metric", "value"), [*result.metrics.summary.items()])
     rows = [
-        (name, *(values[key] for key in _COLUMNS)) for name, values in figures["per_class"].items()
+        (name, *(values[key] for key in _COLUMNS))
+        for name, values in result.metrics.per_class.items()
     ]
     print_table(screen, "Per class", ("class", *_COLUMNS.values()), rows)
     thresholds = (
@@ -98,8 +96,9 @@ def evaluate_model(
     print_problems(screen, dataset.problems)
     if report is not None:
         facts = (f"Split {dataset.split}, {images}.", thresholds, f"Backend: {backend}.")
-        title = f"{model.stem} on {dataset.name}"
-        page = write_report(Report(title, facts, result.metrics, result.confusion), report)
+        name = f"{model.stem} on {dataset.name}"
+        page = write_report(Report(name, facts, result.metrics, result.confusion), report)
         screen.print(f"Report: {page}")
     skipped = [str(problem) for problem in dataset.problems]
-    write_json(json, {"model": str(model), "backend": backend, **figures, "skipped": skipped})
+    figures = {"model": str(model), "backend": backend, **result.to_plain(), "skipped": skipped}
+    write_json(json, figures)
