@@ -59,7 +59,8 @@ def precision_recall_chart(metrics: DetectionMetrics) -> "Figure":
         (line,) = axes.plot(RECALLS, curves[name], color=colour, linewidth=1.8)
         entries.append((line, f"{_short(name)}  {ap50[name]:.3f}"))
         point = metrics.per_class[name]
-        _dot(axes, point["best_F1_recall"], point["best_F1_precision"], colour)
+        if point["best_F1_recall"] > 0:
+            _dot(axes, point["best_F1_recall"], point["best_F1_precision"], colour)
     others = [name for name in curves if name not in shown]
     for name in others:
         (line,) = axes.plot(RECALLS, curves[name], color=_FAINT, linewidth=0.7, zorder=1)
@@ -103,7 +104,7 @@ def confusion_chart(matrix: ConfusionMatrix) -> "Figure":
     if num <= _NUM_WITH_COUNTS:
         _write_counts(axes, matrix)
     else:
-        scale = figure.colorbar(image, ax=axes, shrink=0.3, aspect=24, anchor=(0, 1), format="%.1f")
+        scale = figure.colorbar(image, cax=axes.inset_axes((1.03, 0.7, 0.018, 0.3)), format="%.1f")
         scale.outline.set_visible(False)
         scale.ax.tick_params(colors=_MUTED, length=0, labelsize=9)
     thresholds = (

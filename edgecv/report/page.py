@@ -1,6 +1,7 @@
 """The page of a report: one HTML file that loads nothing, and the style that pages share."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
@@ -109,7 +110,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def figure(value: float | None) -> str:
     """Return a fraction with three digits, a dash for None and NaN."""
-    return "–" if value is None or value != value else f"{value:.3f}"  # noqa: PLR0124  # NaN
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def _image(text: str, picture: bytes) -> str:
@@ -131,7 +132,7 @@ _PAGE = Template("""<!doctype html>
   .cards { grid-template-columns: repeat(5, 1fr); }
   .three { grid-column: span 3; align-content: center; }
   .two { grid-column: span 2; align-content: center; }
-  .wide img { max-width: 900px; margin: 0 auto; }
+  .picture.wide img { max-width: 900px; margin: 0 auto; }
   @media (max-width: 720px) { .cards { display: block; } .card { margin-bottom: 16px; } }
 </style>
 </head>
@@ -141,8 +142,8 @@ _PAGE = Template("""<!doctype html>
 <div class="tiles">$tiles</div>
 <div class="cards">
   $training
-  <section class="card $curve_width">$precision_recall</section>
-  <section class="card $matrix_width">$confusion_matrix</section>
+  <section class="card picture $curve_width">$precision_recall</section>
+  <section class="card picture $matrix_width">$confusion_matrix</section>
   <section class="card wide"><h2>Per class</h2>$per_class
     <p class="note">AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
     0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
