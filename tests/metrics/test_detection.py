@@ -125,13 +125,16 @@ def test_a_box_counts_at_the_thresholds_below_its_iou(height: int, num_threshold
     assert by_size == pytest.approx([fraction, 1.0, 0.0, fraction, fraction])
 
 
-@pytest.mark.parametrize(("num_misses", "recall"), [(99, 1.0), (100, 0.0)])
-def test_a_hundred_detections_an_image_count(num_misses: int, recall: float) -> None:
+@pytest.mark.parametrize("num_misses", [0, 1, 9, 10, 99, 100])
+def test_the_best_detections_of_an_image_count(num_misses: int) -> None:
     dataset = pets(sample(1, [LARGE], [0]))
     boxes = [SMALL] * num_misses + [LARGE]
     detections = found(boxes, np.linspace(0.9, 0.1, len(boxes)), [0] * len(boxes))
     metrics = detection_metrics(dataset, ("cat", "dog"), [detections])
-    assert metrics.summary["AR100"] == pytest.approx(recall)
+    for limit in (1, 10, 100):
+        assert metrics.summary[f"AR{limit}"] == pytest.approx(float(num_misses < limit))
+    assert metrics.per_class["cat"]["best_F1_recall"] == float(num_misses < 100)
+    assert metrics.summary["VOC2010_AP50"] == pytest.approx(1 / len(boxes))  # VOC has no limit
 
 
 def test_a_detection_in_a_crowd_is_neither_hit_nor_miss() -> None:
