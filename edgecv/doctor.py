@@ -30,12 +30,13 @@ _CAPABILITIES = {
     # what a user wants to do: the modules that it needs, the extra that holds them
     "run models (edgecv run, bench)": (("numpy", "onnxruntime", "av", "PIL"), ""),
     "measure accuracy (edgecv eval)": (("faster_coco_eval",), "eval"),
+    "reports (edgecv eval --report, train)": (("faster_coco_eval", "matplotlib"), "eval"),
     "train (edgecv train)": (("torch", "torchvision", "faster_coco_eval", "tensorboard"), "train"),
     "export and adopt (edgecv export, adopt)": (("onnx", "onnxscript"), "export"),
 }
 _PACKAGES = (
-    "numpy", "onnxruntime", "av", "pillow", "faster-coco-eval", "torch", "torchvision", "onnx",
-    "onnxscript",
+    "numpy", "onnxruntime", "av", "pillow", "faster-coco-eval", "matplotlib", "torch",
+    "torchvision", "onnx", "onnxscript",
 )  # fmt: skip
 
 

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecv.data import DetectionDataset
-from edgecv.metrics.detection import (
-    MAX_DETECTIONS,
-    DetectionMetrics,
-    class_order,
-    detection_metrics,
-)
+from edgecv.metrics.class_order import class_order
+from edgecv.metrics.confusion import ConfusionMatrix, confusion_matrix
+from edgecv.metrics.detection import MAX_DETECTIONS, DetectionMetrics, detection_metrics
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
 from edgecv.stream.sources import ImageSource
@@ -20,7 +17,11 @@ SCORE_THRESHOLD = 0.001  # the whole precision-recall curve, as the field evalua
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, on what, with which thresholds."""
+    """What was measured, on what, with which thresholds.
+
+    The metrics are of every detection, the confusion matrix of those above the score threshold
+    that the model itself asks for: of what `run` shows.
+    """
 
     data: str
     split: str
@@ -28,9 +29,10 @@ class Evaluation:
     iou_threshold: float
     max_detections: int
     metrics: DetectionMetrics
+    confusion: ConfusionMatrix
 
     def to_plain(self) -> dict[str, Any]:
-        """Return dictionaries and numbers."""
+        """Return dictionaries and numbers, without curves and confusion matrix."""
         return {
             "data": self.data,
             "split": self.split,
@@ -80,4 +82,10 @@ def evaluate(
         iou_threshold=postprocess.iou_threshold,
         max_detections=postprocess.max_detections,
         metrics=detection_metrics(dataset, model.spec.classes, found),
+        confusion=confusion_matrix(
+            dataset,
+            model.spec.classes,
+            found,
+            score_threshold=max(score_threshold, model.spec.postprocess.score_threshold),
+        ),
     )

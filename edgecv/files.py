@@ -46,6 +46,19 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, where they are missing.
+
+    Raises:
+        OutputError: if that is impossible.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(unwritable(folder, error)) from error
+
+
 def unwritable(path: Path, error: OSError) -> str:
     """Return the one line that says why `path` could not be written and what to do."""
     reason = error.strerror or str(error)

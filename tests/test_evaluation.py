@@ -13,6 +13,7 @@ from edgecv.data import open_dataset
 from edgecv.errors import InputError
 from edgecv.evaluation import evaluate
 from edgecv.export.adopt import Preprocessing, adopt
+from edgecv.metrics.confusion import confusion_matrix
 from edgecv.metrics.detection import detection_metrics
 from edgecv.runtime.model import load
 
@@ -42,9 +43,12 @@ def test_the_stream_changes_no_result(exported: Path, scenes: Path) -> None:
         one_by_one = model.with_thresholds(score=0.001, max_detections=100)
         found = [one_by_one(sample.image_path) for sample in dataset.samples]
         expected = detection_metrics(dataset, model.spec.classes, found)
+        shown = [model(sample.image_path) for sample in dataset.samples]
+        confusion = confusion_matrix(dataset, model.spec.classes, shown, score_threshold=0.25)
     assert len(seen) == len(dataset.samples)
     assert result.metrics.to_plain() == expected.to_plain()  # NaN is not equal to itself, None is
     assert (result.score_threshold, result.max_detections) == (0.001, 100)
+    assert result.confusion.to_plain() == confusion.to_plain()  # of what the model itself shows
 
 
 def test_other_classes_are_refused_before_the_work(exported: Path, scenes: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgecv.errors import OutputError
-from edgecv.files import replacing, write_text
+from edgecv.files import make_folder, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -106,3 +106,13 @@ def test_a_failed_write_that_names_no_file_is_this_files(tmp_path: Path) -> None
     with pytest.raises(OutputError, match=f"cannot write `{tmp_path / 'a'}`: No space left"):
         write_half(tmp_path / "a", OSError(errno.ENOSPC, "No space left on device"))
     assert names(tmp_path) == []
+
+
+def test_makes_a_folder_that_may_be_there(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="cannot write"):
+            make_folder(folder)

@@ -1,6 +1,7 @@
 """What the commands share: the options `--json` and `-q`, and how figures are shown."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,6 +114,6 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -150,3 +150,4 @@ def _report(screen: Console, result: "TrainResult") -> None:
     title = f"Validation, best epoch {result.best_epoch} of {len(result.history)}"
     print_table(screen, title, ("class", "AP", "AP50"), rows)
     screen.print(f"{result.seconds / 60:.1f} minutes. Weights: {result.folder / 'best.pt'}")
+    screen.print(result.report)

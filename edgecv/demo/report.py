@@ -9,6 +9,7 @@ from typing import Any
 
 from edgecv.demo.demo import MODEL, SIZE_HW, DemoResult
 from edgecv.files import write_text
+from edgecv.report.page import STYLE, figure, table
 
 _CURVE_WIDTH, _CURVE_HEIGHT, _MARGIN = 420, 160, 34
 
@@ -23,10 +24,10 @@ def write_report(result: DemoResult, path: Path) -> None:
     metrics = result.evaluation.metrics.to_plain()
     parity, speed = result.parity, result.speed
     per_class = [
-        (name, _figure(values["AP"]), _figure(values["AP50"]))
+        (name, figure(values["AP"]), figure(values["AP50"]))
         for name, values in metrics["per_class"].items()
     ]
-    per_class.append(("all", _figure(metrics["AP"]), _figure(metrics["AP50"])))
+    per_class.append(("all", figure(metrics["AP"]), figure(metrics["AP50"])))
     outputs = [(e.name, f"{e.absolute:.1e}", f"{e.relative:.1e}") for e in parity.outputs]
     parts = {"network alone": speed.inference, **speed.stages}
     times = [(n, f"{t.median_ms:.2f}", f"{t.p95_ms:.2f}") for n, t in parts.items()]
@@ -35,41 +36,30 @@ def write_report(result: DemoResult, path: Path) -> None:
     origin = "real images" if result.is_real else "rendered scenes, not real images"
     weights = Path(result.weights).name
     page = _PAGE.substitute(
+        style=STYLE,
         data=escape(f"{result.data} ({origin})"),
         training=escape(
             f"{MODEL} at {SIZE_HW[1]}x{SIZE_HW[0]}, {len(result.training.history)} of "
             f"{result.epochs} epochs in {result.training.seconds:.0f} s, backbone from {weights}; "
             f"the best epoch on the validation split was {result.training.best_epoch}."
         ),
-        ap50=_figure(metrics["AP50"]),
-        ap=_figure(metrics["AP"]),
+        ap50=figure(metrics["AP50"]),
+        ap=figure(metrics["AP"]),
         latency=f"{speed.inference.median_ms:.1f}",
         matched=f"{parity.num_matched} / {parity.num_reference}",
         picture=base64.b64encode(result.picture.read_bytes()).decode(),
         video=escape(result.video.name),
         curve=_curve(result.training.history),
-        per_class=_table(("class", "AP", "AP50"), per_class),
-        parity=_table(("output", "largest difference", "of the largest value"), outputs),
+        per_class=table(("class", "AP", "AP50"), per_class),
+        parity=table(("output", "largest difference", "of the largest value"), outputs),
         parity_images=parity.num_images,
         box_px=f"{parity.box_px:.1e}",
-        times=_table(("part", "median ms", "p95 ms"), times),
+        times=table(("part", "median ms", "p95 ms"), times),
         machine=escape(f"{machine['cpu']}, {machine['backend']}, frame {speed.frame}; {versions}"),
         model=escape(result.model.name),
         seconds=f"{result.seconds:.0f}",
     )
     write_text(path, page)
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _curve(history: Sequence[dict[str, Any]]) -> str:
@@ -114,32 +104,10 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>edgecv demo</title>
-<style>
-  body { font: 15px/1.5 system-ui, sans-serif; color: #1c2128; background: #f6f7f9; margin: 0; }
-  main { max-width: 1020px; margin: 0 auto; padding: 28px 20px 48px; }
-  h1 { font-size: 26px; margin: 0 0 4px; }
-  h2 { font-size: 16px; margin: 0 0 10px; }
-  .lead { color: #57606a; margin: 0 0 20px; }
-  .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-bottom: 16px; }
-  .cards { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
-  .tile, .card { background: #fff; border: 1px solid #d8dee4; border-radius: 10px; }
-  .tile { padding: 12px 16px; }
-  .tile b { display: block; font-size: 24px; font-variant-numeric: tabular-nums; }
-  .tile span, .note, figcaption { color: #57606a; font-size: 13px; }
-  .card { padding: 16px; }
-  figure { margin: 0; }
-  img, video { width: 100%; border-radius: 6px; display: block; background: #000; }
-  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-  th, td { padding: 4px 0; text-align: right; border-bottom: 1px solid #eaeef2; font-weight: 400; }
-  th { color: #57606a; font-size: 13px; }
-  th:first-child, td:first-child { text-align: left; }
-  tbody tr:last-child td { border-bottom: 0; }
+<style>$style
+  video { background: #000; }
   svg { width: 100%; font: 11px system-ui, sans-serif; fill: #57606a; }
   .grid { stroke: #eaeef2; }
-  @media (max-width: 720px) {
-    .tiles { grid-template-columns: 1fr 1fr; }
-    .cards { grid-template-columns: 1fr; }
-  }
 </style>
 </head>
 <body><main>

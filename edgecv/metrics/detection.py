@@ -1,66 +1,73 @@
-"""COCO's detection metrics, computed by faster-coco-eval."""
+"""The metrics of detection: COCO's by faster-coco-eval, VOC's and the best F1 beside them."""
 
 import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecv.data.samples import DetectionDataset
-from edgecv.errors import InputError, MissingDependencyError
+from edgecv.errors import MissingDependencyError
+from edgecv.metrics.class_order import class_order
+from edgecv.metrics.matching import assign_as_coco, rank_by_class
+from edgecv.metrics.operating_point import best_f1
+from edgecv.metrics.voc import voc_metrics
 from edgecv.results import Detections
 
 MAX_DETECTIONS = 100  # COCO's limit an image
+RECALLS = tuple(round(index / 100, 2) for index in range(101))  # COCO's recall points
 
-_SUMMARY = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+_SIZES = ("small", "medium", "large")
+_IOU_75 = 5  # of COCO's thresholds 0.50, 0.55 .. 0.95
 
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """COCO metrics as fractions; NaN where the data set has no object of that kind.
+    """Detection metrics as fractions; NaN where the data set has no object of that kind.
+
+    AP is COCO's mean over the IoU thresholds 0.50, 0.55 .. 0.95, AR100 the recall averaged over
+    them with 100 detections an image and class. Small, medium and large objects are those below
+    32², below 96² and above in pixels² of the image. VOC2007_AP50 is VOC's average precision at
+    11 recalls, VOC2010_AP50 at all of them.
 
     Args:
-        summary: AP, AP50, AP75, AP_small, AP_medium, AP_large, AR100.
-        per_class: for each class name its AP and AP50.
+        summary: AP, AP50, AP75, AP_small, AP_medium, AP_large, AR100, AR_small, AR_medium,
+            AR_large, AR1, AR10, VOC2007_AP50 and VOC2010_AP50, means over the classes.
+        per_class: for each class name the same without AR1 and AR10, and the highest F1 at IoU
+            0.50: best_F1, its best_F1_precision and best_F1_recall, and best_F1_score, the score
+            threshold that leads there.
+        precision_curves: for each class name its precision at IoU 0.50 at the recalls `RECALLS`.
         num_images: images that were counted.
 
     """
 
     summary: dict[str, float]
     per_class: dict[str, dict[str, float]]
+    precision_curves: dict[str, tuple[float, ...]]
     num_images: int
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return dictionaries and numbers, None for NaN."""
-        return {
+    def to_plain(self, *, curves: bool = False) -> dict[str, Any]:
+        """Return dictionaries and numbers, None for NaN.
+
+        Args:
+            curves: with `precision_curves`, 101 numbers a class.
+
+        """
+        plain: dict[str, Any] = {
             "num_images": self.num_images,
-            **{key: _number(value) for key, value in self.summary.items()},
-            "per_class": {
-                name: {key: _number(value) for key, value in values.items()}
-                for name, values in self.per_class.items()
-            },
+            **_numbers(self.summary),
+            "per_class": {name: _numbers(values) for name, values in self.per_class.items()},
         }
-
-
-def class_order(dataset: DetectionDataset, classes: Sequence[str]) -> list[int]:
-    """Return the data set's category id of each of the model's classes.
-
-    Raises:
-        InputError: if the two do not know the same classes; the message names the difference.
-
-    """
-    ids = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    missing = [name for name in classes if name not in ids]
-    unknown = [name for name in dataset.classes if name not in classes]
-    if missing or unknown:
-        raise InputError(
-            f"the classes of the model and of `{dataset.name}` differ: only the model has "
-            f"{missing or 'none'}, only the data set has {unknown or 'none'}. "
-            "Measure on data with the model's classes."
-        )
-    return [ids[name] for name in classes]
+        if curves:
+            plain["precision_curves"] = {
+                name: [_number(value) for value in values]
+                for name, values in self.precision_curves.items()
+            }
+        return plain
 
 
 def detection_metrics(
@@ -71,7 +78,8 @@ def detection_metrics(
     Args:
         dataset: the ground truth.
         classes: the model's class names.
-        detections: one per sample of the data set, in its order; 100 an image count.
+        detections: one per sample of the data set, in its order; 100 of a class in an image
+            count for COCO's figures and F1, all for VOC's.
 
     Raises:
         InputError: if the classes differ.
@@ -79,9 +87,46 @@ def detection_metrics(
 
     Source:
         Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; the twelve figures of
-        the COCO detection challenge.
+        the COCO detection challenge. For the others see `voc_metrics` and `best_f1`.
 
     """
+    category_ids = class_order(dataset, classes)
+    evaluation = _evaluate_as_coco(dataset, category_ids, detections)
+    voc = voc_metrics(dataset, classes, detections)
+    assign = partial(assign_as_coco, iou_threshold=0.5)
+    rankings = rank_by_class(dataset, classes, detections, assign, max_detections=MAX_DETECTIONS)
+    # precision: [IoU thresholds, recalls, categories, areas, detections], recall: no recalls.
+    precision = np.asarray(evaluation.eval["precision"])[..., -1]
+    recall = np.asarray(evaluation.eval["recall"])
+    column = {id_: index for index, id_ in enumerate(evaluation.params.catIds)}
+    per_class, curves = {}, {}
+    for name, id_, ranked in zip(classes, category_ids, rankings, strict=True):
+        point = best_f1(ranked)
+        per_class[name] = {
+            **_coco_figures(precision[:, :, column[id_]], recall[:, column[id_], :, -1]),
+            "VOC2007_AP50": voc.eleven_point[name],
+            "VOC2010_AP50": voc.all_point[name],
+            "best_F1": point.f1,
+            "best_F1_precision": point.precision,
+            "best_F1_recall": point.recall,
+            "best_F1_score": point.score_threshold,
+        }
+        curve = precision[0, :, column[id_], 0]
+        curves[name] = tuple(np.where(curve > -1, curve, np.nan).tolist())
+    summary = {
+        **_coco_figures(precision, recall[..., -1]),
+        "AR1": _mean(recall[:, :, 0, 0]),
+        "AR10": _mean(recall[:, :, 0, 1]),
+        "VOC2007_AP50": voc.mean_eleven_point,
+        "VOC2010_AP50": voc.mean_all_point,
+    }
+    return DetectionMetrics(summary, per_class, curves, len(dataset.samples))
+
+
+def _evaluate_as_coco(
+    dataset: DetectionDataset, category_ids: Sequence[int], detections: Sequence[Detections]
+) -> Any:  # noqa: ANN401  # faster-coco-eval has no types
+    """Return the evaluation with its arrays of precision and recall."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -89,7 +134,6 @@ def detection_metrics(
             "COCO metrics need the package faster-coco-eval. "
             "Install it with `pip install 'edgecv[eval]'`."
         ) from error
-    category_ids = class_order(dataset, classes)
     records = [
         record
         for sample, objects in zip(dataset.samples, detections, strict=True)
@@ -103,29 +147,28 @@ def detection_metrics(
         evaluation = COCOeval_faster(truth, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    values = dict(zip(_SUMMARY, np.asarray(evaluation.stats, float), strict=False))
-    values["AR100"] = float(evaluation.stats[8])
-    # precision: [IoU thresholds 0.50..0.95, recall, category, area, max detections]
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
-    column = {id_: index for index, id_ in enumerate(evaluation.params.catIds)}
-    per_class = {
-        name: {
-            "AP": _mean_precision(precision[:, :, column[id_]]),
-            "AP50": _mean_precision(precision[0, :, column[id_]]),
-        }
-        for name, id_ in zip(classes, category_ids, strict=True)
+    return evaluation
+
+
+def _coco_figures(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
+    """Return AP and AR, by IoU and size, of arrays whose last axis is the area."""
+    return {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[0, ..., 0]),
+        "AP75": _mean(precision[_IOU_75, ..., 0]),
+        **{f"AP_{size}": _mean(precision[..., area]) for area, size in enumerate(_SIZES, 1)},
+        "AR100": _mean(recall[..., 0]),
+        **{f"AR_{size}": _mean(recall[..., area]) for area, size in enumerate(_SIZES, 1)},
     }
-    return DetectionMetrics(
-        {key: float(value) if value >= 0 else float("nan") for key, value in values.items()},
-        per_class,
-        len(dataset.samples),
-    )
 
 
-def _mean_precision(precision: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    valid = precision[precision > -1]  # -1 marks a category without objects
+def _mean(values: NDArray[np.float64]) -> float:
+    valid = values[values > -1]  # -1 marks a category without objects
     return float(valid.mean()) if valid.size else float("nan")
+
+
+def _numbers(figures: dict[str, float]) -> dict[str, float | None]:
+    return {key: _number(value) for key, value in figures.items()}
 
 
 def _number(value: float) -> float | None:

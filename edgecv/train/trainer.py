@@ -19,17 +19,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edgecv.data import Problem, open_dataset
 from edgecv.data.batches import Batch, TrainingBatches
-from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError
-from edgecv.files import unwritable, write_text
+from edgecv.errors import DatasetError, EdgeCVError, InputError
+from edgecv.files import make_folder, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
 from edgecv.models.session import TorchSession
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
+from edgecv.results import Detections
 from edgecv.runtime.model import Model
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, Provenance
 from edgecv.train.checkpoint import Progress, config_to_plain, read_checkpoint, save_checkpoint
 from edgecv.train.config import TrainConfig
+from edgecv.train.report import keep_detections, report_training
 from edgecv.train.schedule import rate_factor
 
 _MAX_GRADIENT_NORM = 10.0
@@ -59,6 +61,7 @@ class TrainResult:
         best_epoch: the epoch (1-based) whose weights are in `best.pt`, 0 if there is none yet.
         was_interrupted: the run was stopped and can be resumed.
         problems: what `on_bad="skip"` left out of training and validation.
+        report: one line that says where the report lies, or why there is none.
         seconds: of this process.
 
     """
@@ -68,6 +71,7 @@ class TrainResult:
     best_epoch: int
     was_interrupted: bool
     problems: tuple[Problem, ...]
+    report: str
     seconds: float
 
 
@@ -84,10 +88,7 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> TrainResult:
             f"`{folder}` already holds a run. Continue it with `--resume {folder}`, "
             "or choose another folder with `--output`."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(unwritable(folder, error)) from error
+    make_folder(folder)
     return _Run(config, folder, observer).run()
 
 
@@ -178,6 +179,7 @@ class _Run:
             best_epoch=progress.best_epoch,
             was_interrupted=interrupt.is_set(),
             problems=self.problems,
+            report=report_training(self.folder, self.spec, self.validation, progress),
             seconds=time.monotonic() - start,
         )
 
@@ -226,7 +228,7 @@ class _Run:
 
     def _finish_epoch(self, writer: SummaryWriter) -> None:
         progress = self.progress
-        metrics = self._validate()
+        metrics, found = self._validate()
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": sum(progress.losses) / len(progress.losses),
@@ -249,14 +251,15 @@ class _Run:
             }
             spec = replace(self.spec, provenance=replace(self.spec.provenance, metrics=measured))
             save_checkpoint(self.folder / "best.pt", self._weights(spec))
+            keep_detections(self.folder, found)
         self._save_last()
         self.observer.finished_epoch(record)
 
-    def _validate(self) -> DetectionMetrics:
+    def _validate(self) -> tuple[DetectionMetrics, list[Detections]]:
         detector = cast("Detector", self.averaged.module)
         model = Model(TorchSession(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
         found = [model(sample.image_path) for sample in self.validation.samples]
-        return detection_metrics(self.validation, self.spec.classes, found)
+        return detection_metrics(self.validation, self.spec.classes, found), found
 
     def _weights(self, spec: ModelSpec) -> dict[str, Any]:
         return {

@@ -99,6 +99,46 @@ def test_eval_measures_through_the_pipeline(
     assert plain["num_images"] == 6
     assert 0 <= plain["AP"] <= plain["AP50"] <= 1
     assert plain["per_class"].keys() == {"disc", "square", "triangle"}
+    assert 0 <= plain["VOC2010_AP50"] <= 1
+    assert "VOC2007_AP50" in outcome.out
+    assert "best F1" in outcome.out
+
+
+def test_eval_writes_a_report(edgecv: Any, exported: Path, scenes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    folder, figures = tmp_path / "deep" / "report", tmp_path / "eval.json"
+    outcome = edgecv(
+        *("eval", exported / "fused.onnx", "--data", f"coco:{scenes}", "--report", folder),
+        *("--json", figures),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "Report:" in outcome.out
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        *("report.html", "metrics.json", "precision_recall.png", "confusion_matrix.png"),
+    }
+    page = (folder / "report.html").read_text()
+    assert "Split test, 6 images." in page
+    plain, printed = (
+        json.loads((folder / "metrics.json").read_text()),
+        json.loads(figures.read_text()),
+    )
+    assert plain["AP"] == printed["AP"]
+    assert plain["per_class"] == printed["per_class"]
+    assert len(plain["precision_curves"]["disc"]) == 101
+    assert plain["confusion"]["score_threshold"] == 0.25  # the model's own
+
+
+def test_eval_refuses_a_report_before_the_work(
+    refused: Any, adopted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("eval", adopted, "--data", f"coco:{tmp_path}", "--report")
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot write" in refused(*command, tmp_path / "file", code=1)
+    monkeypatch.setattr(
+        "edgecv.cli.console.find_spec", lambda name: None if name == "matplotlib" else name
+    )
+    assert "pip install 'edgecv[eval]'" in refused(*command, tmp_path / "report")
 
 
 def test_eval_refuses_other_classes(refused: Any, adopted: Path, scenes: Path) -> None:
@@ -176,6 +216,8 @@ def test_train_writes_a_run(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
     plain = json.loads(figures.read_text())
     assert len(plain["history"]) == 1
     assert plain["history"][0]["per_class"].keys() == {"disc", "square", "triangle"}
+    assert "Report:" in outcome.out
+    assert (folder / "report.html").is_file()
 
 
 def test_demo_never_clears_a_folder_of_somebody_else(refused: Any, tmp_path: Path) -> None:

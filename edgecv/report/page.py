@@ -1,0 +1,156 @@
+"""The page of a report: one HTML file that loads nothing, and the style that pages share."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from string import Template
+
+from edgecv.metrics.detection import DetectionMetrics
+
+STYLE = """
+  body { font: 15px/1.5 system-ui, sans-serif; color: #1c2128; background: #f6f7f9; margin: 0; }
+  main { max-width: 1020px; margin: 0 auto; padding: 28px 20px 48px; }
+  h1 { font-size: 26px; margin: 0 0 4px; }
+  h2 { font-size: 16px; margin: 0 0 10px; }
+  .lead { color: #57606a; margin: 0 0 20px; }
+  .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-bottom: 16px; }
+  .cards { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
+  .tile, .card { background: #fff; border: 1px solid #d8dee4; border-radius: 10px; }
+  .tile { padding: 12px 16px; }
+  .tile b { display: block; font-size: 24px; font-variant-numeric: tabular-nums; }
+  .tile span, .note, figcaption { color: #57606a; font-size: 13px; }
+  .card { padding: 16px; }
+  figure { margin: 0; }
+  img, video { width: 100%; border-radius: 6px; display: block; }
+  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+  th, td { padding: 4px 0; text-align: right; border-bottom: 1px solid #eaeef2; font-weight: 400; }
+  th { color: #57606a; font-size: 13px; }
+  th:first-child, td:first-child { text-align: left; }
+  tbody tr:last-child td { border-bottom: 0; }
+  @media (max-width: 720px) {
+    .tiles { grid-template-columns: 1fr 1fr; }
+    .cards { grid-template-columns: 1fr; }
+  }
+"""
+
+_BESIDE_EACH_OTHER = 6  # classes at which curves and matrix can be read side by side
+_TILES = {
+    "AP": "AP, the mean over IoU 0.50 to 0.95",
+    "AP50": "AP at IoU 0.50",
+    "AP75": "AP at IoU 0.75",
+    "AR100": "recall, the mean over IoU 0.50 to 0.95",
+}
+_COLUMNS = {
+    "AP": "AP",
+    "AP50": "AP50",
+    "AP75": "AP75",
+    "AP_small": "AP small",
+    "AP_medium": "AP medium",
+    "AP_large": "AP large",
+    "AR100": "AR100",
+    "VOC2007_AP50": "VOC 2007",
+    "VOC2010_AP50": "VOC 2010",
+    "best_F1": "best F1",
+    "best_F1_score": "at score",
+}
+_PICTURES = {
+    "precision_recall": "Precision over recall, class by class",
+    "confusion_matrix": "Confusion matrix",
+    "training": "Loss, validation AP and learning rate over the epochs",
+}
+
+
+def render_page(
+    title: str, facts: Sequence[str], metrics: DetectionMetrics, pictures: Mapping[str, bytes]
+) -> str:
+    """Return the page of a report.
+
+    Args:
+        title: which model on which data.
+        facts: sentences on how the figures were come by.
+        metrics: of the detections.
+        pictures: PNG files, `precision_recall`, `confusion_matrix` and perhaps `training`.
+
+    """
+    images = {name: _image(_PICTURES[name], picture) for name, picture in pictures.items()}
+    rows = [
+        (name, *(figure(values[key]) for key in _COLUMNS))
+        for name, values in metrics.per_class.items()
+    ]
+    summary = metrics.summary
+    rows.append(("all", *(figure(summary[key]) if key in summary else "" for key in _COLUMNS)))
+    is_small = len(metrics.per_class) <= _BESIDE_EACH_OTHER
+    training = f'<section class="card wide">{images.get("training")}</section>'
+    return _PAGE.substitute(
+        title=escape(title),
+        style=STYLE,
+        facts=escape(" ".join(facts)),
+        tiles="".join(
+            f'<div class="tile"><b>{figure(summary[key])}</b><span>{text}</span></div>'
+            for key, text in _TILES.items()
+        ),
+        curve_width="three" if is_small else "wide",
+        matrix_width="two" if is_small else "wide",
+        precision_recall=images["precision_recall"],
+        confusion_matrix=images["confusion_matrix"],
+        training=training if "training" in images else "",
+        per_class=table(("class", *_COLUMNS.values()), rows),
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table of texts, which are escaped."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def figure(value: float | None) -> str:
+    """Return a fraction with three digits, a dash for None and NaN."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _image(text: str, picture: bytes) -> str:
+    return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>$style
+  .wide { grid-column: 1 / -1; overflow-x: auto; }
+  .wide td, .wide th { padding-left: 14px; white-space: nowrap; }
+  .wide td:first-child, .wide th:first-child { padding-left: 0; }
+  tbody tr:last-child { font-weight: 600; }
+  tbody tr:last-child td { border-top: 1px solid #b4bcc5; font-weight: inherit; }
+  .cards { grid-template-columns: repeat(5, 1fr); }
+  .three { grid-column: span 3; align-content: center; }
+  .two { grid-column: span 2; align-content: center; }
+  .picture.wide img { max-width: 900px; margin: 0 auto; }
+  @media (max-width: 720px) { .cards { display: block; } .card { margin-bottom: 16px; } }
+</style>
+</head>
+<body><main>
+<h1>$title</h1>
+<p class="lead">$facts</p>
+<div class="tiles">$tiles</div>
+<div class="cards">
+  $training
+  <section class="card picture $curve_width">$precision_recall</section>
+  <section class="card picture $matrix_width">$confusion_matrix</section>
+  <section class="card wide"><h2>Per class</h2>$per_class
+    <p class="note">AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
+    0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
+    above. VOC: average precision at IoU 0.50, at 11 recalls (2007) and at all (2010). Best F1: the
+    highest at IoU 0.50, and the score threshold that reaches it. A dash: the data have no such
+    object.</p></section>
+</div>
+</main></body>
+</html>
+""")

@@ -1,0 +1,106 @@
+"""The files of a report, and a page that loads nothing and escapes what it is given."""
+
+import json
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from edgecv.errors import OutputError
+from edgecv.metrics.confusion import ConfusionMatrix
+from edgecv.metrics.detection import RECALLS, DetectionMetrics
+from edgecv.report import Report, write_report
+
+KEYS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
+VOC = ("VOC2007_AP50", "VOC2010_AP50")
+F1 = ("best_F1", "best_F1_precision", "best_F1_recall", "best_F1_score")
+
+
+def report_of(*names: str) -> Report:
+    metrics = DetectionMetrics(
+        dict.fromkeys((*KEYS, *VOC), 0.25),
+        {name: dict.fromkeys((*KEYS, *VOC, *F1), 0.125) | {"AP_small": math.nan} for name in names},
+        {name: (0.5,) * len(RECALLS) for name in names},
+        3,
+    )
+    size = len(names) + 1
+    confusion = ConfusionMatrix(names, np.ones((size, size), np.int64), 0.25, 0.5)
+    return Report("ssd on pets", ("Split val, 3 images.",), metrics, confusion)
+
+
+HISTORY = [
+    {"epoch": epoch, "loss": 1.0, "learning_rate": 0.1, "AP": 0.2, "AP50": 0.3, "AP75": 0.1}
+    for epoch in (1, 2)
+]
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, its texts, and the tags it leaves open."""
+
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [value or "" for key, value in attrs if key in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+
+def test_the_files_of_an_evaluation(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    assert write_report(report_of("cat", "dog"), folder) == folder / "report.html"
+    names = {"confusion_matrix.png", "metrics.json", "precision_recall.png", "report.html"}
+    assert {path.name for path in folder.iterdir()} == names
+    plain = json.loads((folder / "metrics.json").read_text())
+    assert plain["AP"] == 0.25
+    assert plain["per_class"]["cat"]["AP_small"] is None
+    assert plain["precision_curves"]["dog"] == [0.5] * 101
+    assert plain["confusion"]["labels"] == ["cat", "dog", "background"]
+
+
+@pytest.mark.parametrize("num_classes", [2, 12])
+def test_the_page_holds_all_it_shows(tmp_path: Path, num_classes: int) -> None:
+    names = [f"class {index}" for index in range(num_classes)]
+    report = replace(report_of(*names), history=HISTORY, best_epoch=2)
+    page = Page(write_report(report, tmp_path))
+    assert (tmp_path / "training.png").is_file()
+    assert not page.open
+    assert len(page.loads) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in page.loads)
+    assert {"ssd on pets", "Split val, 3 images.", *names, "0.250", "0.125", "–"} <= set(page.texts)
+
+
+def test_without_a_training_there_is_no_curve_of_one(tmp_path: Path) -> None:
+    page = Page(write_report(report_of("cat"), tmp_path))
+    assert len(page.loads) == 2
+    assert not (tmp_path / "training.png").exists()
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    report = replace(report_of("<b>cat</b>", "$title"), title="a & b", facts=("<script>",))
+    page = Page(write_report(report, tmp_path))
+    assert {"a & b", "<script>", "<b>cat</b>", "$title"} <= set(page.texts)
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_report(report_of("cat"), tmp_path / "file")
