@@ -17,6 +17,7 @@
 #include "letterbox/row_sampler.h"
 #include "letterbox/row_writer.h"
 #include "letterbox/taps.h"
+#include "letterbox/yuv_rows.h"
 
 namespace edgecv {
 namespace {
@@ -104,7 +105,8 @@ void FitRow(Band<Rows>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t le
   band.writer.Write(y, left, columns, band.rows.At(k));
 }
 
-void FitRow(Band<const PackedRows&>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
+template <typename FusedRows>
+void FitRow(Band<const FusedRows&>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
             std::size_t) {
   band.rows.Write(k, band.writer.Floats(y, left));
 }
@@ -198,6 +200,11 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
     if (PackedRows::Serve(frame, rows, columns, norm, out)) {
       const PackedRows packed(frame, rows, columns, norm);
       FitInBands(frame, covered, out, norm, [&]() -> const PackedRows& { return packed; });
+      return;
+    }
+    if (YuvRows::Serve(frame, rows, columns, norm, out)) {
+      const YuvRows yuv(frame, rows, columns, norm);
+      FitInBands(frame, covered, out, norm, [&]() -> const YuvRows& { return yuv; });
       return;
     }
     const RowSampler sampler(frame, norm.colour, std::move(columns));

@@ -1,0 +1,308 @@
+// 32 outputs are a vector of 16-bit lanes, and few permutations bring into a lane the luma of its two
+// taps, and U and V. Neighbouring pixels mostly share a sample of chroma: what it adds to red, green
+// and blue is then computed once for two or four of them.
+//
+// Colours are clamped by the saturation of unsigned 16-bit sums: Q7 chroma is kept as what it takes
+// away, at which a sum stops at 0, and what it adds, raised so that 255 is the greatest number there
+// is. Differences of raised colours are those of the colours, so they are blended as they are.
+
+#include "letterbox/yuv_rows.h"
+
+#include <algorithm>
+
+#include "letterbox/fused_rows.h"
+
+namespace edgecv {
+namespace {
+
+using Columns = std::vector<std::int32_t>;
+
+constexpr std::size_t kOutputs = 32;  // of a group
+
+// By how much a colour is raised while it is clamped.
+constexpr int kRaise = 0xFFFF - kPixelMax;
+
+// Outputs x and x + 16 share 32 bits, from which masking and shifting part them. Columns beyond the
+// last repeat it.
+std::size_t ColumnOf(std::size_t num_columns, std::size_t group, std::size_t lane) {
+  return std::min(group * kOutputs + lane / 2 + lane % 2 * (kOutputs / 2), num_columns - 1);
+}
+
+std::size_t NumGroups(const Columns& taps) { return (taps.size() + kOutputs - 1) / kOutputs; }
+
+const Columns& RightTaps(const Taps& columns) {
+  return columns.is_blended ? columns.high : columns.low;
+}
+
+// The bytes that a group needs of a row that holds these components, which are one or U and V.
+struct Extent {
+  std::ptrdiff_t begin, end;
+};
+
+std::ptrdiff_t PlaceOf(const Component& component, std::ptrdiff_t x) {
+  return (x >> component.shift_x) * component.step + component.offset;
+}
+
+Extent ExtentOf(const Component& first, const Component& last, const Columns& low,
+                const Columns& high, std::size_t group) {
+  return {PlaceOf(first, low[ColumnOf(low.size(), group, 0)]),
+          PlaceOf(last, high[ColumnOf(high.size(), group, kOutputs - 1)]) + 1};
+}
+
+// As many as hold what any group needs of such a row.
+std::size_t NumWindows(const Component& first, const Component& last, const Columns& low,
+                       const Columns& high) {
+  std::ptrdiff_t longest = 0;
+  for (std::size_t g = 0; g < NumGroups(low); ++g) {
+    const Extent extent = ExtentOf(first, last, low, high, g);
+    longest = std::max(longest, extent.end - extent.begin);
+  }
+  return ByteWindows::NumWindows(longest);
+}
+
+// Of a row, up to the last that the component has.
+std::ptrdiff_t RowBytes(const Frame& frame, const Component& component) {
+  return PlaceOf(component, frame.width - 1) + 1;
+}
+
+bool HasChromaApart(const FormatLayout& layout) {
+  return layout.components[1].plane != layout.components[2].plane;
+}
+
+// What a row of chroma windows begins and ends with.
+const Component& LastOfChroma(const FormatLayout& layout) {
+  return layout.components[HasChromaApart(layout) ? 1 : 2];
+}
+
+}  // namespace
+
+bool YuvRows::Serve(const Frame& frame, const Taps& rows, const Taps& columns,
+                    const Normalisation& norm, const Input& out) {
+  const FormatLayout layout = LayoutOf(frame.format);
+  if (layout.kind != Kind::kYuv || !ServeFusedRows(rows, norm, out)) return false;
+  const auto& [y, u, v] = layout.components;
+  const auto fits = [&](const Component& first, const Component& last, std::size_t num_rows) {
+    return RowBytes(frame, last) >= ByteWindows::kBytes &&
+           num_rows * NumWindows(first, last, columns.low, RightTaps(columns)) <=
+               ByteWindows::kMaxWindows;
+  };
+  return fits(y, y, 1) && fits(u, LastOfChroma(layout), HasChromaApart(layout) ? 2 : 1);
+}
+
+YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
+                 const Normalisation& norm)
+    : frame_(frame), layout_(LayoutOf(frame.format)), rows_(rows),
+      factors_(FactorsOf(frame.matrix, frame.range)), num_columns_(columns.size()),
+      weights_(NumGroups(columns.low)),
+      luma_(weights_.size(), 1,
+            std::max(NumWindows(layout_.components[0], layout_.components[0], columns.low,
+                                RightTaps(columns)),
+                     std::size_t{2})) {
+  for (std::size_t c = 0; c < 3; ++c) {
+    channels_[c] = norm.colour == Colour::kBgr ? 2 - c : c;
+    gain_[c] = norm.gain[channels_[c]] / (1 << kPixelBits);
+    bias_[c] = norm.bias[channels_[c]];
+  }
+  const Component& y = layout_.components[0];
+  for (std::size_t g = 0; g < weights_.size(); ++g) {
+    luma_.Begin(g, 0, ExtentOf(y, y, columns.low, RightTaps(columns), g).begin,
+                RowBytes(frame, y));
+    for (std::size_t lane = 0; lane < kOutputs; ++lane) {
+      const std::size_t x = ColumnOf(num_columns_, g, lane);
+      weights_[g].lanes[lane] = columns.weight[x];
+      luma_.Place(g, 2 * lane, 0, PlaceOf(y, columns.low[x]));
+      if (columns.is_blended) luma_.Place(g, 2 * lane + 1, 0, PlaceOf(y, columns.high[x]));
+    }
+  }
+  PlaceChroma(columns.low);
+  bool share_chroma = true;
+  for (std::size_t x = 0; x < num_columns_; ++x)
+    share_chroma &= columns.weight[x] == 0 || PlaceOf(layout_.components[1], columns.low[x]) ==
+                                                  PlaceOf(layout_.components[1], columns.high[x]);
+  blending_ = !columns.is_blended ? Blending::kNone
+              : share_chroma      ? Blending::kLuma
+                                  : Blending::kLumaAndChroma;
+  if (blending_ == Blending::kLumaAndChroma) PlaceChroma(columns.high);
+  are_two_windows_ = luma_.num_windows() == 2;
+  for (const ByteWindows& chroma : chroma_) are_two_windows_ &= chroma.num_windows() == 2;
+}
+
+void YuvRows::PlaceChroma(const Columns& taps) {
+  const Component &u = layout_.components[1], &v = layout_.components[2];
+  const Component& last = LastOfChroma(layout_);
+  const std::size_t num_rows = HasChromaApart(layout_) ? 2 : 1;
+  ByteWindows& chroma = chroma_.emplace_back(
+      weights_.size(), num_rows, std::max(NumWindows(u, last, taps, taps), 3 - num_rows));
+  for (std::size_t g = 0; g < weights_.size(); ++g) {
+    for (std::size_t row = 0; row < num_rows; ++row)
+      chroma.Begin(g, row, ExtentOf(u, last, taps, taps, g).begin, RowBytes(frame_, last));
+    for (std::size_t lane = 0; lane < kOutputs; ++lane) {
+      const std::size_t x = ColumnOf(num_columns_, g, lane);
+      chroma.Place(g, 2 * lane, 0, PlaceOf(u, taps[x]));
+      chroma.Place(g, 2 * lane + 1, num_rows - 1, PlaceOf(v, taps[x]));
+    }
+  }
+}
+
+YuvRows::Source YuvRows::SourceAt(std::ptrdiff_t y) const {
+  const auto row = [&](std::size_t c) {
+    const Component& component = layout_.components[c];
+    return frame_.planes[component.plane].Row(y >> component.shift_y);
+  };
+  return {{row(0), row(0)}, {row(1), row(2)}};
+}
+
+#if defined(__x86_64__)
+#if !defined(__clang__)
+#pragma GCC diagnostic push  // GCC 12's own header leaves the operands of unused lanes undefined
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+namespace {
+
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Product(__m512i value, std::int16_t factor) {
+  return _mm512_mulhrs_epi16(value, _mm512_set1_epi16(factor));
+}
+
+// What chroma adds to a colour.
+struct Term {
+  __m512i less, more;  // one of them nothing; `more` is raised
+};
+
+EDGECV_TARGET_VBMI EDGECV_INLINE Term TermOf(__m512i sum) {
+  constexpr int kShift = kPixelBits - kYuvBits;
+  const __m512i more = _mm512_max_epi16(sum, _mm512_setzero_si512());
+  const __m512i less = _mm512_sub_epi16(more, sum);
+  return {_mm512_slli_epi16(less, kShift),
+          // What does not fit any more is 255 with any luma.
+          _mm512_adds_epu16(_mm512_slli_epi16(more, kShift),
+                            _mm512_set1_epi16(static_cast<std::int16_t>(kRaise)))};
+}
+
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Coloured(__m512i luma, const Term& term) {
+  return _mm512_adds_epu16(_mm512_subs_epu16(luma, term.less), term.more);
+}
+
+struct Rgb {
+  __m512i r, g, b;
+};
+
+struct Terms {
+  Term r, g, b;
+};
+
+EDGECV_TARGET_VBMI EDGECV_INLINE Terms TermsOf(__m512i chroma, const YuvFactors& factors) {
+  const __m512i high_bytes = _mm512_set1_epi16(static_cast<std::int16_t>(0xFF00));
+  const __m512i centre = _mm512_set1_epi16(static_cast<std::int16_t>(0x8000));
+  const __m512i u = _mm512_xor_si512(_mm512_slli_epi16(chroma, 8), centre);
+  const __m512i v = _mm512_xor_si512(_mm512_and_si512(chroma, high_bytes), centre);
+  return {TermOf(Product(v, factors.v_to_r)),
+          TermOf(_mm512_add_epi16(Product(u, factors.u_to_g), Product(v, factors.v_to_g))),
+          TermOf(Product(u, factors.u_to_b))};
+}
+
+// Q7, without a sign: luma may be above 255. Its bytes, above black, are bits 7..14 of `luma`.
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i luma, const YuvFactors& factors) {
+  const __m512i kept = _mm512_and_si512(luma, _mm512_set1_epi16(kPixelMax));
+  return _mm512_slli_epi16(Product(kept, factors.luma), kPixelBits - kYuvBits);
+}
+
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Coloured(__m512i luma, const Terms& terms) {
+  return {Coloured(luma, terms.r), Coloured(luma, terms.g), Coloured(luma, terms.b)};
+}
+
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb BlendRgb(const Rgb& a, const Rgb& b, __m512i weight) {
+  return {BlendLanes(a.r, _mm512_sub_epi16(b.r, a.r), weight),
+          BlendLanes(a.g, _mm512_sub_epi16(b.g, a.g), weight),
+          BlendLanes(a.b, _mm512_sub_epi16(b.b, a.b), weight)};
+}
+
+}  // namespace
+
+template <YuvRows::Blending kBlending, std::size_t kNumWindows>
+EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
+                                          const std::array<float*, 3>& planes) const {
+  const YuvFactors factors = factors_;
+  const __m512i black = _mm512_set1_epi8(static_cast<char>(factors.black));
+  const __m512i row_weight = _mm512_set1_epi16(sources.weight);
+  const auto terms = [&](const Source& source, std::size_t tap, std::size_t g) EDGECV_TARGET_VBMI {
+    return TermsOf(chroma_[tap].Pick<kNumWindows>(source.chroma, g), factors);
+  };
+  const auto sample = [&](const Source& source, const Terms& left, const Terms& right,
+                          std::size_t g) EDGECV_TARGET_VBMI {
+    const __m512i taps = _mm512_subs_epu8(luma_.Pick<kNumWindows>(source.luma, g), black);
+    const Rgb low = Coloured(LumaOf(_mm512_slli_epi16(taps, 7), factors), left);
+    if constexpr (kBlending == Blending::kNone) return low;
+    const Rgb high = Coloured(LumaOf(_mm512_srli_epi16(taps, 1), factors), right);
+    return BlendRgb(low, high, _mm512_load_si512(weights_[g].lanes.data()));
+  };
+  constexpr std::size_t kRight = kBlending == Blending::kLumaAndChroma ? 1 : 0;
+  const auto right_terms = [&](const Source& source, const Terms& left,
+                               std::size_t g) EDGECV_TARGET_VBMI {
+    if constexpr (kRight == 0) return left;
+    return terms(source, kRight, g);
+  };
+  const __m512i raise = _mm512_set1_epi16(static_cast<std::int16_t>(kRaise));
+  const __m512i low_halves = _mm512_set1_epi32(0xFFFF);
+  for (std::size_t g = 0; g < weights_.size(); ++g) {
+    luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
+    chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
+    const Terms left = terms(sources.above, 0, g);
+    const Terms right = right_terms(sources.above, left, g);
+    Rgb colours = sample(sources.above, left, right, g);
+    if (sources.weight != 0) {
+      luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
+      Rgb below;
+      if (sources.share_chroma) {
+        below = sample(sources.below, left, right, g);
+      } else {
+        chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
+        const Terms left_below = terms(sources.below, 0, g);
+        below = sample(sources.below, left_below, right_terms(sources.below, left_below, g), g);
+      }
+      colours = BlendRgb(colours, below, row_weight);
+    }
+    const std::size_t x = g * kOutputs, rest = num_columns_ - x;
+    const auto store = [&](__m512i colour, std::size_t c) EDGECV_TARGET_VBMI {
+      const __m512i lowered = _mm512_sub_epi16(colour, raise);
+      float* out = planes[channels_[c]] + x;
+      StoreFloats(_mm512_and_si512(lowered, low_halves), gain_[c], bias_[c], rest, out);
+      if (rest > 16)
+        StoreFloats(_mm512_srli_epi32(lowered, 16), gain_[c], bias_[c], rest - 16, out + 16);
+    };
+    store(colours.r, 0);
+    store(colours.g, 1);
+    store(colours.b, 2);
+  }
+}
+
+#if !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+void YuvRows::Write(std::size_t k, const std::array<float*, 3>& planes) const {
+  const std::size_t next = std::min(k + 1, rows_.size() - 1);
+  const int shift_y = layout_.components[1].shift_y;
+  const Sources sources{SourceAt(rows_.low[k]),    SourceAt(rows_.high[k]),
+                        SourceAt(rows_.low[next]), SourceAt(rows_.high[next]), rows_.weight[k],
+                        rows_.low[k] >> shift_y == rows_.high[k] >> shift_y};
+  const auto write = [&](auto two, auto several) {
+    (this->*(are_two_windows_ ? two : several))(sources, planes);
+  };
+  switch (blending_) {
+    case Blending::kNone:
+      return write(&YuvRows::WriteRow<Blending::kNone, 2>,
+                   &YuvRows::WriteRow<Blending::kNone, ByteWindows::kSeveral>);
+    case Blending::kLuma:
+      return write(&YuvRows::WriteRow<Blending::kLuma, 2>,
+                   &YuvRows::WriteRow<Blending::kLuma, ByteWindows::kSeveral>);
+    case Blending::kLumaAndChroma:
+      return write(&YuvRows::WriteRow<Blending::kLumaAndChroma, 2>,
+                   &YuvRows::WriteRow<Blending::kLumaAndChroma, ByteWindows::kSeveral>);
+  }
+}
+#else
+void YuvRows::Write(std::size_t, const std::array<float*, 3>&) const {}  // never served
+#endif
+
+}  // namespace edgecv
