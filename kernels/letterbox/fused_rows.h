@@ -23,11 +23,15 @@ EDGECV_TARGET_VBMI EDGECV_INLINE __m512i BlendLanes(__m512i a, __m512i differenc
   return _mm512_add_epi16(a, _mm512_mulhrs_epi16(difference, weight));
 }
 
-// Normalises 16 values of 32 bits and writes the first `count` of them.
+// Normalises 16 values of 16 bits, in lanes of 32, and writes the first `count` of them.
 EDGECV_TARGET_VBMI EDGECV_INLINE void StoreFloats(__m512i values, float gain, float bias,
                                                   std::size_t count, float* out) {
-  const __m512 floats = _mm512_add_ps(
-      _mm512_mul_ps(_mm512_cvtepi32_ps(values), _mm512_set1_ps(gain)), _mm512_set1_ps(bias));
+  // As the last bits of 2^23 they are floats at once, sooner than by conversion.
+  const __m512i raise = _mm512_castps_si512(_mm512_set1_ps(0x1p23f));
+  const __m512 pixels = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_or_si512(values, raise)),
+                                      _mm512_set1_ps(0x1p23f));
+  const __m512 floats =
+      _mm512_add_ps(_mm512_mul_ps(pixels, _mm512_set1_ps(gain)), _mm512_set1_ps(bias));
   if (count >= 16)
     _mm512_storeu_ps(out, floats);
   else

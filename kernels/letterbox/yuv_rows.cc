@@ -2,9 +2,8 @@
 // taps, and U and V. Neighbouring pixels mostly share a sample of chroma: what it adds to red, green
 // and blue is then computed once for two or four of them.
 //
-// Colours are clamped by the saturation of unsigned 16-bit sums: Q7 chroma is kept as what it takes
-// away, at which a sum stops at 0, and what it adds, raised so that 255 is the greatest number there
-// is. Differences of raised colours are those of the colours, so they are blended as they are.
+// A colour is luma and what chroma adds to it, clamped to 0..255. It is the same to clamp the luma to
+// what chroma leaves to it, and to add then: which is done after the blend where chroma is shared.
 
 #include "letterbox/yuv_rows.h"
 
@@ -18,9 +17,6 @@ namespace {
 using Columns = std::vector<std::int32_t>;
 
 constexpr std::size_t kOutputs = 32;  // of a group
-
-// By how much a colour is raised while it is clamped.
-constexpr int kRaise = 0xFFFF - kPixelMax;
 
 // Outputs x and x + 16 share 32 bits, from which masking and shifting part them. Columns beyond the
 // last repeat it.
@@ -164,23 +160,25 @@ EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Product(__m512i value, std::int16_t fac
   return _mm512_mulhrs_epi16(value, _mm512_set1_epi16(factor));
 }
 
-// What chroma adds to a colour.
+// What chroma adds to a colour, in Q7 and wrapped to 16 bits, and the least and the greatest luma that
+// it then leaves, without a sign.
 struct Term {
-  __m512i less, more;  // one of them nothing; `more` is raised
+  __m512i added, least, greatest;
 };
 
 EDGECV_TARGET_VBMI EDGECV_INLINE Term TermOf(__m512i sum) {
   constexpr int kShift = kPixelBits - kYuvBits;
-  const __m512i more = _mm512_max_epi16(sum, _mm512_setzero_si512());
-  const __m512i less = _mm512_sub_epi16(more, sum);
-  return {_mm512_slli_epi16(less, kShift),
-          // What does not fit any more is 255 with any luma.
-          _mm512_adds_epu16(_mm512_slli_epi16(more, kShift),
-                            _mm512_set1_epi16(static_cast<std::int16_t>(kRaise)))};
+  const __m512i positive = _mm512_max_epi16(sum, _mm512_setzero_si512());
+  const __m512i taken = _mm512_slli_epi16(_mm512_sub_epi16(positive, sum), kShift);
+  // More than 255 is 255 with any luma.
+  const __m512i given =
+      _mm512_slli_epi16(_mm512_min_epi16(positive, _mm512_set1_epi16(kYuvMax)), kShift);
+  return {_mm512_sub_epi16(given, taken), taken,
+          _mm512_adds_epu16(taken, _mm512_sub_epi16(_mm512_set1_epi16(kPixelMax), given))};
 }
 
-EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Coloured(__m512i luma, const Term& term) {
-  return _mm512_adds_epu16(_mm512_subs_epu16(luma, term.less), term.more);
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Clamped(__m512i luma, const Term& term) {
+  return _mm512_min_epu16(_mm512_max_epu16(luma, term.least), term.greatest);
 }
 
 struct Rgb {
@@ -201,14 +199,22 @@ EDGECV_TARGET_VBMI EDGECV_INLINE Terms TermsOf(__m512i chroma, const YuvFactors&
           TermOf(Product(u, factors.u_to_b))};
 }
 
-// Q7, without a sign: luma may be above 255. Its bytes, above black, are bits 7..14 of `luma`.
-EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i luma, const YuvFactors& factors) {
-  const __m512i kept = _mm512_and_si512(luma, _mm512_set1_epi16(kPixelMax));
-  return _mm512_slli_epi16(Product(kept, factors.luma), kPixelBits - kYuvBits);
+// Q7, without a sign: luma may be above 255. `which` is 64 for the one of a lane's two bytes that is
+// wanted: 128 is no signed byte, and so the factor is doubled.
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i taps, int which,
+                                                const YuvFactors& factors) {
+  const __m512i kept = _mm512_maddubs_epi16(taps, _mm512_set1_epi16(static_cast<short>(which)));
+  return _mm512_slli_epi16(Product(kept, static_cast<std::int16_t>(2 * factors.luma)),
+                           kPixelBits - kYuvBits);
 }
 
-EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Coloured(__m512i luma, const Terms& terms) {
-  return {Coloured(luma, terms.r), Coloured(luma, terms.g), Coloured(luma, terms.b)};
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Clamped(__m512i luma, const Terms& terms) {
+  return {Clamped(luma, terms.r), Clamped(luma, terms.g), Clamped(luma, terms.b)};
+}
+
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Coloured(const Rgb& luma, const Terms& terms) {
+  return {_mm512_add_epi16(luma.r, terms.r.added), _mm512_add_epi16(luma.g, terms.g.added),
+          _mm512_add_epi16(luma.b, terms.b.added)};
 }
 
 EDGECV_TARGET_VBMI EDGECV_INLINE Rgb BlendRgb(const Rgb& a, const Rgb& b, __m512i weight) {
@@ -228,13 +234,19 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
   const auto terms = [&](const Source& source, std::size_t tap, std::size_t g) EDGECV_TARGET_VBMI {
     return TermsOf(chroma_[tap].Pick<kNumWindows>(source.chroma, g), factors);
   };
+  // Without the chroma, where the taps share it.
   const auto sample = [&](const Source& source, const Terms& left, const Terms& right,
                           std::size_t g) EDGECV_TARGET_VBMI {
     const __m512i taps = _mm512_subs_epu8(luma_.Pick<kNumWindows>(source.luma, g), black);
-    const Rgb low = Coloured(LumaOf(_mm512_slli_epi16(taps, 7), factors), left);
+    const Rgb low = Clamped(LumaOf(taps, 0x0040, factors), left);
     if constexpr (kBlending == Blending::kNone) return low;
-    const Rgb high = Coloured(LumaOf(_mm512_srli_epi16(taps, 1), factors), right);
-    return BlendRgb(low, high, _mm512_load_si512(weights_[g].lanes.data()));
+    const Rgb high = Clamped(LumaOf(taps, 0x4000, factors), right);
+    const __m512i weight = _mm512_load_si512(weights_[g].lanes.data());
+    if constexpr (kBlending == Blending::kLuma) return BlendRgb(low, high, weight);
+    return BlendRgb(Coloured(low, left), Coloured(high, right), weight);
+  };
+  const auto coloured = [](const Rgb& sampled, const Terms& terms) EDGECV_TARGET_VBMI {
+    return kBlending == Blending::kLumaAndChroma ? sampled : Coloured(sampled, terms);
   };
   constexpr std::size_t kRight = kBlending == Blending::kLumaAndChroma ? 1 : 0;
   const auto right_terms = [&](const Source& source, const Terms& left,
@@ -242,7 +254,6 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     if constexpr (kRight == 0) return left;
     return terms(source, kRight, g);
   };
-  const __m512i raise = _mm512_set1_epi16(static_cast<std::int16_t>(kRaise));
   const __m512i low_halves = _mm512_set1_epi32(0xFFFF);
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
@@ -250,25 +261,26 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     const Terms left = terms(sources.above, 0, g);
     const Terms right = right_terms(sources.above, left, g);
     Rgb colours = sample(sources.above, left, right, g);
-    if (sources.weight != 0) {
+    if (sources.weight == 0) {
+      colours = coloured(colours, left);
+    } else if (sources.share_chroma) {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
-      Rgb below;
-      if (sources.share_chroma) {
-        below = sample(sources.below, left, right, g);
-      } else {
-        chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
-        const Terms left_below = terms(sources.below, 0, g);
-        below = sample(sources.below, left_below, right_terms(sources.below, left_below, g), g);
-      }
-      colours = BlendRgb(colours, below, row_weight);
+      const Rgb below = sample(sources.below, left, right, g);
+      colours = coloured(BlendRgb(colours, below, row_weight), left);
+    } else {
+      luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
+      chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
+      const Terms left_below = terms(sources.below, 0, g);
+      const Terms right_below = right_terms(sources.below, left_below, g);
+      const Rgb below = sample(sources.below, left_below, right_below, g);
+      colours = BlendRgb(coloured(colours, left), coloured(below, left_below), row_weight);
     }
     const std::size_t x = g * kOutputs, rest = num_columns_ - x;
     const auto store = [&](__m512i colour, std::size_t c) EDGECV_TARGET_VBMI {
-      const __m512i lowered = _mm512_sub_epi16(colour, raise);
       float* out = planes[channels_[c]] + x;
-      StoreFloats(_mm512_and_si512(lowered, low_halves), gain_[c], bias_[c], rest, out);
+      StoreFloats(_mm512_and_si512(colour, low_halves), gain_[c], bias_[c], rest, out);
       if (rest > 16)
-        StoreFloats(_mm512_srli_epi32(lowered, 16), gain_[c], bias_[c], rest - 16, out + 16);
+        StoreFloats(_mm512_srli_epi32(colour, 16), gain_[c], bias_[c], rest - 16, out + 16);
     };
     store(colours.r, 0);
     store(colours.g, 1);
