@@ -1,6 +1,8 @@
 // What the rows share that go from source bytes to planes of floats in registers.
 #pragma once
 
+#include <algorithm>
+
 #include "letterbox/byte_permutation.h"
 #include "letterbox/fixed_point.h"
 #include "letterbox/letterbox.h"
@@ -14,6 +16,15 @@ inline bool ServeFusedRows(const Taps& rows, const Normalisation& norm, const In
          out.type == ElementType::kFloat32 && !out.channels_last &&
          // Rows that several outputs sample are better kept.
          rows.low.back() - rows.low.front() >= static_cast<std::ptrdiff_t>(rows.size()) - 1;
+}
+
+constexpr Weight kHalf = 1 << 14;
+
+// Whether all taps are blended half and half, as those of even ratios are: a mean then, rounded as any
+// blend is.
+inline bool AreMeans(const Taps& taps) {
+  return std::all_of(taps.weight.begin(), taps.weight.end(),
+                     [](Weight weight) { return weight == kHalf; });
 }
 
 #if defined(__x86_64__)

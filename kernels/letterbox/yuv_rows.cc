@@ -89,15 +89,15 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
                  const Normalisation& norm)
     : frame_(frame), layout_(LayoutOf(frame.format)), rows_(rows),
       factors_(FactorsOf(frame.matrix, frame.range)), num_columns_(columns.size()),
-      weights_(NumGroups(columns.low)),
+      is_bgr_(norm.colour == Colour::kBgr), weights_(NumGroups(columns.low)),
       luma_(weights_.size(), 1,
             std::max(NumWindows(layout_.components[0], layout_.components[0], columns.low,
                                 RightTaps(columns)),
                      std::size_t{2})) {
   for (std::size_t c = 0; c < 3; ++c) {
-    channels_[c] = norm.colour == Colour::kBgr ? 2 - c : c;
-    gain_[c] = norm.gain[channels_[c]] / (1 << kPixelBits);
-    bias_[c] = norm.bias[channels_[c]];
+    const std::size_t channel = is_bgr_ ? 2 - c : c;
+    gain_[c] = norm.gain[channel] / (1 << kPixelBits);
+    bias_[c] = norm.bias[channel];
   }
   const Component& y = layout_.components[0];
   for (std::size_t g = 0; g < weights_.size(); ++g) {
@@ -116,8 +116,9 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
     share_chroma &= columns.weight[x] == 0 || PlaceOf(layout_.components[1], columns.low[x]) ==
                                                   PlaceOf(layout_.components[1], columns.high[x]);
   blending_ = !columns.is_blended ? Blending::kNone
-              : share_chroma      ? Blending::kLuma
-                                  : Blending::kLumaAndChroma;
+              : !share_chroma     ? Blending::kLumaAndChroma
+              : AreMeans(columns) ? Blending::kMeanOfLuma
+                                  : Blending::kLuma;
   if (blending_ == Blending::kLumaAndChroma) PlaceChroma(columns.high);
   are_two_windows_ = luma_.num_windows() == 2;
   for (const ByteWindows& chroma : chroma_) are_two_windows_ &= chroma.num_windows() == 2;
@@ -217,6 +218,10 @@ EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Coloured(const Rgb& luma, const Terms& term
           _mm512_add_epi16(luma.b, terms.b.added)};
 }
 
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb MeanRgb(const Rgb& a, const Rgb& b) {
+  return {_mm512_avg_epu16(a.r, b.r), _mm512_avg_epu16(a.g, b.g), _mm512_avg_epu16(a.b, b.b)};
+}
+
 EDGECV_TARGET_VBMI EDGECV_INLINE Rgb BlendRgb(const Rgb& a, const Rgb& b, __m512i weight) {
   return {BlendLanes(a.r, _mm512_sub_epi16(b.r, a.r), weight),
           BlendLanes(a.g, _mm512_sub_epi16(b.g, a.g), weight),
@@ -241,9 +246,13 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     const Rgb low = Clamped(LumaOf(taps, 0x0040, factors), left);
     if constexpr (kBlending == Blending::kNone) return low;
     const Rgb high = Clamped(LumaOf(taps, 0x4000, factors), right);
+    if constexpr (kBlending == Blending::kMeanOfLuma) return MeanRgb(low, high);
     const __m512i weight = _mm512_load_si512(weights_[g].lanes.data());
     if constexpr (kBlending == Blending::kLuma) return BlendRgb(low, high, weight);
     return BlendRgb(Coloured(low, left), Coloured(high, right), weight);
+  };
+  const auto blend_rows = [&](const Rgb& above, const Rgb& below) EDGECV_TARGET_VBMI {
+    return sources.weight == kHalf ? MeanRgb(above, below) : BlendRgb(above, below, row_weight);
   };
   const auto coloured = [](const Rgb& sampled, const Terms& terms) EDGECV_TARGET_VBMI {
     return kBlending == Blending::kLumaAndChroma ? sampled : Coloured(sampled, terms);
@@ -255,6 +264,14 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     return terms(source, kRight, g);
   };
   const __m512i low_halves = _mm512_set1_epi32(0xFFFF);
+  const auto store = [&, num_columns = num_columns_](__m512i colour, std::size_t c, std::size_t g)
+                         EDGECV_TARGET_VBMI {
+    const std::size_t x = g * kOutputs, rest = num_columns - x;
+    float* out = planes[c] + x;
+    StoreFloats(_mm512_and_si512(colour, low_halves), gain_[c], bias_[c], rest, out);
+    if (rest > 16)
+      StoreFloats(_mm512_srli_epi32(colour, 16), gain_[c], bias_[c], rest - 16, out + 16);
+  };
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
     chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
@@ -266,25 +283,18 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     } else if (sources.share_chroma) {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
       const Rgb below = sample(sources.below, left, right, g);
-      colours = coloured(BlendRgb(colours, below, row_weight), left);
+      colours = coloured(blend_rows(colours, below), left);
     } else {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
       chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
       const Terms left_below = terms(sources.below, 0, g);
       const Terms right_below = right_terms(sources.below, left_below, g);
       const Rgb below = sample(sources.below, left_below, right_below, g);
-      colours = BlendRgb(coloured(colours, left), coloured(below, left_below), row_weight);
+      colours = blend_rows(coloured(colours, left), coloured(below, left_below));
     }
-    const std::size_t x = g * kOutputs, rest = num_columns_ - x;
-    const auto store = [&](__m512i colour, std::size_t c) EDGECV_TARGET_VBMI {
-      float* out = planes[channels_[c]] + x;
-      StoreFloats(_mm512_and_si512(colour, low_halves), gain_[c], bias_[c], rest, out);
-      if (rest > 16)
-        StoreFloats(_mm512_srli_epi32(colour, 16), gain_[c], bias_[c], rest - 16, out + 16);
-    };
-    store(colours.r, 0);
-    store(colours.g, 1);
-    store(colours.b, 2);
+    store(colours.r, 0, g);
+    store(colours.g, 1, g);
+    store(colours.b, 2, g);
   }
 }
 
@@ -298,8 +308,9 @@ void YuvRows::Write(std::size_t k, const std::array<float*, 3>& planes) const {
   const Sources sources{SourceAt(rows_.low[k]),    SourceAt(rows_.high[k]),
                         SourceAt(rows_.low[next]), SourceAt(rows_.high[next]), rows_.weight[k],
                         rows_.low[k] >> shift_y == rows_.high[k] >> shift_y};
+  const std::array rgb{planes[is_bgr_ ? 2 : 0], planes[1], planes[is_bgr_ ? 0 : 2]};
   const auto write = [&](auto two, auto several) {
-    (this->*(are_two_windows_ ? two : several))(sources, planes);
+    (this->*(are_two_windows_ ? two : several))(sources, rgb);
   };
   switch (blending_) {
     case Blending::kNone:
@@ -308,6 +319,9 @@ void YuvRows::Write(std::size_t k, const std::array<float*, 3>& planes) const {
     case Blending::kLuma:
       return write(&YuvRows::WriteRow<Blending::kLuma, 2>,
                    &YuvRows::WriteRow<Blending::kLuma, ByteWindows::kSeveral>);
+    case Blending::kMeanOfLuma:
+      return write(&YuvRows::WriteRow<Blending::kMeanOfLuma, 2>,
+                   &YuvRows::WriteRow<Blending::kMeanOfLuma, ByteWindows::kSeveral>);
     case Blending::kLumaAndChroma:
       return write(&YuvRows::WriteRow<Blending::kLumaAndChroma, 2>,
                    &YuvRows::WriteRow<Blending::kLumaAndChroma, ByteWindows::kSeveral>);

@@ -32,8 +32,9 @@ class YuvRows {
   void Write(std::size_t k, const std::array<float*, 3>& planes) const;
 
  private:
-  // Of the columns: a tap each; two that see the same chroma; two that see their own.
-  enum class Blending { kNone, kLuma, kLumaAndChroma };
+  // Of the columns: a tap each; two with the same chroma, half and half or by weight; two with their
+  // own.
+  enum class Blending { kNone, kMeanOfLuma, kLuma, kLumaAndChroma };
   // A row of the frame: of luma, twice, and of what holds U and V.
   struct Source {
     ByteWindows::Rows luma, chroma;
@@ -58,9 +59,9 @@ class YuvRows {
   const Taps& rows_;
   const YuvFactors factors_;
   std::size_t num_columns_;
+  bool is_bgr_;
   Blending blending_;
-  std::array<std::size_t, 3> channels_;  // where R, G and B go
-  std::array<float, 3> gain_, bias_;     // of R, G and B
+  std::array<float, 3> gain_, bias_;  // of R, G and B
   std::vector<Weights> weights_;         // of each group
   ByteWindows luma_;                     // bytes 2i and 2i + 1: of the two taps of lane i
   bool are_two_windows_;                 // of these, each two
