@@ -58,8 +58,11 @@ bool PackedRows::Serve(const Frame& frame, const Taps& rows, const Taps& columns
 PackedRows::PackedRows(const Frame& frame, const Taps& rows, const Taps& columns,
                        const Normalisation& norm)
     : plane_(frame.planes[0]), rows_(rows), num_columns_(columns.size()),
-      is_blended_(columns.is_blended), bias_(norm.bias), weights_(NumGroups(columns)),
+      bias_(norm.bias), weights_(NumGroups(columns)),
       windows_(weights_.size(), 1, ByteWindows::NumWindows(Longest(columns))) {
+  blending_ = !columns.is_blended ? Blending::kNone
+              : AreMeans(columns) ? Blending::kMean
+                                  : Blending::kWeighted;
   std::array<std::ptrdiff_t, 3> offset;
   for (std::size_t c = 0; c < 3; ++c) {
     gain_[c] = norm.gain[c] / (1 << kPixelBits);
@@ -72,7 +75,7 @@ PackedRows::PackedRows(const Frame& frame, const Taps& rows, const Taps& columns
       const std::size_t x = ColumnOf(columns, g, i);
       for (std::size_t c = 0; c < 3; ++c) {
         windows_.Place(g, 8 * i + 2 * c, 0, columns.low[x] * kStep + offset[c]);
-        if (is_blended_)
+        if (columns.is_blended)
           windows_.Place(g, 8 * i + 2 * c + 1, 0, columns.high[x] * kStep + offset[c]);
       }
       std::fill_n(weights_[g].lanes.begin() + 4 * static_cast<std::ptrdiff_t>(i), 4,
@@ -87,27 +90,27 @@ PackedRows::PackedRows(const Frame& frame, const Taps& rows, const Taps& columns
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-template <bool kIsBlended, std::size_t kNumWindows>
+template <PackedRows::Blending kBlending, std::size_t kNumWindows>
 EDGECV_TARGET_VBMI void PackedRows::WriteRow(const Sources& sources,
                                              const std::array<float*, 3>& planes) const {
   // -64 and 64 for the taps of a lane: 128 is no signed byte, so their difference is Q6 at first.
   const __m512i minus_low_plus_high = _mm512_set1_epi16(0x40C0);
+  const __m512i halves = _mm512_set1_epi16(0x4040);  // of Q7: their sum is the mean
   const auto sample = [&](const std::uint8_t* row, std::size_t g) EDGECV_TARGET_VBMI {
     const __m512i taps = windows_.Pick<kNumWindows>({row, row}, g);
+    if constexpr (kBlending == Blending::kMean) return _mm512_maddubs_epi16(taps, halves);
     const __m512i low = _mm512_srli_epi16(_mm512_slli_epi16(taps, 8), 8 - kPixelBits);
-    if constexpr (kIsBlended) {
-      const __m512i difference =
-          _mm512_slli_epi16(_mm512_maddubs_epi16(taps, minus_low_plus_high), kPixelBits - 6);
-      return BlendLanes(low, difference, _mm512_load_si512(weights_[g].lanes.data()));
-    } else {
-      return low;
-    }
+    if constexpr (kBlending == Blending::kNone) return low;
+    const __m512i difference =
+        _mm512_slli_epi16(_mm512_maddubs_epi16(taps, minus_low_plus_high), kPixelBits - 6);
+    return BlendLanes(low, difference, _mm512_load_si512(weights_[g].lanes.data()));
   };
   const __m512i weight = _mm512_set1_epi16(sources.weight);
   const auto pixels = [&](std::size_t g) EDGECV_TARGET_VBMI {
     const __m512i above = sample(sources.above, g);
     if (sources.weight == 0) return above;
     const __m512i below = sample(sources.below, g);
+    if (sources.weight == kHalf) return _mm512_avg_epu16(above, below);
     return BlendLanes(above, _mm512_sub_epi16(below, above), weight);
   };
   // The two bytes of channel 0 of each of 16 outputs, for lanes of 32 bits.
@@ -146,12 +149,21 @@ void PackedRows::Write(std::size_t k, const std::array<float*, 3>& planes) const
   const auto write = [&](auto one, auto two, auto several) {
     (this->*(num_windows == 1 ? one : num_windows == 2 ? two : several))(sources, planes);
   };
-  if (is_blended_)
-    write(&PackedRows::WriteRow<true, 1>, &PackedRows::WriteRow<true, 2>,
-          &PackedRows::WriteRow<true, ByteWindows::kSeveral>);
-  else
-    write(&PackedRows::WriteRow<false, 1>, &PackedRows::WriteRow<false, 2>,
-          &PackedRows::WriteRow<false, ByteWindows::kSeveral>);
+  constexpr std::size_t kSeveral = ByteWindows::kSeveral;
+  switch (blending_) {
+    case Blending::kNone:
+      return write(&PackedRows::WriteRow<Blending::kNone, 1>,
+                   &PackedRows::WriteRow<Blending::kNone, 2>,
+                   &PackedRows::WriteRow<Blending::kNone, kSeveral>);
+    case Blending::kMean:
+      return write(&PackedRows::WriteRow<Blending::kMean, 1>,
+                   &PackedRows::WriteRow<Blending::kMean, 2>,
+                   &PackedRows::WriteRow<Blending::kMean, kSeveral>);
+    case Blending::kWeighted:
+      return write(&PackedRows::WriteRow<Blending::kWeighted, 1>,
+                   &PackedRows::WriteRow<Blending::kWeighted, 2>,
+                   &PackedRows::WriteRow<Blending::kWeighted, kSeveral>);
+  }
 }
 #else
 void PackedRows::Write(std::size_t, const std::array<float*, 3>&) const {}  // never served

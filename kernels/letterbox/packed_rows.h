@@ -30,6 +30,7 @@ class PackedRows {
   void Write(std::size_t k, const std::array<float*, 3>& planes) const;
 
  private:
+  enum class Blending { kNone, kMean, kWeighted };  // of the columns
   // Two source rows and their blend, and the two that are fetched into the cache meanwhile.
   struct Sources {
     const std::uint8_t *above, *below, *next_above, *next_below;
@@ -40,13 +41,13 @@ class PackedRows {
     std::array<Weight, 32> lanes;
   };
 
-  template <bool kIsBlended, std::size_t kNumWindows>
+  template <Blending kBlending, std::size_t kNumWindows>
   void WriteRow(const Sources& sources, const std::array<float*, 3>& planes) const;
 
   const Plane plane_;
   const Taps& rows_;
   std::size_t num_columns_;
-  bool is_blended_;
+  Blending blending_;
   std::array<float, 3> gain_, bias_;
   std::vector<Weights> weights_;  // of each group; an even number
   ByteWindows windows_;           // bytes 8i + 2c and 8i + 2c + 1: of the two taps of output i
