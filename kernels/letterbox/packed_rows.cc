@@ -120,10 +120,9 @@ EDGECV_TARGET_VBMI void PackedRows::WriteRow(const Sources& sources,
   constexpr __mmask64 kLowHalves = 0x3333333333333333;
   std::ptrdiff_t fetched = windows_.FirstBegin();
   for (std::size_t g = 0; g < weights_.size(); g += 2) {
-    // Rows that are far apart are nothing that the processor foresees.
     for (; fetched <= windows_.LastBegin(g + 1); fetched += ByteWindows::kBytes) {
-      __builtin_prefetch(sources.next_above + fetched);
-      if (sources.weight != 0) __builtin_prefetch(sources.next_below + fetched);
+      FetchLine(sources.next_above + fetched);
+      if (sources.weight != 0) FetchLine(sources.next_below + fetched);
     }
     const __m512i first = pixels(g), second = pixels(g + 1);
     const std::size_t x = g * kOutputs, rest = num_columns_ - x;
