@@ -1,9 +1,6 @@
 // 32 outputs are a vector of 16-bit lanes, and few permutations bring into a lane the luma of its two
 // taps, and U and V. Neighbouring pixels mostly share a sample of chroma: what it adds to red, green
 // and blue is then computed once for two or four of them.
-//
-// A colour is luma and what chroma adds to it, clamped to 0..255. It is the same to clamp the luma to
-// what chroma leaves to it, and to add then: which is done after the blend where chroma is shared.
 
 #include "letterbox/yuv_rows.h"
 
@@ -161,61 +158,38 @@ EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Product(__m512i value, std::int16_t fac
   return _mm512_mulhrs_epi16(value, _mm512_set1_epi16(factor));
 }
 
-// What chroma adds to a colour, in Q7 and wrapped to 16 bits, and the least and the greatest luma that
-// it then leaves, without a sign.
-struct Term {
-  __m512i added, least, greatest;
-};
-
-EDGECV_TARGET_VBMI EDGECV_INLINE Term TermOf(__m512i sum) {
-  constexpr int kShift = kPixelBits - kYuvBits;
-  const __m512i positive = _mm512_max_epi16(sum, _mm512_setzero_si512());
-  const __m512i taken = _mm512_slli_epi16(_mm512_sub_epi16(positive, sum), kShift);
-  // More than 255 is 255 with any luma.
-  const __m512i given =
-      _mm512_slli_epi16(_mm512_min_epi16(positive, _mm512_set1_epi16(kYuvMax)), kShift);
-  return {_mm512_sub_epi16(given, taken), taken,
-          _mm512_adds_epu16(taken, _mm512_sub_epi16(_mm512_set1_epi16(kPixelMax), given))};
-}
-
-EDGECV_TARGET_VBMI EDGECV_INLINE __m512i Clamped(__m512i luma, const Term& term) {
-  return _mm512_min_epu16(_mm512_max_epu16(luma, term.least), term.greatest);
-}
-
 struct Rgb {
   __m512i r, g, b;
 };
 
-struct Terms {
-  Term r, g, b;
-};
-
-EDGECV_TARGET_VBMI EDGECV_INLINE Terms TermsOf(__m512i chroma, const YuvFactors& factors) {
+// What chroma adds to luma, in Q5.
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb TermsOf(__m512i chroma, const YuvFactors& factors) {
   const __m512i high_bytes = _mm512_set1_epi16(static_cast<std::int16_t>(0xFF00));
   const __m512i centre = _mm512_set1_epi16(static_cast<std::int16_t>(0x8000));
   const __m512i u = _mm512_xor_si512(_mm512_slli_epi16(chroma, 8), centre);
   const __m512i v = _mm512_xor_si512(_mm512_and_si512(chroma, high_bytes), centre);
-  return {TermOf(Product(v, factors.v_to_r)),
-          TermOf(_mm512_add_epi16(Product(u, factors.u_to_g), Product(v, factors.v_to_g))),
-          TermOf(Product(u, factors.u_to_b))};
+  return {Product(v, factors.v_to_r),
+          _mm512_add_epi16(Product(u, factors.u_to_g), Product(v, factors.v_to_g)),
+          Product(u, factors.u_to_b)};
 }
 
-// Q7, without a sign: luma may be above 255. `which` is 64 for the one of a lane's two bytes that is
-// wanted: 128 is no signed byte, and so the factor is doubled.
-EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i taps, int which,
+// In Q5. `which` is 64 for the one of a lane's two bytes that is wanted: 128 is no signed byte, and so
+// the factor is doubled.
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i taps, std::int16_t which,
                                                 const YuvFactors& factors) {
-  const __m512i kept = _mm512_maddubs_epi16(taps, _mm512_set1_epi16(static_cast<short>(which)));
-  return _mm512_slli_epi16(Product(kept, static_cast<std::int16_t>(2 * factors.luma)),
-                           kPixelBits - kYuvBits);
+  return Product(_mm512_maddubs_epi16(taps, _mm512_set1_epi16(which)),
+                 static_cast<std::int16_t>(2 * factors.luma));
 }
 
-EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Clamped(__m512i luma, const Terms& terms) {
-  return {Clamped(luma, terms.r), Clamped(luma, terms.g), Clamped(luma, terms.b)};
+EDGECV_TARGET_VBMI EDGECV_INLINE __m512i ColourOf(__m512i luma, __m512i term) {
+  const __m512i sum = _mm512_add_epi16(luma, term);
+  const __m512i clamped = _mm512_min_epi16(_mm512_max_epi16(sum, _mm512_setzero_si512()),
+                                           _mm512_set1_epi16(kYuvMax));
+  return _mm512_slli_epi16(clamped, kPixelBits - kYuvBits);
 }
 
-EDGECV_TARGET_VBMI EDGECV_INLINE Rgb Coloured(const Rgb& luma, const Terms& terms) {
-  return {_mm512_add_epi16(luma.r, terms.r.added), _mm512_add_epi16(luma.g, terms.g.added),
-          _mm512_add_epi16(luma.b, terms.b.added)};
+EDGECV_TARGET_VBMI EDGECV_INLINE Rgb ColoursOf(__m512i luma, const Rgb& terms) {
+  return {ColourOf(luma, terms.r), ColourOf(luma, terms.g), ColourOf(luma, terms.b)};
 }
 
 EDGECV_TARGET_VBMI EDGECV_INLINE Rgb MeanRgb(const Rgb& a, const Rgb& b) {
@@ -239,26 +213,20 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
   const auto terms = [&](const Source& source, std::size_t tap, std::size_t g) EDGECV_TARGET_VBMI {
     return TermsOf(chroma_[tap].Pick<kNumWindows>(source.chroma, g), factors);
   };
-  // Without the chroma, where the taps share it.
-  const auto sample = [&](const Source& source, const Terms& left, const Terms& right,
+  const auto sample = [&](const Source& source, const Rgb& left, const Rgb& right,
                           std::size_t g) EDGECV_TARGET_VBMI {
     const __m512i taps = _mm512_subs_epu8(luma_.Pick<kNumWindows>(source.luma, g), black);
-    const Rgb low = Clamped(LumaOf(taps, 0x0040, factors), left);
+    const Rgb low = ColoursOf(LumaOf(taps, 0x0040, factors), left);
     if constexpr (kBlending == Blending::kNone) return low;
-    const Rgb high = Clamped(LumaOf(taps, 0x4000, factors), right);
+    const Rgb high = ColoursOf(LumaOf(taps, 0x4000, factors), right);
     if constexpr (kBlending == Blending::kMeanOfLuma) return MeanRgb(low, high);
-    const __m512i weight = _mm512_load_si512(weights_[g].lanes.data());
-    if constexpr (kBlending == Blending::kLuma) return BlendRgb(low, high, weight);
-    return BlendRgb(Coloured(low, left), Coloured(high, right), weight);
+    return BlendRgb(low, high, _mm512_load_si512(weights_[g].lanes.data()));
   };
   const auto blend_rows = [&](const Rgb& above, const Rgb& below) EDGECV_TARGET_VBMI {
     return sources.weight == kHalf ? MeanRgb(above, below) : BlendRgb(above, below, row_weight);
   };
-  const auto coloured = [](const Rgb& sampled, const Terms& terms) EDGECV_TARGET_VBMI {
-    return kBlending == Blending::kLumaAndChroma ? sampled : Coloured(sampled, terms);
-  };
   constexpr std::size_t kRight = kBlending == Blending::kLumaAndChroma ? 1 : 0;
-  const auto right_terms = [&](const Source& source, const Terms& left,
+  const auto right_terms = [&](const Source& source, const Rgb& left,
                                std::size_t g) EDGECV_TARGET_VBMI {
     if constexpr (kRight == 0) return left;
     return terms(source, kRight, g);
@@ -275,22 +243,17 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
     chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
-    const Terms left = terms(sources.above, 0, g);
-    const Terms right = right_terms(sources.above, left, g);
+    Rgb left = terms(sources.above, 0, g);
+    Rgb right = right_terms(sources.above, left, g);
     Rgb colours = sample(sources.above, left, right, g);
-    if (sources.weight == 0) {
-      colours = coloured(colours, left);
-    } else if (sources.share_chroma) {
+    if (sources.weight != 0) {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
-      const Rgb below = sample(sources.below, left, right, g);
-      colours = coloured(blend_rows(colours, below), left);
-    } else {
-      luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
-      chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
-      const Terms left_below = terms(sources.below, 0, g);
-      const Terms right_below = right_terms(sources.below, left_below, g);
-      const Rgb below = sample(sources.below, left_below, right_below, g);
-      colours = blend_rows(coloured(colours, left), coloured(below, left_below));
+      if (!sources.share_chroma) {
+        chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
+        left = terms(sources.below, 0, g);
+        right = right_terms(sources.below, left, g);
+      }
+      colours = blend_rows(colours, sample(sources.below, left, right, g));
     }
     store(colours.r, 0, g);
     store(colours.g, 1, g);
