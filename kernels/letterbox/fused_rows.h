@@ -20,11 +20,14 @@ inline bool ServeFusedRows(const Taps& rows, const Normalisation& norm, const In
 
 constexpr Weight kHalf = 1 << 14;
 
-// Whether all taps are blended half and half, as those of even ratios are: a mean then, rounded as any
-// blend is.
-inline bool AreMeans(const Taps& taps) {
-  return std::all_of(taps.weight.begin(), taps.weight.end(),
-                     [](Weight weight) { return weight == kHalf; });
+// How columns are blended. Half and half, as even ratios have it, is a mean, rounded as any blend is.
+enum class Blending { kNone, kMean, kWeighted };
+
+inline Blending BlendingOf(const Taps& columns) {
+  if (!columns.is_blended) return Blending::kNone;
+  const auto is_half = [](Weight weight) { return weight == kHalf; };
+  return std::all_of(columns.weight.begin(), columns.weight.end(), is_half) ? Blending::kMean
+                                                                            : Blending::kWeighted;
 }
 
 #if defined(__x86_64__)

@@ -9,7 +9,6 @@
 #include <algorithm>
 
 #include "letterbox/components.h"
-#include "letterbox/fused_rows.h"
 
 namespace edgecv {
 namespace {
@@ -58,11 +57,8 @@ bool PackedRows::Serve(const Frame& frame, const Taps& rows, const Taps& columns
 PackedRows::PackedRows(const Frame& frame, const Taps& rows, const Taps& columns,
                        const Normalisation& norm)
     : plane_(frame.planes[0]), rows_(rows), num_columns_(columns.size()),
-      bias_(norm.bias), weights_(NumGroups(columns)),
+      blending_(BlendingOf(columns)), bias_(norm.bias), weights_(NumGroups(columns)),
       windows_(weights_.size(), 1, ByteWindows::NumWindows(Longest(columns))) {
-  blending_ = !columns.is_blended ? Blending::kNone
-              : AreMeans(columns) ? Blending::kMean
-                                  : Blending::kWeighted;
   std::array<std::ptrdiff_t, 3> offset;
   for (std::size_t c = 0; c < 3; ++c) {
     gain_[c] = norm.gain[c] / (1 << kPixelBits);
@@ -90,7 +86,7 @@ PackedRows::PackedRows(const Frame& frame, const Taps& rows, const Taps& columns
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-template <PackedRows::Blending kBlending, std::size_t kNumWindows>
+template <Blending kBlending, std::size_t kNumWindows>
 EDGECV_TARGET_VBMI void PackedRows::WriteRow(const Sources& sources,
                                              const std::array<float*, 3>& planes) const {
   // -64 and 64 for the taps of a lane: 128 is no signed byte, so their difference is Q6 at first.

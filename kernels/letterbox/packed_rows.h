@@ -14,6 +14,7 @@
 
 #include "letterbox/byte_windows.h"
 #include "letterbox/fixed_point.h"
+#include "letterbox/fused_rows.h"
 #include "letterbox/letterbox.h"
 #include "letterbox/taps.h"
 
@@ -30,7 +31,6 @@ class PackedRows {
   void Write(std::size_t k, const std::array<float*, 3>& planes) const;
 
  private:
-  enum class Blending { kNone, kMean, kWeighted };  // of the columns
   // Two source rows and their blend, and the two that are fetched into the cache meanwhile.
   struct Sources {
     const std::uint8_t *above, *below, *next_above, *next_below;

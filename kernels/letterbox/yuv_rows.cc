@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "letterbox/fused_rows.h"
 
 namespace edgecv {
 namespace {
@@ -86,7 +85,8 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
                  const Normalisation& norm)
     : frame_(frame), layout_(LayoutOf(frame.format)), rows_(rows),
       factors_(FactorsOf(frame.matrix, frame.range)), num_columns_(columns.size()),
-      is_bgr_(norm.colour == Colour::kBgr), weights_(NumGroups(columns.low)),
+      is_bgr_(norm.colour == Colour::kBgr), blending_(BlendingOf(columns)),
+      weights_(NumGroups(columns.low)),
       luma_(weights_.size(), 1,
             std::max(NumWindows(layout_.components[0], layout_.components[0], columns.low,
                                 RightTaps(columns)),
@@ -108,15 +108,11 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
     }
   }
   PlaceChroma(columns.low);
-  bool share_chroma = true;
+  bool shares_chroma = true;
   for (std::size_t x = 0; x < num_columns_; ++x)
-    share_chroma &= columns.weight[x] == 0 || PlaceOf(layout_.components[1], columns.low[x]) ==
+    shares_chroma &= columns.weight[x] == 0 || PlaceOf(layout_.components[1], columns.low[x]) ==
                                                   PlaceOf(layout_.components[1], columns.high[x]);
-  blending_ = !columns.is_blended ? Blending::kNone
-              : !share_chroma     ? Blending::kLumaAndChroma
-              : AreMeans(columns) ? Blending::kMeanOfLuma
-                                  : Blending::kLuma;
-  if (blending_ == Blending::kLumaAndChroma) PlaceChroma(columns.high);
+  if (columns.is_blended && !shares_chroma) PlaceChroma(columns.high);
   are_two_windows_ = luma_.num_windows() == 2;
   for (const ByteWindows& chroma : chroma_) are_two_windows_ &= chroma.num_windows() == 2;
 }
@@ -204,10 +200,11 @@ EDGECV_TARGET_VBMI EDGECV_INLINE Rgb BlendRgb(const Rgb& a, const Rgb& b, __m512
 
 }  // namespace
 
-template <YuvRows::Blending kBlending, std::size_t kNumWindows>
+template <Blending kBlending, bool kSharesChroma, std::size_t kNumWindows>
 EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
-                                          const std::array<float*, 3>& planes) const {
+                                          const std::array<float*, 3>& rgb) const {
   const YuvFactors factors = factors_;
+  const bool is_chroma_apart = layout_.components[1].plane != layout_.components[0].plane;
   const __m512i black = _mm512_set1_epi8(static_cast<char>(factors.black));
   const __m512i row_weight = _mm512_set1_epi16(sources.weight);
   const auto terms = [&](const Source& source, std::size_t tap, std::size_t g) EDGECV_TARGET_VBMI {
@@ -219,37 +216,36 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
     const Rgb low = ColoursOf(LumaOf(taps, 0x0040, factors), left);
     if constexpr (kBlending == Blending::kNone) return low;
     const Rgb high = ColoursOf(LumaOf(taps, 0x4000, factors), right);
-    if constexpr (kBlending == Blending::kMeanOfLuma) return MeanRgb(low, high);
+    if constexpr (kBlending == Blending::kMean) return MeanRgb(low, high);
     return BlendRgb(low, high, _mm512_load_si512(weights_[g].lanes.data()));
   };
   const auto blend_rows = [&](const Rgb& above, const Rgb& below) EDGECV_TARGET_VBMI {
     return sources.weight == kHalf ? MeanRgb(above, below) : BlendRgb(above, below, row_weight);
   };
-  constexpr std::size_t kRight = kBlending == Blending::kLumaAndChroma ? 1 : 0;
   const auto right_terms = [&](const Source& source, const Rgb& left,
                                std::size_t g) EDGECV_TARGET_VBMI {
-    if constexpr (kRight == 0) return left;
-    return terms(source, kRight, g);
+    if constexpr (kSharesChroma) return left;
+    return terms(source, 1, g);
   };
   const __m512i low_halves = _mm512_set1_epi32(0xFFFF);
   const auto store = [&, num_columns = num_columns_](__m512i colour, std::size_t c, std::size_t g)
                          EDGECV_TARGET_VBMI {
     const std::size_t x = g * kOutputs, rest = num_columns - x;
-    float* out = planes[c] + x;
+    float* out = rgb[c] + x;
     StoreFloats(_mm512_and_si512(colour, low_halves), gain_[c], bias_[c], rest, out);
     if (rest > 16)
       StoreFloats(_mm512_srli_epi32(colour, 16), gain_[c], bias_[c], rest - 16, out + 16);
   };
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
-    chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
+    if (is_chroma_apart) chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
     Rgb left = terms(sources.above, 0, g);
     Rgb right = right_terms(sources.above, left, g);
     Rgb colours = sample(sources.above, left, right, g);
     if (sources.weight != 0) {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
       if (!sources.share_chroma) {
-        chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
+        if (is_chroma_apart) chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
         left = terms(sources.below, 0, g);
         right = right_terms(sources.below, left, g);
       }
@@ -265,6 +261,18 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
 #pragma GCC diagnostic pop
 #endif
 
+template <Blending kBlending>
+void YuvRows::WriteBlended(const Sources& sources, const std::array<float*, 3>& rgb) const {
+  constexpr std::size_t kSeveral = ByteWindows::kSeveral;
+  const auto write = [&](auto two, auto several) {
+    (this->*(are_two_windows_ ? two : several))(sources, rgb);
+  };
+  if (chroma_.size() == 1)
+    write(&YuvRows::WriteRow<kBlending, true, 2>, &YuvRows::WriteRow<kBlending, true, kSeveral>);
+  else
+    write(&YuvRows::WriteRow<kBlending, false, 2>, &YuvRows::WriteRow<kBlending, false, kSeveral>);
+}
+
 void YuvRows::Write(std::size_t k, const std::array<float*, 3>& planes) const {
   const std::size_t next = std::min(k + 1, rows_.size() - 1);
   const int shift_y = layout_.components[1].shift_y;
@@ -272,22 +280,10 @@ void YuvRows::Write(std::size_t k, const std::array<float*, 3>& planes) const {
                         SourceAt(rows_.low[next]), SourceAt(rows_.high[next]), rows_.weight[k],
                         rows_.low[k] >> shift_y == rows_.high[k] >> shift_y};
   const std::array rgb{planes[is_bgr_ ? 2 : 0], planes[1], planes[is_bgr_ ? 0 : 2]};
-  const auto write = [&](auto two, auto several) {
-    (this->*(are_two_windows_ ? two : several))(sources, rgb);
-  };
   switch (blending_) {
-    case Blending::kNone:
-      return write(&YuvRows::WriteRow<Blending::kNone, 2>,
-                   &YuvRows::WriteRow<Blending::kNone, ByteWindows::kSeveral>);
-    case Blending::kLuma:
-      return write(&YuvRows::WriteRow<Blending::kLuma, 2>,
-                   &YuvRows::WriteRow<Blending::kLuma, ByteWindows::kSeveral>);
-    case Blending::kMeanOfLuma:
-      return write(&YuvRows::WriteRow<Blending::kMeanOfLuma, 2>,
-                   &YuvRows::WriteRow<Blending::kMeanOfLuma, ByteWindows::kSeveral>);
-    case Blending::kLumaAndChroma:
-      return write(&YuvRows::WriteRow<Blending::kLumaAndChroma, 2>,
-                   &YuvRows::WriteRow<Blending::kLumaAndChroma, ByteWindows::kSeveral>);
+    case Blending::kNone: return WriteBlended<Blending::kNone>(sources, rgb);
+    case Blending::kMean: return WriteBlended<Blending::kMean>(sources, rgb);
+    case Blending::kWeighted: return WriteBlended<Blending::kWeighted>(sources, rgb);
   }
 }
 #else

@@ -15,6 +15,7 @@
 #include "letterbox/byte_windows.h"
 #include "letterbox/components.h"
 #include "letterbox/fixed_point.h"
+#include "letterbox/fused_rows.h"
 #include "letterbox/letterbox.h"
 #include "letterbox/taps.h"
 #include "letterbox/yuv_factors.h"
@@ -32,9 +33,6 @@ class YuvRows {
   void Write(std::size_t k, const std::array<float*, 3>& planes) const;
 
  private:
-  // Of the columns: a tap each; two with the same chroma, half and half or by weight; two with their
-  // own.
-  enum class Blending { kNone, kMeanOfLuma, kLuma, kLumaAndChroma };
   // A row of the frame: of luma, twice, and of what holds U and V.
   struct Source {
     ByteWindows::Rows luma, chroma;
@@ -51,8 +49,10 @@ class YuvRows {
 
   Source SourceAt(std::ptrdiff_t y) const;
   void PlaceChroma(const std::vector<std::int32_t>& taps);
-  template <Blending kBlending, std::size_t kNumWindows>
-  void WriteRow(const Sources& sources, const std::array<float*, 3>& planes) const;
+  template <Blending kBlending>
+  void WriteBlended(const Sources& sources, const std::array<float*, 3>& rgb) const;
+  template <Blending kBlending, bool kSharesChroma, std::size_t kNumWindows>
+  void WriteRow(const Sources& sources, const std::array<float*, 3>& rgb) const;
 
   const Frame frame_;
   const FormatLayout layout_;
@@ -65,7 +65,8 @@ class YuvRows {
   std::vector<Weights> weights_;         // of each group
   ByteWindows luma_;                     // bytes 2i and 2i + 1: of the two taps of lane i
   bool are_two_windows_;                 // of these, each two
-  std::vector<ByteWindows> chroma_;      // U and V of lane i: of the left taps, then of the right
+  // U and V of lane i, of the left taps; then of the right ones, if any has chroma of its own.
+  std::vector<ByteWindows> chroma_;
 };
 
 }  // namespace edgecv
