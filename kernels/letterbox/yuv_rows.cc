@@ -204,7 +204,6 @@ template <Blending kBlending, bool kSharesChroma, std::size_t kNumWindows>
 EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
                                           const std::array<float*, 3>& rgb) const {
   const YuvFactors factors = factors_;
-  const bool is_chroma_apart = layout_.components[1].plane != layout_.components[0].plane;
   const __m512i black = _mm512_set1_epi8(static_cast<char>(factors.black));
   const __m512i row_weight = _mm512_set1_epi16(sources.weight);
   const auto terms = [&](const Source& source, std::size_t tap, std::size_t g) EDGECV_TARGET_VBMI {
@@ -238,14 +237,14 @@ EDGECV_TARGET_VBMI void YuvRows::WriteRow(const Sources& sources,
   };
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     luma_.Fetch<kNumWindows>(sources.next_above.luma, g);
-    if (is_chroma_apart) chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
+    chroma_[0].Fetch<kNumWindows>(sources.next_above.chroma, g);
     Rgb left = terms(sources.above, 0, g);
     Rgb right = right_terms(sources.above, left, g);
     Rgb colours = sample(sources.above, left, right, g);
     if (sources.weight != 0) {
       luma_.Fetch<kNumWindows>(sources.next_below.luma, g);
       if (!sources.share_chroma) {
-        if (is_chroma_apart) chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
+        chroma_[0].Fetch<kNumWindows>(sources.next_below.chroma, g);
         left = terms(sources.below, 0, g);
         right = right_terms(sources.below, left, g);
       }
