@@ -6,13 +6,13 @@
 
 #include <algorithm>
 
-
 namespace edgecv {
 namespace {
 
 using Columns = std::vector<std::int32_t>;
 
-constexpr std::size_t kOutputs = 32;  // of a group
+constexpr std::size_t kOutputs = 32;      // of a group
+constexpr std::size_t kLeastWindows = 2;  // of a group: as many as one instruction permutes
 
 // Outputs x and x + 16 share 32 bits, from which masking and shifting part them. Columns beyond the
 // last repeat it.
@@ -57,13 +57,14 @@ std::ptrdiff_t RowBytes(const Frame& frame, const Component& component) {
   return PlaceOf(component, frame.width - 1) + 1;
 }
 
-bool HasChromaApart(const FormatLayout& layout) {
-  return layout.components[1].plane != layout.components[2].plane;
+// U and V lie in one row or in two alike.
+std::size_t NumChromaRows(const FormatLayout& layout) {
+  return layout.components[1].plane == layout.components[2].plane ? 1 : 2;
 }
 
-// What a row of chroma windows begins and ends with.
+// What the windows of a chroma row end with; they begin with U, or in a row of V as if it were U.
 const Component& LastOfChroma(const FormatLayout& layout) {
-  return layout.components[HasChromaApart(layout) ? 1 : 2];
+  return layout.components[NumChromaRows(layout) == 1 ? 2 : 1];
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ bool YuvRows::Serve(const Frame& frame, const Taps& rows, const Taps& columns,
            num_rows * NumWindows(first, last, columns.low, RightTaps(columns)) <=
                ByteWindows::kMaxWindows;
   };
-  return fits(y, y, 1) && fits(u, LastOfChroma(layout), HasChromaApart(layout) ? 2 : 1);
+  return fits(y, y, 1) && fits(u, LastOfChroma(layout), NumChromaRows(layout));
 }
 
 YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
@@ -90,7 +91,7 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
       luma_(weights_.size(), 1,
             std::max(NumWindows(layout_.components[0], layout_.components[0], columns.low,
                                 RightTaps(columns)),
-                     std::size_t{2})) {
+                     kLeastWindows)) {
   for (std::size_t c = 0; c < 3; ++c) {
     const std::size_t channel = is_bgr_ ? 2 - c : c;
     gain_[c] = norm.gain[channel] / (1 << kPixelBits);
@@ -120,9 +121,10 @@ YuvRows::YuvRows(const Frame& frame, const Taps& rows, const Taps& columns,
 void YuvRows::PlaceChroma(const Columns& taps) {
   const Component &u = layout_.components[1], &v = layout_.components[2];
   const Component& last = LastOfChroma(layout_);
-  const std::size_t num_rows = HasChromaApart(layout_) ? 2 : 1;
-  ByteWindows& chroma = chroma_.emplace_back(
-      weights_.size(), num_rows, std::max(NumWindows(u, last, taps, taps), 3 - num_rows));
+  const std::size_t num_rows = NumChromaRows(layout_);
+  ByteWindows& chroma =
+      chroma_.emplace_back(weights_.size(), num_rows,
+                           std::max(NumWindows(u, last, taps, taps), kLeastWindows / num_rows));
   for (std::size_t g = 0; g < weights_.size(); ++g) {
     for (std::size_t row = 0; row < num_rows; ++row)
       chroma.Begin(g, row, ExtentOf(u, last, taps, taps, g).begin, RowBytes(frame_, last));
@@ -169,8 +171,8 @@ EDGECV_TARGET_VBMI EDGECV_INLINE Rgb TermsOf(__m512i chroma, const YuvFactors& f
           Product(u, factors.u_to_b)};
 }
 
-// In Q5. `which` is 64 for the one of a lane's two bytes that is wanted: 128 is no signed byte, and so
-// the factor is doubled.
+// In Q5. `which` holds 64 for the one byte of a lane that is wanted: Q6, since 128 is no signed byte,
+// for which the factor is doubled.
 EDGECV_TARGET_VBMI EDGECV_INLINE __m512i LumaOf(__m512i taps, std::int16_t which,
                                                 const YuvFactors& factors) {
   return Product(_mm512_maddubs_epi16(taps, _mm512_set1_epi16(which)),

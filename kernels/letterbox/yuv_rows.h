@@ -62,11 +62,12 @@ class YuvRows {
   bool is_bgr_;
   Blending blending_;
   std::array<float, 3> gain_, bias_;  // of R, G and B
-  std::vector<Weights> weights_;         // of each group
-  ByteWindows luma_;                     // bytes 2i and 2i + 1: of the two taps of lane i
-  bool are_two_windows_;                 // of these, each two
-  // U and V of lane i, of the left taps; then of the right ones, if any has chroma of its own.
+  std::vector<Weights> weights_;      // of each group
+  ByteWindows luma_;                  // bytes 2i and 2i + 1: of the two taps of lane i
+  // Bytes 2i and 2i + 1: U and V at the left tap of lane i; then, if some taps do not share theirs, at
+  // the right ones.
   std::vector<ByteWindows> chroma_;
+  bool are_two_windows_;  // of luma and of chroma each
 };
 
 }  // namespace edgecv
