@@ -2,6 +2,8 @@
 // the pixels that an output samples: a row sampler brings one source row to the output's colours
 // and columns, two such rows are kept, and a row writer blends them into an output row. For area
 // interpolation, rows and then columns are averaged, see area_rows.h.
+// Where the processor can, rows of the commonest fits go through all of that in registers instead,
+// see packed_rows.h and yuv_rows.h.
 // Between bytes and outputs, values are 16-bit fixed point, see fixed_point.h.
 
 #include "letterbox/letterbox.h"

@@ -13,8 +13,8 @@
 namespace edgecv {
 namespace {
 
-constexpr std::size_t kOutputs = 8;     // of a group
-constexpr std::ptrdiff_t kStep = 3;     // bytes of a pixel
+constexpr std::size_t kOutputs = 8;  // of a group
+constexpr std::ptrdiff_t kStep = 3;  // bytes of a pixel
 
 // The bytes from the first tap of a group to behind the last.
 struct Extent {
