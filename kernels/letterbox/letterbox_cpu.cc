@@ -2,6 +2,8 @@
 // the pixels that an output samples: a row sampler brings one source row to the output's colours
 // and columns, two such rows are kept, and a row writer blends them into an output row. For area
 // interpolation, rows and then columns are averaged, see area_rows.h.
+// Where the processor can, rows of the commonest fits go through all of that in registers instead,
+// see packed_rows.h and yuv_rows.h.
 // Between bytes and outputs, values are 16-bit fixed point, see fixed_point.h.
 
 #include "letterbox/letterbox.h"
@@ -17,6 +19,7 @@
 #include "letterbox/row_sampler.h"
 #include "letterbox/row_writer.h"
 #include "letterbox/taps.h"
+#include "letterbox/yuv_rows.h"
 
 namespace edgecv {
 namespace {
@@ -104,7 +107,8 @@ void FitRow(Band<Rows>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t le
   band.writer.Write(y, left, columns, band.rows.At(k));
 }
 
-void FitRow(Band<const PackedRows&>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
+template <typename FusedRows>
+void FitRow(Band<const FusedRows&>& band, std::size_t k, std::ptrdiff_t y, std::ptrdiff_t left,
             std::size_t) {
   band.rows.Write(k, band.writer.Floats(y, left));
 }
@@ -198,6 +202,11 @@ void LetterboxCpu(const Frame& frame, const FramePlacement& placement,
     if (PackedRows::Serve(frame, rows, columns, norm, out)) {
       const PackedRows packed(frame, rows, columns, norm);
       FitInBands(frame, covered, out, norm, [&]() -> const PackedRows& { return packed; });
+      return;
+    }
+    if (YuvRows::Serve(frame, rows, columns, norm, out)) {
+      const YuvRows yuv(frame, rows, columns, norm);
+      FitInBands(frame, covered, out, norm, [&]() -> const YuvRows& { return yuv; });
       return;
     }
     const RowSampler sampler(frame, norm.colour, std::move(columns));

@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "letterbox/byte_windows.h"
 #include "letterbox/fixed_point.h"
+#include "letterbox/fused_rows.h"
 #include "letterbox/letterbox.h"
 #include "letterbox/taps.h"
 
@@ -34,27 +36,21 @@ class PackedRows {
     const std::uint8_t *above, *below, *next_above, *next_below;
     Weight weight;
   };
-  // 8 outputs: where their bytes lie in the windows, and their weights, four times each.
-  struct alignas(64) Group {
-    std::array<std::uint8_t, 64> places;
-    std::array<Weight, 32> weights;
-  };
-  // 64 bytes of the row.
-  struct Window {
-    std::ptrdiff_t begin;
-    std::uint64_t taken;  // places of the group that are filled from here
+  // Of 8 outputs, each four times.
+  struct alignas(64) Weights {
+    std::array<Weight, 32> lanes;
   };
 
-  template <bool kIsBlended, std::size_t kNumWindows>
+  template <Blending kBlending, std::size_t kNumWindows>
   void WriteRow(const Sources& sources, const std::array<float*, 3>& planes) const;
 
   const Plane plane_;
   const Taps& rows_;
-  std::size_t num_columns_, num_windows_;
-  bool is_blended_;
+  std::size_t num_columns_;
+  Blending blending_;
   std::array<float, 3> gain_, bias_;
-  std::vector<Group> groups_;    // an even number
-  std::vector<Window> windows_;  // `num_windows_` of each group
+  std::vector<Weights> weights_;  // of each group; an even number
+  ByteWindows windows_;           // bytes 8i + 2c and 8i + 2c + 1: of the two taps of output i
 };
 
 }  // namespace edgecv

@@ -4,6 +4,7 @@
 
 #include "common/simd.h"
 #include "letterbox/demosaic.h"
+#include "letterbox/yuv_factors.h"
 
 namespace edgecv {
 namespace {
@@ -26,34 +27,6 @@ void BlendBytes(Samples samples, const Weight* __restrict__ weight, std::size_t 
     for (std::size_t x = 0; x < count; ++x)
       out[x] = Blend(FromByte(low[x]), FromByte(high[x]), weight[x]);
   }
-}
-
-// YUV to RGB in Q5, where the sum of all terms before clamping fits 16 bits: at most 1.17 * 239 +
-// 2.12 * 128 = 551, times 32. A luma factor is Q13 and meets a Q7 luma; a chroma factor is Q12 and
-// meets a Q8 chroma.
-constexpr int kYuvBits = 5;
-constexpr std::int16_t kYuvMax = 255 << kYuvBits;
-
-struct YuvFactors {
-  std::int16_t black, luma;
-  std::int16_t v_to_r, u_to_g, v_to_g, u_to_b;
-};
-
-YuvFactors FactorsOf(ColourMatrix matrix, ColourRange range) {
-  // Rec. ITU-R BT.601-7 section 2.5.1 and BT.709-6 section 3: R' and B' weigh kr and kb in Y'.
-  const double kr = matrix == ColourMatrix::kBt601 ? 0.299 : 0.2126;
-  const double kb = matrix == ColourMatrix::kBt601 ? 0.114 : 0.0722;
-  const double kg = 1.0 - kr - kb;
-  const bool is_limited = range == ColourRange::kLimited;
-  const double luma = is_limited ? 255.0 / 219.0 : 1.0;
-  const double chroma = is_limited ? 255.0 / 224.0 : 1.0;
-  const auto rounded = [](double value, int bits) {
-    const double scaled = value * (1 << bits);
-    return static_cast<std::int16_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
-  };
-  const double r = 2.0 * (1.0 - kr) * chroma, b = 2.0 * (1.0 - kb) * chroma;
-  return {static_cast<std::int16_t>(is_limited ? 16 : 0), rounded(luma, 13), rounded(r, 12),
-          rounded(-b * kb / kg, 12), rounded(-r * kr / kg, 12), rounded(b, 12)};
 }
 
 EDGECV_INLINE std::int16_t Clamped(std::int16_t value) {
