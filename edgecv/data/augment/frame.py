@@ -19,7 +19,7 @@ from edgecv.data.augment.recipe import (
     VerticalFlip,
     ZoomOut,
 )
-from edgecv.data.augment.scene import Item, Scene
+from edgecv.data.augment.scene import LEAST_SHARE, Item, Scene
 
 FrameTransform = Callable[[Scene], Scene]
 
@@ -119,8 +119,9 @@ class _JitterScale(v2.Transform):  # type: ignore[misc]  # torchvision has no ty
         cut = params["crop"]
         output = self._call_kernel(functional.crop, inpt, **cut)
         if isinstance(inpt, tv_tensors.BoundingBoxes):
-            boxes = inpt.as_subclass(torch.Tensor)
-            centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - torch.tensor([cut["left"], cut["top"]])
-            size = torch.tensor([cut["width"], cut["height"]])
-            output[~((centre > 0) & (centre < size)).all(dim=1)] = 0
+            before, after = (
+                (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+                for boxes in (inpt.as_subclass(torch.Tensor), output.as_subclass(torch.Tensor))
+            )
+            output[after < LEAST_SHARE * before] = 0  # for `drop_lost`
         return output

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 from torchvision.transforms import v2
@@ -82,17 +85,20 @@ def _smeared(image: Tensor, length: float, angle: float) -> Tensor:
     radius = math.ceil((length - 1) / 2)
     if radius == 0:
         return image
-    # Samples along the line, each shared among the four pixels around it.
+    # The trapezoidal rule along the line, each sample shared among the four pixels around it.
     along = torch.linspace(-0.5, 0.5, 2 * radius * _SAMPLES_PER_PX + 1) * (length - 1)
+    share = torch.ones(len(along))
+    share[0] = share[-1] = 0.5
+    share /= share.sum()
     side = 2 * radius + 2
     x, y = along * math.cos(angle) + radius, along * math.sin(angle) + radius
     column, row = x.floor().long(), y.floor().long()
     kernel = torch.zeros(side * side)
     for down in (0, 1):
         for right in (0, 1):
-            weight = (1 - (x - column - right).abs()) * (1 - (y - row - down).abs())
+            weight = share * (1 - (x - column - right).abs()) * (1 - (y - row - down).abs())
             kernel.index_add_(0, (row + down) * side + column + right, weight)
-    kernel = kernel.view(1, 1, side, side)[..., :-1, :-1] / len(along)
+    kernel = kernel.view(1, 1, side, side)[..., :-1, :-1]
     edges = pad(image[:, None], (radius,) * 4, mode="replicate")
     return conv2d(edges, kernel)[:, 0]
 
@@ -103,6 +109,8 @@ def _noisy(image: Tensor, shot: float, read: float) -> Tensor:
 
 
 def _compressed(image: Tensor, quality: float) -> Tensor:
-    pixels = functional.jpeg((image * 255).round_().to(torch.uint8), int(quality))
-    decoded: Tensor = pixels.float().div_(255)
-    return decoded
+    levels = (image * 255).round_().to(torch.uint8).permute(1, 2, 0).contiguous()
+    file = BytesIO()
+    Image.fromarray(levels.numpy()).save(file, "JPEG", quality=int(quality))
+    pixels = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+    return pixels.float().div_(255).contiguous()

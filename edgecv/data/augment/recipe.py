@@ -102,7 +102,7 @@ class IouCrop:
 class ScaleJitter:
     """Enlarge the frame and cut, or shrink it into a canvas of its size (Ghiasi et al. 2021).
 
-    Objects whose centre the cut loses are dropped.
+    Objects of which less than a quarter is left are dropped.
 
     Args:
         scale: least and greatest factor, drawn evenly on a logarithmic scale.
@@ -152,7 +152,8 @@ class Mosaic:
     """Fill the input with parts of four frames around a random point (Bochkovskiy et al. 2020).
 
     Each part keeps its frame's aspect ratio and covers its quarter whole. The transforms above
-    this one are drawn anew for each frame. Objects whose centre a part loses are dropped.
+    this one are drawn anew for each frame. Objects of which less than a quarter is left are
+    dropped.
 
     Args:
         scale: least and greatest scale of a part, where 1 shows it as large as the frame alone

@@ -19,6 +19,10 @@ from edgecv.placement import Placement
 Item = dict[str, Tensor]
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
+# Of its box that must be left of an object after a cut. A larger part that counted as background
+# would teach the network not to see it; a smaller one shows too little to learn from.
+LEAST_SHARE = 0.25
+
 _NUM_CORNERS = 2  # of the visible rectangle, in front of all other points
 
 
@@ -165,7 +169,7 @@ def annotated(image: Tensor, boxes_xyxy: Tensor, class_ids: Tensor) -> Item:
 
 
 def place(scene: Scene, placement: Placement, corner_xy: tuple[int, int] = (0, 0)) -> Target:
-    """Return the objects of a scene in pixels of the input; what a fit that crops loses is gone.
+    """Return the objects of a scene in pixels of the input, less what is cut off.
 
     Args:
         scene: its frame, or the part of it that begins at `corner_xy`, is what was placed.
@@ -257,13 +261,11 @@ def _intersection(corners_xy: NDArray[np.float64], window: Rectangle) -> Rectang
 
 
 def _kept(boxes: NDArray[np.float32], window: Rectangle) -> NDArray[np.intp]:
-    """Return the rows of boxes whose centre lies in a window, as in `IouCrop`."""
-    left, top, right, bottom = window
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    is_kept = (left < x) & (x < right) & (top < y) & (y < bottom)
+    """Return the rows of boxes of which enough lies in a window, see `LEAST_SHARE`."""
     clipped = _clipped(boxes, window)
-    is_kept &= (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf) >= 1
-    return np.flatnonzero(is_kept)
+    left = (clipped[:, 2:] - clipped[:, :2]).clip(0)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return np.flatnonzero((left.prod(axis=1) >= LEAST_SHARE * area) & (left.min(axis=1) >= 1))
 
 
 def _clipped(boxes: NDArray[np.float32], window: Rectangle) -> NDArray[np.float32]:
