@@ -4,6 +4,7 @@ The recipe `default` is compared with the code that it replaced, kept here, bit 
 """
 
 import hashlib
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_workers_change_nothing(pictures: DetectionDataset, recipe: str) -> None
     assert_same(alone, samples_of(batches_of(pictures, batch_size=4, **options).epoch(1)))
     assert all(masks.dtype == torch.bool for *_, masks, _ in alone)
     assert all(points.shape[1:] == (3, 3) for *_, points in alone)
+
+
+@pytest.mark.parametrize("recipe", ["default", "strong"])
+def test_workers_that_are_spawned_can_take_everything_along(
+    pictures: DetectionDataset, recipe: str
+) -> None:
+    batches = batches_of(pictures, recipe=read_recipe(recipe), with_masks=True)
+    copy = pickle.loads(pickle.dumps(batches._samples))  # noqa: S301  # ours
+    image, target = copy[0, 1]
+    expected_image, expected = batches._samples[0, 1]
+    assert torch.equal(image, expected_image)
+    assert torch.equal(target.masks, expected.masks)
 
 
 def test_a_resume_continues_with_the_same_batches(pictures: DetectionDataset) -> None:
