@@ -30,7 +30,7 @@ from edgecv.data.batches import mirrored_keypoints  # noqa: E402
 from edgecv.placement import FITS  # noqa: E402
 from edgecv.spec import InputSpec  # noqa: E402
 
-from .pictures import KEYPOINT_NAMES, SIZE_HW, bounds, grown, picture, region  # noqa: E402
+from .pictures import BOXES, KEYPOINT_NAMES, SIZE_HW, bounds, grown, picture, region  # noqa: E402
 
 # A colour is found up to the pixels that bilinear interpolation mixes: half a frame pixel, which
 # is at most 1.4 pixels of the input here, and what the whole pixels of a fit round.
@@ -194,6 +194,28 @@ def test_a_fit_that_crops_drops_what_it_loses() -> None:
     _, target = augment(0, is_mixing=False)
     assert target.class_ids.tolist() == [1, 4]
     assert target.boxes_xyxy.tolist() == [[0, 20, 50, 110], [20, 140, 60, 200]]
+
+
+def test_a_quarter_of_an_object_is_enough_to_stay() -> None:
+    wanted = InputSpec("images", (240, 160), fit="centre-crop")  # of 320 columns 80..240
+    augment = Augmentation(Recipe("test"), wanted, lambda _: scene(), 1)
+    _, target = augment(0, is_mixing=False)
+    # Left of the six: 10/70, all, 30/90, 40/80, all and 20/90 of their width.
+    assert target.class_ids.tolist() == [1, 2, 3, 4]
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_scale_jitter_keeps_what_is_left_by_a_quarter(seed: int) -> None:
+    before = scene()
+    torch.manual_seed(seed)
+    after = frame_transform(ScaleJitter((1.3, 3.0)), fill=114)(before)
+    height, width = after.size_hw
+    shift = (after.item["points"][2] - before.item["points"][2]).numpy()
+    cut = (BOXES.reshape(-1, 2, 2) + shift).clip(0, (width, height))
+    shares = np.diff(cut, axis=1).prod(axis=2) / np.diff(BOXES.reshape(-1, 2, 2), axis=1).prod(2)
+    expected = np.flatnonzero(shares.ravel() >= 0.25)
+    assert drop_lost(after).item["rows"].tolist() == expected.tolist()
 
 
 def test_objects_too_small_to_learn_are_dropped() -> None:
