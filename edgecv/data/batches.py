@@ -66,7 +66,8 @@ class TrainingBatches:
             recipe: of the augmentation; None for the recipe `default`.
             num_epochs: of the whole run, for a recipe whose mixing ends before it; None for no
                 end.
-            with_masks: fill `Target.masks`.
+            with_masks: fill `Target.masks`; that of a tiny object, or of one whose box is seen and
+                whose outline is not, may be empty.
             with_keypoints: fill `Target.keypoints`.
 
         Raises:
