@@ -38,6 +38,9 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 50,
     size: Annotated[str, typer.Option(help="Input in pixels: 320, or HEIGHTxWIDTH.")] = "320",
     fit: Annotated[Fit, typer.Option(help="How images are fitted into it.")] = "letterbox",
+    augment: Annotated[
+        str, typer.Option(help="How images are varied: default, strong, none, or a TOML file.")
+    ] = "default",
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
     lr: Annotated[float, typer.Option(help="Peak learning rate of the heads.")] = 2e-3,
     backbone_rate: Annotated[
@@ -76,6 +79,7 @@ def train(
 ) -> None:
     """Train a detector; CTRL-C saves, `--resume` continues exactly."""
     require_extra("train", "torch", "torchvision", "faster_coco_eval", "tensorboard")
+    from edgecv.data.augment.files import read_recipe
     from edgecv.train import trainer  # torch takes seconds to import
     from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
     from edgecv.train.folder import next_run_folder
@@ -101,6 +105,7 @@ def train(
                 epochs=epochs,
                 size_hw=parse_size(size),
                 fit=fit,
+                augment=read_recipe(augment),
                 batch_size=batch,
                 learning_rate=lr,
                 backbone_rate=_backbone_rate(backbone_rate, weights),

@@ -1,6 +1,8 @@
 """Batches of augmented, fitted training images; each sample reproducible by itself."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,16 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from edgecv.data.augment import (
-    annotated,
-    colour_augmentation,
-    geometric_augmentation,
-    seed_for,
-)
+from edgecv.data.augment.files import read_recipe
+from edgecv.data.augment.pipeline import Augmentation
+from edgecv.data.augment.recipe import Recipe
+from edgecv.data.augment.scene import Scene, scene_of
 from edgecv.data.samples import DetectionDataset, Sample
 from edgecv.data.targets import Target
+from edgecv.errors import DatasetError
 from edgecv.images import read_image
-from edgecv.kernels import letterbox
 from edgecv.spec import InputSpec
 
 _CACHE_BYTES = 2 << 30  # decoded images kept in memory, so that small sets are decoded once
@@ -34,7 +34,13 @@ class Batch:
 
 
 class TrainingBatches:
-    """The batches of each epoch, the same ones whenever they are asked for again."""
+    """The batches of each epoch, the same ones whenever they are asked for again.
+
+    Args:
+        waited_s: seconds that `epoch` has spent waiting for batches so far, in all epochs. Where
+            it is a large part of the training, more workers or a lighter recipe make it faster.
+
+    """
 
     def __init__(
         self,
@@ -44,6 +50,10 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         workers: int,
+        recipe: Recipe | None = None,
+        num_epochs: int | None = None,
+        with_masks: bool = False,
+        with_keypoints: bool = False,
     ) -> None:
         """Prepare to draw from `dataset`; images are read when a batch needs them.
 
@@ -53,9 +63,37 @@ class TrainingBatches:
             batch_size: images a batch; the last batch of an epoch is dropped if it is short.
             seed: of order and augmentation.
             workers: processes that prepare batches, 0 for none.
+            recipe: of the augmentation; None for the recipe `default`.
+            num_epochs: of the whole run, for a recipe whose mixing ends before it; None for no
+                end.
+            with_masks: fill `Target.masks`; that of a tiny object, or of one whose box is seen and
+                whose outline is not, may be empty.
+            with_keypoints: fill `Target.keypoints`.
+
+        Raises:
+            DatasetError: if masks or keypoints are wanted that the data set does not have.
+            MissingDependencyError: if the recipe needs a library that is not installed.
 
         """
-        self._samples = _AugmentedSamples(dataset.samples, wanted, seed=seed)
+        if with_masks:
+            _require_outlines(dataset)
+        if with_keypoints and not dataset.keypoint_names:
+            raise DatasetError(
+                f"{dataset.name}: the split {dataset.split} must have keypoints, got none. "
+                "Name them in the category, under `keypoints`."
+            )
+        self.waited_s = 0.0
+        recipe = recipe or read_recipe("default")
+        last = math.inf if num_epochs is None else round(num_epochs * recipe.mixing_until)
+        self._samples = _AugmentedSamples(
+            dataset,
+            wanted,
+            recipe,
+            seed=seed,
+            num_mixing_epochs=last,
+            with_masks=with_masks,
+            with_keypoints=with_keypoints,
+        )
         self._order = _EpochOrder(len(dataset.samples), batch_size=batch_size, seed=seed)
         self._loader = DataLoader(
             self._samples,
@@ -75,7 +113,11 @@ class TrainingBatches:
         self._order.first_batch = first_batch
         # The loader draws a seed for its workers: keep it out of the caller's generator.
         with torch.random.fork_rng(devices=[]):
-            yield from self._loader
+            start = time.perf_counter()
+            for batch in self._loader:
+                self.waited_s += time.perf_counter() - start
+                yield batch
+                start = time.perf_counter()
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
@@ -100,12 +142,24 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
 
 
 class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
-    def __init__(self, samples: Sequence[Sample], wanted: InputSpec, *, seed: int) -> None:
-        self._samples = samples
-        self._wanted = wanted
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        wanted: InputSpec,
+        recipe: Recipe,
+        *,
+        seed: int,
+        num_mixing_epochs: float,
+        with_masks: bool,
+        with_keypoints: bool,
+    ) -> None:
+        self._samples = dataset.samples
         self._seed = seed
-        self._geometric = geometric_augmentation(fill=wanted.pad)
-        self._colour = colour_augmentation()
+        self._num_mixing_epochs = num_mixing_epochs
+        self._with_masks = with_masks
+        self._with_keypoints = with_keypoints
+        self._mirrored = torch.tensor(mirrored_keypoints(dataset.keypoint_names), dtype=torch.int64)
+        self._augment = Augmentation(recipe, wanted, self._scene, len(dataset.samples))
         self._cache: dict[int, NDArray[np.uint8]] = {}
         self._cached_bytes = 0
         self._mean = torch.tensor(wanted.mean)[:, None, None]
@@ -117,30 +171,19 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
         """Return the image and objects of (epoch, sample)."""
         epoch, row = key
-        sample = self._samples[row]
-        objects = ~sample.is_crowd
-        item = annotated(
-            torch.from_numpy(self._pixels(row)).permute(2, 0, 1),
-            torch.from_numpy(sample.boxes_xyxy[objects]),
-            torch.from_numpy(sample.class_ids[objects].astype(np.int64)),
-        )
         with torch.random.fork_rng(devices=[]):
-            seed_for(self._seed, epoch, row)
-            item = self._geometric(item)
-            # Fitted by the kernel that the deployed model meets. Colours change after it, on the
-            # fewer pixels, so it gives 0..1 here and the normalisation follows below.
-            frame = item["image"].permute(1, 2, 0).contiguous().numpy()
-            fitted, placement = letterbox(
-                frame,
-                self._wanted.size_hw,
-                format="rgb24",
-                fit=self._wanted.fit,
-                pad=self._wanted.pad,
-            )
-            image = self._colour(torch.from_numpy(fitted))
-        boxes = placement.to_input(item["boxes"].numpy().astype(np.float32))
-        image = image.sub_(self._mean).div_(self._std)
-        return image, Target(torch.from_numpy(boxes), item["labels"])
+            _seed_for(self._seed, epoch, row)
+            image, target = self._augment(row, is_mixing=epoch < self._num_mixing_epochs)
+        return image.sub_(self._mean).div_(self._std), target
+
+    def _scene(self, row: int) -> Scene:
+        return scene_of(
+            self._samples[row],
+            self._pixels(row),
+            with_masks=self._with_masks,
+            with_keypoints=self._with_keypoints,
+            mirrored=self._mirrored,
+        )
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         found = self._cache.get(row)
@@ -151,6 +194,52 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
             self._cache[row] = pixels
             self._cached_bytes += pixels.nbytes
         return pixels
+
+
+def mirrored_keypoints(names: Sequence[str]) -> list[int]:
+    """Return for each keypoint which one it becomes in a mirror: left_eye is then right_eye."""
+    sides = {"left": "right", "right": "left"}
+    mirrored = []
+    for index, name in enumerate(names):
+        side, underscore, rest = name.partition("_")
+        other = f"{sides.get(side, side)}{underscore}{rest}"
+        mirrored.append(names.index(other) if other in names else index)
+    return mirrored
+
+
+def has_outlines(dataset: DetectionDataset) -> bool:
+    """Tell whether every object that is learnt has an outline, from which masks can be made."""
+    return any(sample.segments for sample in dataset.samples) and not any(
+        map(_num_bare, dataset.samples)
+    )
+
+
+def _require_outlines(dataset: DetectionDataset) -> None:
+    for sample in dataset.samples:
+        if _num_bare(sample):
+            raise DatasetError(
+                f"{dataset.name}: every object must have an outline to learn masks, got "
+                f"{_num_bare(sample)} without in `{sample.image_path}`. Annotate `segmentation`."
+            )
+
+
+def _num_bare(sample: Sample) -> int:
+    """Return how many objects that are learnt have no outline."""
+    segments = sample.segments or (None,) * len(sample.class_ids)
+    pairs = zip(segments, sample.is_crowd, strict=True)
+    return sum(segment is None and not is_crowd for segment, is_crowd in pairs)
+
+
+def _seed_for(*numbers: int) -> None:
+    """Seed torch's generator from several numbers, such as seed, epoch and sample.
+
+    With a seed of its own, a sample looks the same whichever worker draws it, whatever was drawn
+    before, and after a resume.
+    """
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number) % (1 << 63)
+    torch.manual_seed(seed)
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecv.data.samples import DetectionDataset, OnBad, Problem, Sample
+from edgecv.data.segments import Segment
 from edgecv.errors import DatasetError, InputError
 from edgecv.images import image_size_hw
 
@@ -82,6 +84,8 @@ class SampleBuilder:
         self._class_ids: list[int] = []
         self._areas: list[float] = []
         self._is_crowd: list[bool] = []
+        self._segments: list[Segment | None] = []
+        self._keypoints: list[NDArray[np.float32]] = []
 
     def add(
         self,
@@ -90,6 +94,8 @@ class SampleBuilder:
         *,
         area: float | None = None,
         is_crowd: bool = False,
+        segment: Segment | None = None,
+        keypoints: NDArray[np.float32] | None = None,
     ) -> None:
         """Take one object.
 
@@ -99,6 +105,8 @@ class SampleBuilder:
             class_id: index of its class.
             area: of the segment, pixels²; the box's where it is None.
             is_crowd: whether evaluation ignores what is detected there.
+            segment: its outline, None where the file has none.
+            keypoints: (J, 3) float32 as in `Sample`, for every object of a data set or for none.
 
         Raises:
             UnusableError: if the box is broken or outside the image.
@@ -114,9 +122,14 @@ class SampleBuilder:
         self._class_ids.append(class_id)
         self._areas.append((x2 - x1) * (y2 - y1) if area is None else area)
         self._is_crowd.append(is_crowd)
+        self._segments.append(segment)
+        if keypoints is not None:
+            self._keypoints.append(keypoints)
 
-    def sample(self) -> Sample:
-        """Return the image with the objects taken so far."""
+    def sample(self, num_keypoints: int = 0) -> Sample:
+        """Return the image with the objects taken so far, which have so many keypoints each."""
+        has_segments = any(segment is not None for segment in self._segments)
+        keypoints = np.array(self._keypoints, np.float32).reshape(-1, max(num_keypoints, 1), 3)
         return Sample(
             self.image_path,
             self.image_id,
@@ -125,6 +138,8 @@ class SampleBuilder:
             np.array(self._class_ids, np.int32),
             np.array(self._areas, np.float32),
             np.array(self._is_crowd, np.bool_),
+            tuple(self._segments) if has_segments else None,
+            keypoints if num_keypoints else None,
         )
 
 
@@ -137,6 +152,7 @@ def finish(
     samples: Sequence[Sample],
     log: ProblemLog,
     on_bad: OnBad,
+    keypoint_names: Sequence[str] = (),
 ) -> DetectionDataset:
     """Return the data set, after deciding about the problems in `log`.
 
@@ -158,6 +174,7 @@ def finish(
         category_ids=tuple(category_ids),
         samples=tuple(samples),
         problems=tuple(log.problems),
+        keypoint_names=tuple(keypoint_names),
     )
 
 

@@ -23,12 +23,13 @@ from edgecv.data.checks import (
     read_text,
     unknown_class,
 )
+from edgecv.data.coco_shapes import keypoints_from_coco, segment_from_coco
 from edgecv.data.samples import DetectionDataset, OnBad
 from edgecv.errors import DatasetError
 
 _PREFIX = "instances_"
 _LISTS = ("categories", "images", "annotations")
-_LARGEST_AREA = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max)
 _BLANK = re.compile(r"[\s,:]*")  # what may stand between two JSON values of a parsed text
 
 
@@ -41,8 +42,9 @@ def read_coco(
 ) -> DetectionDataset:
     """Read one split of a data set in COCO's format.
 
-    Classes come in the order of their category ids. `area` and `iscrowd` are taken where they
-    are present; keys that detection does not need are ignored.
+    Classes come in the order of their category ids. `area`, `iscrowd` and `segmentation` are taken
+    where they are present, and `keypoints` where a category names them; if two categories name
+    different ones, none are read. Keys that are not needed are ignored.
 
     Args:
         folder: holds instances_SPLIT.json, or annotations/instances_SPLIT.json; the images lie
@@ -63,16 +65,18 @@ def read_coco(
     document = _Document(files[chosen])
     log = ProblemLog()
     classes = _read_categories(document)
+    keypoint_names = _keypoint_names(document)
     builders = _read_images(document, _image_folders(folder, chosen), log)
-    _read_annotations(document, builders, tuple(classes), log)
+    _read_annotations(document, builders, tuple(classes), len(keypoint_names), log)
     return finish(
         name=name or folder.resolve().name,
         split=chosen,
         classes=checked_classes(tuple(classes.values()), document.path),
         category_ids=tuple(classes),
-        samples=[builder.sample() for builder in builders.values() if builder],
+        samples=[builder.sample(len(keypoint_names)) for builder in builders.values() if builder],
         log=log,
         on_bad=on_bad,
+        keypoint_names=keypoint_names,
     )
 
 
@@ -106,6 +110,24 @@ def _read_categories(document: "_Document") -> dict[int, str]:
             raise DatasetError(f"{document.path}:{line}: {error}. Mend the file.") from error
         names[category_id] = name
     return dict(sorted(names.items()))
+
+
+def _keypoint_names(document: "_Document") -> tuple[str, ...]:
+    """Return the names of the keypoints, empty where no category or not all name the same."""
+    found = {}
+    for index, entry in enumerate(document.lists["categories"]):
+        names = entry.get("keypoints")
+        if names is None:
+            continue
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            line = document.line("categories", index)
+            raise DatasetError(
+                f"{document.path}:{line}: `keypoints` of a category must be a list of names, "
+                f"got {_shown(names)}. Mend the file."
+            )
+        if names:
+            found[tuple(names)] = index
+    return next(iter(found)) if len(found) == 1 else ()
 
 
 def _read_images(
@@ -152,13 +174,14 @@ def _read_annotations(
     document: "_Document",
     builders: dict[int, SampleBuilder | None],
     category_ids: tuple[int, ...],
+    num_keypoints: int,
     log: ProblemLog,
 ) -> None:
     """Add every annotation to its image, or log why it cannot be used."""
     class_ids = {category_id: index for index, category_id in enumerate(category_ids)}
     for index, entry in enumerate(document.lists["annotations"]):
         try:
-            _read_annotation(entry, builders, class_ids)
+            _read_annotation(entry, builders, class_ids, num_keypoints)
         except UnusableError as error:  # noqa: PERF203  # one bad entry does not cost the others
             # Official files are one line long: the id finds what the line number cannot.
             has_id = isinstance(entry, dict) and "id" in entry
@@ -170,6 +193,7 @@ def _read_annotation(
     entry: Any,  # noqa: ANN401  # whatever JSON holds
     builders: dict[int, SampleBuilder | None],
     class_ids: dict[int, int],
+    num_keypoints: int,
 ) -> None:
     """Add one annotation to its image; that of an image that was left out goes with it."""
     image_id, category_id = _integer(entry, "image_id"), _integer(entry, "category_id")
@@ -180,11 +204,16 @@ def _read_annotation(
     builder = builders[image_id]
     if builder is not None:
         x, y, width, height = _numbers(entry, "bbox")
+        keypoints = None
+        if num_keypoints:
+            keypoints = keypoints_from_coco(entry.get("keypoints"), num_keypoints, builder.size_hw)
         builder.add(
             (x, y, x + width, y + height),
             class_ids[category_id],
             area=_area(entry),
             is_crowd=bool(entry.get("iscrowd", 0)),
+            segment=segment_from_coco(entry.get("segmentation") or [], builder.size_hw),
+            keypoints=keypoints,
         )
 
 
@@ -287,7 +316,7 @@ def _area(entry: dict[str, Any]) -> float | None:
     value = entry.get("area")
     if value is None:
         return None
-    if type(value) not in {int, float} or not 0 <= value <= _LARGEST_AREA:
+    if type(value) not in {int, float} or not 0 <= value <= _LARGEST:
         raise UnusableError(f"`area` must be a number of at least 0, got {_shown(value)}")
     return float(value)
 

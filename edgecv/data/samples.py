@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.data.segments import Segment
+
 OnBad = Literal["error", "skip"]
 
 
@@ -25,6 +27,10 @@ class Sample:
             the box's.
         is_crowd: (N,) bool, regions in which a detection counts neither as hit nor as miss:
             COCO's crowds, VOC's difficult objects. Training leaves them out.
+        segments: the outline of each object, None for one that has none; None where no object of
+            the image has one.
+        keypoints: (N, J, 3) float32, x and y in pixels and visibility as COCO counts it (0 not
+            labelled, 1 hidden, 2 visible); None where the data set has none.
 
     """
 
@@ -35,6 +41,8 @@ class Sample:
     class_ids: NDArray[np.int32]
     areas: NDArray[np.float32]
     is_crowd: NDArray[np.bool_]
+    segments: tuple[Segment | None, ...] | None = None
+    keypoints: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class DetectionDataset:
         category_ids: for each class its id in the annotation file; 1..C for VOC and YOLO.
         samples: the images, never empty.
         problems: what was left out because of `on_bad="skip"`, or is known and tolerated.
+        keypoint_names: of the J keypoints of each object, empty where the data set has none.
 
     """
 
@@ -71,6 +80,7 @@ class DetectionDataset:
     category_ids: tuple[int, ...]
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
+    keypoint_names: tuple[str, ...] = ()
 
     def to_coco(self) -> dict[str, Any]:
         """Return the ground truth as COCO's JSON structure, for pycocotools and its kin.

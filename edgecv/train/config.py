@@ -1,8 +1,11 @@
 """What a training run is made of, stored in its checkpoints for a resume."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+from edgecv.data.augment.files import read_recipe
+from edgecv.data.augment.recipe import Recipe
 from edgecv.errors import InputError
 from edgecv.placement import Fit
 
@@ -23,6 +26,8 @@ class TrainConfig:
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
         fit: how images are fitted into it, in training and ever after.
+        augment: how training images are varied, see `edgecv.data.augment.files.read_recipe`; whole,
+            so that a resume does not depend on a file.
         batch_size: images a step.
         learning_rate: peak rate of the heads (AdamW).
         backbone_rate: the backbone's rate as a fraction of it; 0 freezes the backbone.
@@ -46,6 +51,7 @@ class TrainConfig:
     epochs: int = 50
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"
+    augment: Recipe = field(default_factory=partial(read_recipe, "default"))
     batch_size: int = 16
     learning_rate: float = 2e-3
     backbone_rate: float = 0.3

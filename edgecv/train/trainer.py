@@ -149,6 +149,8 @@ class _Run:
             batch_size=config.batch_size,
             seed=config.seed,
             workers=config.workers,
+            recipe=config.augment,
+            num_epochs=config.epochs,
         )
         self.num_steps = config.epochs * len(self.batches)
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.detector, config))

@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 def test_help_names_every_command(edgecv: Any) -> None:
     outcome = edgecv("--help")
     assert outcome.code == 0
-    for command in ("train", "export", "adopt", "run", "eval", "bench", "demo", "doctor"):
+    for command in ("train", "export", "adopt", "run", "eval", "bench", "data", "demo", "doctor"):
         assert command in outcome.out
 
 
@@ -192,6 +192,7 @@ def test_export_refuses_what_it_cannot_do(
         (["train", "ssd_mobilenetv2", "--data", "nonsense"], "bccd"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--size", "wide"], "--size"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--mean", "1,2"], "--mean"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--augment", "wild"], "default, none"),
         (["train", "--resume", "nowhere"], "no such checkpoint"),
     ],
 )

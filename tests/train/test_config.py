@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecv.data.augment.files import read_recipe
 from edgecv.errors import InputError, SpecError
 from edgecv.placement import FITS
 from edgecv.records import from_plain, to_plain
@@ -21,6 +22,7 @@ configs = st.builds(
     epochs=st.integers(1, 1000),
     size_hw=st.tuples(st.integers(64, 2000), st.integers(64, 2000)),
     fit=st.sampled_from(FITS),
+    augment=st.sampled_from(["default", "none", "strong"]).map(read_recipe),
     batch_size=st.integers(1, 512),
     learning_rate=st.floats(1e-6, 10),
     backbone_rate=st.floats(0, 1),
@@ -87,3 +89,9 @@ def test_a_checkpoint_of_other_settings_names_them() -> None:
     plain = to_plain(TrainConfig("ssd", "bccd")) | {"batchsize": 4}
     with pytest.raises(SpecError, match=r"`config\.batchsize`. Did you mean `batch_size`\?"):
         from_plain(TrainConfig, plain, where="config")
+
+
+def test_a_checkpoint_from_before_recipes_means_the_default() -> None:
+    plain = to_plain(TrainConfig("ssd", "bccd"))
+    del plain["augment"]
+    assert from_plain(TrainConfig, plain, where="config").augment == read_recipe("default")

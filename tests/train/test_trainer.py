@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.errors import DatasetError, InputError, OutputError  # noqa: E402
 from edgecv.records import from_plain, to_plain  # noqa: E402
 from edgecv.train import trainer  # noqa: E402
@@ -117,6 +118,30 @@ def test_ctrl_c_saves_and_resume_continues_exactly(
     best = finished.history[finished.best_epoch - 1]
     assert metrics["val_AP"] == pytest.approx(best["AP"], abs=1e-5)
     assert_same_weights(folder, tmp_path / "run")
+
+
+def test_a_resume_does_not_need_the_recipe_file(scenes: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'mixing_until = 0.5\n[[transforms]]\nname = "horizontal-flip"\n'
+        '[[transforms]]\nname = "mosaic"\nprobability = 1\n[[transforms]]\nname = "mixup"\n'
+    )
+    config = config_for(scenes, augment=read_recipe(path))
+    whole, default = Recorder(), Recorder()
+    trainer.train(config, tmp_path / "whole", whole)
+    trainer.train(config_for(scenes, epochs=1), tmp_path / "default", default)
+    assert whole.losses[0] != default.losses[0]
+
+    def interrupt(count: int) -> None:
+        if count == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    first, second = Recorder(interrupt), Recorder()
+    trainer.train(config, tmp_path / "run", first)
+    path.unlink()
+    trainer.resume(tmp_path / "run", second)
+    assert first.losses + second.losses == whole.losses
+    assert load_trained(tmp_path / "run" / "best.pt").config.augment == config.augment
 
 
 def test_a_killed_process_is_continued_from_its_last_epoch(
