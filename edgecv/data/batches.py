@@ -1,7 +1,7 @@
 """Batches of augmented, fitted training images; each sample reproducible by itself."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,7 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         workers: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare to draw from `dataset`; images are read when a batch needs them.
 
@@ -53,10 +54,13 @@ class TrainingBatches:
             batch_size: images a batch; the last batch of an epoch is dropped if it is short.
             seed: of order and augmentation.
             workers: processes that prepare batches, 0 for none.
+            share: (rank, number of ranks): of each batch, the images that this process gets.
 
         """
         self._samples = _AugmentedSamples(dataset.samples, wanted, seed=seed)
-        self._order = _EpochOrder(len(dataset.samples), batch_size=batch_size, seed=seed)
+        self._order = _EpochOrder(
+            len(dataset.samples), batch_size=batch_size, seed=seed, share=share
+        )
         self._loader = DataLoader(
             self._samples,
             batch_sampler=self._order,
@@ -69,7 +73,7 @@ class TrainingBatches:
         """Return the number of batches of an epoch."""
         return self._order.num_batches
 
-    def epoch(self, number: int, *, first_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, *, first_batch: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch, from `first_batch` on."""
         self._order.epoch = number
         self._order.first_batch = first_batch
@@ -81,10 +85,13 @@ class TrainingBatches:
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
     """Yield lists of (epoch, sample): a new order each epoch, drawn from seed and epoch alone."""
 
-    def __init__(self, num_samples: int, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, num_samples: int, *, batch_size: int, seed: int, share: tuple[int, int]
+    ) -> None:
         self.num_samples = num_samples
         self.batch_size = min(batch_size, num_samples)
         self.seed = seed
+        self.share = share
         self.epoch = 0
         self.first_batch = 0
         self.num_batches = num_samples // self.batch_size
@@ -93,7 +100,8 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
         for batch in range(self.first_batch, self.num_batches):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(row)) for row in rows]
+            rank, num_ranks = self.share
+            yield [(self.epoch, int(row)) for row in rows[rank::num_ranks]]
 
     def __len__(self) -> int:
         return self.num_batches - self.first_batch
