@@ -4,6 +4,7 @@ Every process draws its share of each batch, holds all weights and takes the sam
 one writes, shows progress and decides what depends on the clock; the others hear of it.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -80,14 +81,19 @@ class Ranks:
             for buffer in module.buffers():
                 distributed.broadcast(buffer, src=0)
 
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
         """Run a block in the first process before the others: it may download what they read."""
-        if self.size > 1 and not self.is_first:
-            distributed.barrier()
+        if not self.is_first:
+            self.wait()
         yield
-        if self.size > 1 and self.is_first:
-            distributed.barrier()
+        if self.is_first:
+            self.wait()
 
     def sharing_gradients(self, module: nn.Module, *, trains_all: bool) -> nn.Module:
         """Wrap `module` so that its backward pass averages gradients over the processes.
@@ -115,9 +121,11 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-@contextmanager
-def joined_ranks(device: str) -> Iterator[Ranks]:
-    """Join the processes that `torchrun` started with this one; alone, yield one rank.
+def join_ranks(device: str) -> Ranks:
+    """Join the processes that `torchrun` started with this one; alone, return the only rank.
+
+    They stay joined until Python ends: what one group left in torchrun's store would mislead a
+    second group of the same processes.
 
     Args:
         device: `auto`, `cpu` or `cuda`; GPUs exchange over NCCL, CPUs over Gloo.
@@ -126,21 +134,17 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         InputError: if a GPU is wanted and there is none, or fewer than processes.
 
     """
-    size, local_rank = (
-        int(os.environ.get("WORLD_SIZE", "1")),
-        int(os.environ.get("LOCAL_RANK", "0")),
-    )
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     chosen = _choose_device(device, local_rank)
     if size == 1:
-        yield Ranks(0, 1, chosen)
-        return
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    try:
-        yield Ranks(int(os.environ["RANK"]), size, chosen)
-    finally:
-        distributed.destroy_process_group()
+        return Ranks(0, 1, chosen)
+    if not distributed.is_initialized():
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    return Ranks(int(os.environ["RANK"]), size, chosen)
 
 
 def _choose_device(wanted: str, local_rank: int) -> torch.device:

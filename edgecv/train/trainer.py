@@ -27,7 +27,7 @@ from edgecv.runtime.model import Model
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, Provenance
 from edgecv.train.checkpoint import Progress, config_to_plain, read_checkpoint, save_checkpoint
 from edgecv.train.config import TrainConfig
-from edgecv.train.distributed import Ranks, joined_ranks
+from edgecv.train.distributed import Ranks, join_ranks
 from edgecv.train.interrupts import deferred_interrupt
 from edgecv.train.observer import Nobody, Observer, TrainResult
 from edgecv.train.optimisation import Optimisation
@@ -51,12 +51,12 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> TrainResult:
         OutputError: if `folder` cannot be written.
 
     """
-    with joined_ranks(config.device) as ranks:
-        folder = ranks.from_first(folder)
-        if ranks.is_first:
-            _prepare_folder(folder)
-            write_config(folder / "config.toml", config)
-        return _Run(config, folder, observer, ranks).run()
+    ranks = join_ranks(config.device)
+    folder = ranks.from_first(folder)
+    if ranks.is_first:
+        _prepare_folder(folder)
+        write_config(folder / "config.toml", config)
+    return _Run(config, folder, observer, ranks).run()
 
 
 def resume(folder: Path, observer: Observer) -> TrainResult:
@@ -73,8 +73,7 @@ def resume(folder: Path, observer: Observer) -> TrainResult:
     if "optimizer" not in contents:
         raise InputError(f"`{folder / 'last.pt'}` holds weights only and cannot be resumed.")
     config = from_plain(TrainConfig, contents["config"], where="config")
-    with joined_ranks(config.device) as ranks:
-        return _Run(config, folder, observer, ranks, contents).run()
+    return _Run(config, folder, observer, join_ranks(config.device), contents).run()
 
 
 class _Run:
@@ -144,6 +143,7 @@ class _Run:
                     self._finish_epoch(figures)
                     was_interrupted = self.ranks.any(is_true=interrupt.is_set())
             self._save_last()
+        self.ranks.wait()  # the files are there when any process returns
         return TrainResult(
             folder=self.folder,
             history=self.progress.history,
