@@ -10,11 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from edgecv.data.batches import Batch
+from edgecv.data.targets import Target
 from edgecv.models import Detector, register_model, ssd_mobilenetv2
 from edgecv.train import trainer
 from edgecv.train.config import TrainConfig
+from edgecv.train.distributed import Ranks, join_ranks
+from edgecv.train.optimisation import Optimisation
 
 
 @register_model
@@ -61,9 +66,34 @@ def config_for(scenes: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**(settings | changes))
 
 
+def gradients_of(ranks: Ranks, accumulate: int) -> torch.Tensor:
+    """Return the gradients, in one row, of a step on eight images with none to two objects."""
+    torch.manual_seed(0)
+    detector = ssd_of_group_norms(3, (64, 96))
+    images = torch.randn(8, 3, 64, 96)
+    targets = tuple(
+        Target(
+            torch.tensor([[5.0, 5.0, 40.0 + image, 40.0]]).repeat(image % 3, 1),
+            torch.ones(image % 3, dtype=torch.int64),
+        )
+        for image in range(8)
+    )
+    config = config_for(Path("unused"), accumulate=accumulate)
+    optimisation = Optimisation(detector, config, ranks)
+    optimisation.begin_epoch(None)
+    share = slice(ranks.rank, None, ranks.size)
+    optimisation.step(Batch(images[share], targets[share]), 0.0, where="the only batch")
+    gradients = [parameter.grad for parameter in detector.parameters()]
+    return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
+
+
 def main(scenes: Path, folder: Path) -> None:
     rank = int(os.environ["RANK"])
     norms = config_for(scenes, model="ssd_mobilenetv2", unfreeze=(0, 1))
+
+    for accumulate in (1, 3):
+        gradients = gradients_of(join_ranks("cpu"), accumulate)
+        torch.save(gradients, folder / f"gradients_{accumulate}_{rank}.pt")
 
     trainer.train(config_for(scenes), folder / "one_by_one", Losses())
     trainer.train(norms, folder / "whole", Losses())
@@ -83,8 +113,6 @@ def main(scenes: Path, folder: Path) -> None:
 
 def after_two_steps(act: Any) -> None:
     """Run `act` once, after this process' second step from now."""
-    from edgecv.train.optimisation import Optimisation
-
     original, count = Optimisation.step, 0
 
     def step(self: Optimisation, *args: Any, **options: Any) -> dict[str, float]:
