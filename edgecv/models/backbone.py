@@ -101,13 +101,14 @@ class Backbone(nn.Module):
 
         # Forward hooks of layers without parameters see a pooling that opens a stage.
         handles = [layer.register_forward_hook(note) for layer in self.trunk.modules()]
-        was_training = self.trunk.training
+        modes = {module: module.training for module in self.trunk.modules()}  # some may be frozen
         device = next(self.trunk.parameters()).device
         try:
             with torch.inference_mode():
                 self._maps(self.trunk.eval(), torch.zeros(1, 3, size, size, device=device))
         finally:
-            self.trunk.train(was_training)
+            for module, mode in modes.items():
+                module.training = mode
             for handle in handles:
                 handle.remove()
         ordered = [stages[stride] for stride in sorted(stages)]
