@@ -349,26 +349,6 @@ def test_a_time_budget_ends_a_run_and_plans_its_rate(
     assert result.history[-1]["learning_rate"] == pytest.approx(expected * config.backbone_rate)
 
 
-@pytest.mark.slow
-def test_a_compiled_network_trains(
-    uninterrupted: tuple[Path, list[float]], scenes: Path, tmp_path: Path
-) -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("torch.compile needs a C++ compiler")
-    from torch._dynamo.utils import counters
-
-    counters.clear()
-
-    def stop(_: int) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    observer = Recorder(stop)
-    trainer.train(config_for(scenes, compile=True), tmp_path / "run", observer)
-    assert counters["stats"]["unique_graphs"] >= 1
-    assert observer.losses == pytest.approx(uninterrupted[1][:1], rel=1e-4)
-    assert weights_of(tmp_path / "run").keys() == weights_of(uninterrupted[0]).keys()
-
-
 def test_a_loss_that_is_no_number_names_its_batch(scenes: Path, tmp_path: Path) -> None:
     config = config_for(scenes, learning_rate=1e30, warmup_epochs=0.0)
     with pytest.raises(EdgeCVError, match=r"loss became nan in epoch 1, batch [23]. Lower `--lr`"):
