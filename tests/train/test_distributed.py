@@ -151,7 +151,8 @@ def test_the_command_line_speaks_once(scenes: Path, tmp_path: Path) -> None:
         *TORCHRUN,
         *("-m", "edgecv", "train", "ssd_mobilenetv2", "--data", f"coco:{scenes}"),
         *("--epochs", "1", "--size", "64", "--batch", "8", "--weights", "none"),
-        *("--accumulate", "2", "--device", "cpu", "--json", "figures.json"),
+        *("--accumulate", "2", "--device", "cpu", "--precision", "float32"),
+        *("--json", "figures.json"),
     ]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240

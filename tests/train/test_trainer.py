@@ -291,7 +291,7 @@ def test_a_backbone_thaws_from_its_deepest_stage(scenes: Path, tmp_path: Path) -
 
 
 def test_a_thaw_is_continued_exactly(scenes: Path, tmp_path: Path) -> None:
-    config = config_for(scenes, unfreeze=(0, 1), accumulate=2, precision="bfloat16")
+    config = config_for(scenes, unfreeze=(0, 1), accumulate=2)
     trainer.train(config, tmp_path / "whole", Recorder())
     for at in (2, 4):
         folder = tmp_path / f"stopped_{at}"
