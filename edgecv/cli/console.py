@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,6 +112,37 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
     if len(values) != 3:  # noqa: PLR2004  # a value per colour channel
         raise InputError(f"`{name}` must be one number or three with commas, got {text!r}.")
     return values
+
+
+def parse_whole_numbers(name: str, text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of `5,10,15`, None for None.
+
+    Raises:
+        InputError: if `text` is not such a list.
+
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"`{name}` must be whole numbers with commas, got {text!r}.")
+    return tuple(map(int, parts))
+
+
+def parse_duration(name: str, text: str | None) -> float | None:
+    """Return the seconds of `45m`, `1h30m` or `90s`, None for None.
+
+    Raises:
+        InputError: if `text` is not a duration.
+
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip().lower())
+    if found is None or not any(found.groups()):
+        raise InputError(f"`{name}` must be a duration such as 45m, 1h30m or 90s, got {text!r}.")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(3600 * hours + 60 * minutes + seconds)
 
 
 def _cell(value: object) -> str:

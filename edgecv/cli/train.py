@@ -1,19 +1,20 @@
 """`edgecv train`: from a data set to `best.pt`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
-    Device,
     JsonPath,
     Quiet,
     console,
+    parse_duration,
     parse_numbers,
     parse_size,
+    parse_whole_numbers,
     print_problems,
     print_table,
     require_extra,
@@ -22,27 +23,62 @@ from edgecv.cli.console import (
 from edgecv.cli.training_bar import TrainingBar
 from edgecv.errors import InputError
 from edgecv.placement import Fit
+from edgecv.train.config import TrainConfig
 
 if TYPE_CHECKING:
-    from edgecv.train.trainer import TrainResult
+    from edgecv.train.observer import TrainResult
+
+
+def _option(*names: str, help: str, default: object = None, **more: Any) -> Any:  # noqa: A002, ANN401  # typer's
+    """Return an option whose default is that of a recipe or of `TrainConfig`, shown in the help."""
+    shown = None if default is None else str(default)
+    return typer.Option(*names, help=help, show_default=shown or False, **more)
 
 
 @app.command()
 def train(
     model: Annotated[str | None, typer.Argument(help="For example ssd_mobilenetv2.")] = None,
     *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings from a TOML file or a shipped recipe; options change them."),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Such as resnet18 or timm:NAME; default: the model's own.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 50,
-    size: Annotated[str, typer.Option(help="Input in pixels: 320, or HEIGHTxWIDTH.")] = "320",
-    fit: Annotated[Fit, typer.Option(help="How images are fitted into it.")] = "letterbox",
+    epochs: Annotated[
+        int | None,
+        _option(min=1, help="Passes over the training split.", default=TrainConfig.epochs),
+    ] = None,
+    size: Annotated[
+        str | None, _option(help="Input in pixels: 320, or HEIGHTxWIDTH.", default=320)
+    ] = None,
+    fit: Annotated[
+        Fit | None, _option(help="How images are fitted into it.", default=TrainConfig.fit)
+    ] = None,
     augment: Annotated[
-        str, typer.Option(help="How images are varied: default, strong, none, or a TOML file.")
-    ] = "default",
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of the heads.")] = 2e-3,
+        str | None,
+        _option(
+            help="How images are varied: default, strong, none, or a TOML file.", default="default"
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        _option(min=1, help="Images a step, over all GPUs.", default=TrainConfig.batch_size),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        _option(
+            min=1,
+            help="Take the batch in so many parts, to save memory.",
+            default=TrainConfig.accumulate,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        _option(help="Peak learning rate of the heads.", default=TrainConfig.learning_rate),
+    ] = None,
     backbone_rate: Annotated[
         float | None,
         typer.Option(
@@ -51,23 +87,63 @@ def train(
             "without weights.",
         ),
     ] = None,
+    unfreeze: Annotated[
+        str | None,
+        typer.Option(
+            help="Epochs that the backbone is frozen: 5, or 5,10,15 to free its deepest stage "
+            "after 5, the next after 10, the rest after 15."
+        ),
+    ] = None,
     weights: Annotated[
-        str, typer.Option(help="Backbone: imagenet (downloaded), none, or a file.")
-    ] = "imagenet",
+        str | None,
+        _option(
+            help="imagenet (downloaded), none, a file with the backbone's, or a best.pt of the "
+            "same model for other classes.",
+            default=TrainConfig.weights,
+        ),
+    ] = None,
     mean: Annotated[
         str | None, typer.Option(help="Of pixels in 0..1, as the weights expect; one or three.")
     ] = None,
     std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Of the forward pass; auto takes what the device is fast in."),
-    ] = "auto",
-    device: Device = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches.")] = 0,
-    seed: Annotated[int, typer.Option(help="Repeats a run on a CPU exactly.")] = 0,
+        Literal["auto", "float32", "bfloat16", "float16"] | None,
+        _option(
+            help="Of the forward pass; auto takes what the device is fast in.",
+            default=TrainConfig.precision,
+        ),
+    ] = None,
+    compile: Annotated[  # noqa: A002  # the option's name
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the network first.")
+    ] = None,
+    sync_norms: Annotated[
+        bool | None,
+        typer.Option(
+            "--sync-norms/--no-sync-norms", help="Batch norms see the batch of all GPUs together."
+        ),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        _option(help="Where it runs; auto takes a GPU if usable.", default=TrainConfig.device),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        _option(min=0, help="Processes that prepare batches.", default=TrainConfig.workers),
+    ] = None,
+    seed: Annotated[
+        int | None, _option(help="Repeats a run on a CPU exactly.", default=TrainConfig.seed)
+    ] = None,
     on_bad: Annotated[
-        Literal["error", "skip"], typer.Option(help="What to do with a broken annotation.")
-    ] = "error",
+        Literal["error", "skip"] | None,
+        _option(help="What to do with a broken annotation.", default=TrainConfig.on_bad),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End after so many epochs without a better AP.")
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(help="Such as 45m or 1h30m: plan epochs and learning rate to fit it."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default runs/NAME-N.")
     ] = None,
@@ -77,49 +153,60 @@ def train(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector; CTRL-C saves, `--resume` continues exactly."""
-    require_extra("train", "torch", "torchvision", "faster_coco_eval", "tensorboard")
-    from edgecv.data.augment.files import read_recipe
-    from edgecv.train import trainer  # torch takes seconds to import
-    from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
-    from edgecv.train.folder import next_run_folder
+    """Train a detector; CTRL-C saves, `--resume` continues exactly.
 
-    screen = console(quiet=quiet)
+    On several GPUs: `torchrun --nproc-per-node 2 -m edgecv train ...`.
+    """
+    require_extra("train", "torch", "torchvision", "faster_coco_eval", "tensorboard")
+    from edgecv.train import trainer  # torch takes seconds to import
+    from edgecv.train.distributed import is_first_process
+    from edgecv.train.folder import next_run_folder
+    from edgecv.train.recipe import configure, read_recipe
+
+    named = {
+        "model": model,
+        "backbone": backbone,
+        "data": data,
+        "epochs": epochs,
+        "size_hw": None if size is None else parse_size(size),
+        "fit": fit,
+        "augment": augment,
+        "batch_size": batch,
+        "accumulate": accumulate,
+        "learning_rate": lr,
+        "backbone_rate": backbone_rate,
+        "unfreeze": parse_whole_numbers("--unfreeze", unfreeze),
+        "weights": weights,
+        "mean": parse_numbers("--mean", mean),
+        "std": parse_numbers("--std", std),
+        "precision": precision,
+        "compile": compile,
+        "sync_norms": sync_norms,
+        "device": device,
+        "workers": workers,
+        "seed": seed,
+        "on_bad": on_bad,
+        "patience": patience,
+        "time_budget_s": parse_duration("--time-budget", time_budget),
+    }
+    changes = {name: value for name, value in named.items() if value is not None}
+    # Of the processes that torchrun starts, one speaks.
+    screen = console(quiet=quiet or not is_first_process())
     with TrainingBar(screen) as bar:
         if resume is not None:
-            if model is not None or data is not None:
+            if changes or recipe is not None:
+                given = ", ".join([*changes, *(["recipe"] if recipe is not None else [])])
                 raise InputError(
-                    "`--resume` takes the model and data of the run it continues. Leave them out."
+                    "`--resume` takes model, data and settings of the run it continues. "
+                    f"Leave out: {given}."
                 )
             result = trainer.resume(resume, bar)
         else:
-            if model is None or data is None:
-                raise InputError(
-                    "train needs a model and `--data`, such as "
-                    "`edgecv train ssd_mobilenetv2 --data bccd`."
-                )
-            config = TrainConfig(
-                model=model,
-                data=data,
-                backbone=backbone,
-                epochs=epochs,
-                size_hw=parse_size(size),
-                fit=fit,
-                augment=read_recipe(augment),
-                batch_size=batch,
-                learning_rate=lr,
-                backbone_rate=_backbone_rate(backbone_rate, weights),
-                weights=weights,
-                mean=parse_numbers("--mean", mean) or IMAGENET_MEAN,
-                std=parse_numbers("--std", std) or IMAGENET_STD,
-                precision=precision,
-                device=device,
-                workers=workers,
-                seed=seed,
-                on_bad=on_bad,
-            )
-            folder = output or next_run_folder(model)
+            config = configure({} if recipe is None else read_recipe(recipe), changes)
+            folder = output or next_run_folder(config.model)
             result = trainer.train(config, folder, bar)
+    if not is_first_process():
+        return
     _report(screen, result)
     write_json(
         json,
@@ -127,18 +214,12 @@ def train(
             "folder": str(result.folder),
             "best_epoch": result.best_epoch,
             "was_interrupted": result.was_interrupted,
+            "ending": result.ending,
             "skipped": [str(problem) for problem in result.problems],
             "seconds": round(result.seconds, 1),
             "history": result.history,
         },
     )
-
-
-def _backbone_rate(wanted: float | None, weights: str) -> float:
-    """Return the rate for a backbone: what is pretrained moves less than what is random."""
-    if wanted is not None:
-        return wanted
-    return 1.0 if weights == "none" else 0.3
 
 
 def _report(screen: Console, result: "TrainResult") -> None:
@@ -147,6 +228,8 @@ def _report(screen: Console, result: "TrainResult") -> None:
         screen.print(
             f"Interrupted and saved. Continue with `edgecv train --resume {result.folder}`."
         )
+    if result.ending:
+        screen.print(f"Over: {result.ending}.")
     if result.best_epoch == 0:
         return
     best = result.history[result.best_epoch - 1]

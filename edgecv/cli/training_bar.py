@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TrainingBar:
-    """Shows the run that it observes, see `edgecv.train.trainer.Observer`."""
+    """Shows the run that it observes, see `edgecv.train.observer.Observer`."""
 
     def __init__(self, screen: Console) -> None:
         """Show it on `screen`."""
@@ -35,7 +35,7 @@ class TrainingBar:
             transient=True,
         )
         self._task = self._bar.add_task("preparing", total=None)
-        self._num_epochs = 0
+        self._num_epochs = self._num_batches = 0
 
     def __enter__(self) -> "Self":
         """Show the bar."""
@@ -46,22 +46,30 @@ class TrainingBar:
         """Remove the bar; the lines stay."""
         self._bar.stop()
 
-    def started(self, *, num_epochs: int, num_batches: int, progress: "RunProgress") -> None:
-        """Set the bar to where the run begins."""
+    def started(
+        self, *, num_epochs: int, num_batches: int, progress: "RunProgress", notes: tuple[str, ...]
+    ) -> None:
+        """Print how the run was set up, and set the bar to where it begins."""
+        for note in notes:
+            self._screen.print(note, style="dim", markup=False)
         self._num_epochs = num_epochs
+        self._num_batches = num_batches
         self._bar.update(self._task, total=num_epochs * num_batches, completed=progress.step)
 
-    def stepped(self, *, epoch: int, loss: float) -> None:
+    def stepped(self, *, epoch: int, loss: float, waiting: float) -> None:
         """Move the bar."""
-        text = f"epoch {epoch + 1}/{self._num_epochs}  loss {loss:6.3f}"
+        text = f"epoch {epoch + 1}/{self._num_epochs}  loss {loss:6.3f}  waiting {waiting:3.0%}"
         self._bar.update(self._task, advance=1, description=text)
 
     def finished_epoch(self, record: dict[str, Any]) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, and follow a changed plan."""
+        self._num_epochs = record["planned_epochs"]
+        self._bar.update(self._task, total=self._num_epochs * self._num_batches)
         self._screen.print(
             f"epoch {record['epoch']:3}/{self._num_epochs}  loss {record['loss']:.4f}  "
             f"val AP {_figure(record['AP'])}  AP50 {_figure(record['AP50'])}  "
-            f"AP75 {_figure(record['AP75'])}"
+            f"AP75 {_figure(record['AP75'])}  {record['seconds']:.0f} s, "
+            f"{record['waiting']:.0%} of them waiting for data"
         )
 
 

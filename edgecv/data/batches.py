@@ -2,8 +2,7 @@
 
 import math
 import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,13 +33,7 @@ class Batch:
 
 
 class TrainingBatches:
-    """The batches of each epoch, the same ones whenever they are asked for again.
-
-    Args:
-        waited_s: seconds that `epoch` has spent waiting for batches so far, in all epochs. Where
-            it is a large part of the training, more workers or a lighter recipe make it faster.
-
-    """
+    """The batches of each epoch, the same ones whenever they are asked for again."""
 
     def __init__(
         self,
@@ -54,6 +47,7 @@ class TrainingBatches:
         num_epochs: int | None = None,
         with_masks: bool = False,
         with_keypoints: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare to draw from `dataset`; images are read when a batch needs them.
 
@@ -69,6 +63,7 @@ class TrainingBatches:
             with_masks: fill `Target.masks`; that of a tiny object, or of one whose box is seen and
                 whose outline is not, may be empty.
             with_keypoints: fill `Target.keypoints`.
+            share: (rank, number of ranks): of each batch, the images that this process gets.
 
         Raises:
             DatasetError: if masks or keypoints are wanted that the data set does not have.
@@ -82,7 +77,6 @@ class TrainingBatches:
                 f"{dataset.name}: the split {dataset.split} must have keypoints, got none. "
                 "Name them in the category, under `keypoints`."
             )
-        self.waited_s = 0.0
         recipe = recipe or read_recipe("default")
         last = math.inf if num_epochs is None else round(num_epochs * recipe.mixing_until)
         self._samples = _AugmentedSamples(
@@ -94,7 +88,9 @@ class TrainingBatches:
             with_masks=with_masks,
             with_keypoints=with_keypoints,
         )
-        self._order = _EpochOrder(len(dataset.samples), batch_size=batch_size, seed=seed)
+        self._order = _EpochOrder(
+            len(dataset.samples), batch_size=batch_size, seed=seed, share=share
+        )
         self._loader = DataLoader(
             self._samples,
             batch_sampler=self._order,
@@ -107,26 +103,25 @@ class TrainingBatches:
         """Return the number of batches of an epoch."""
         return self._order.num_batches
 
-    def epoch(self, number: int, *, first_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, *, first_batch: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch, from `first_batch` on."""
         self._order.epoch = number
         self._order.first_batch = first_batch
         # The loader draws a seed for its workers: keep it out of the caller's generator.
         with torch.random.fork_rng(devices=[]):
-            start = time.perf_counter()
-            for batch in self._loader:
-                self.waited_s += time.perf_counter() - start
-                yield batch
-                start = time.perf_counter()
+            yield from self._loader
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
     """Yield lists of (epoch, sample): a new order each epoch, drawn from seed and epoch alone."""
 
-    def __init__(self, num_samples: int, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, num_samples: int, *, batch_size: int, seed: int, share: tuple[int, int]
+    ) -> None:
         self.num_samples = num_samples
         self.batch_size = min(batch_size, num_samples)
         self.seed = seed
+        self.share = share
         self.epoch = 0
         self.first_batch = 0
         self.num_batches = num_samples // self.batch_size
@@ -135,7 +130,8 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
         for batch in range(self.first_batch, self.num_batches):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(row)) for row in rows]
+            rank, num_ranks = self.share
+            yield [(self.epoch, int(row)) for row in rows[rank::num_ranks]]
 
     def __len__(self) -> int:
         return self.num_batches - self.first_batch
@@ -172,7 +168,7 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
         """Return the image and objects of (epoch, sample)."""
         epoch, row = key
         with torch.random.fork_rng(devices=[]):
-            _seed_for(self._seed, epoch, row)
+            seed_for(self._seed, epoch, row)
             image, target = self._augment(row, is_mixing=epoch < self._num_mixing_epochs)
         return image.sub_(self._mean).div_(self._std), target
 
@@ -230,7 +226,7 @@ def _num_bare(sample: Sample) -> int:
     return sum(segment is None and not is_crowd for segment, is_crowd in pairs)
 
 
-def _seed_for(*numbers: int) -> None:
+def seed_for(*numbers: int) -> None:
     """Seed torch's generator from several numbers, such as seed, epoch and sample.
 
     With a seed of its own, a sample looks the same whichever worker draws it, whatever was drawn

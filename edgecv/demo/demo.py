@@ -20,7 +20,8 @@ from edgecv.stream.sinks import ImageSink, VideoSink
 from edgecv.stream.sources import ImageSource
 from edgecv.train.checkpoint import load_trained
 from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD, TrainConfig
-from edgecv.train.trainer import Observer, TrainResult, train
+from edgecv.train.observer import Observer, TrainResult
+from edgecv.train.trainer import train
 
 MODEL = "ssd_mobilenetv2"
 EPOCHS = 10  # with a pretrained backbone; one from random weights takes twice as many

@@ -95,13 +95,14 @@ class AnchorFree(OneStage):
         centre, stride = self.centres[cell], self.cell_strides[cell]
         sides = distances_to(wanted_boxes[image, row], centre) / stride[:, None]
         spread = distribution_focal_loss(distances[image, cell], sides)
-        normaliser = quality.sum().clamp(min=1.0)
+        count = quality.sum()
+        normaliser = count.clamp(min=1.0)
         parts = {
             "class": CLASS_WEIGHT * entropy.sum() / normaliser,
             "box": BOX_WEIGHT * (box * quality).sum() / normaliser,
             "distance": DISTANCE_WEIGHT * (spread * quality).sum() / normaliser,
         }
-        return Losses(total=torch.stack(list(parts.values())).sum(), parts=parts)
+        return Losses(total=torch.stack(list(parts.values())).sum(), parts=parts, count=count)
 
     def _parts(self, head: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the distances [B, N, 4, bins] and of the classes [B, N, C]."""

@@ -87,6 +87,42 @@ class Backbone(nn.Module):
         found = trunk(images)
         return list(found.values()) if isinstance(found, dict) else list(found)
 
+    def stages(self) -> list[list[nn.Module]]:
+        """Return the layers that hold parameters or statistics, by the stride of what they give.
+
+        The first list is the shallowest stage, stride 2 for the usual trunk; each is in the order
+        of computation. A layer on pooled features, such as that of a squeeze-and-excitation block,
+        belongs to the stage in which it is computed.
+        """
+        layers = [layer for layer in self.trunk.modules() if _has_state(layer)]
+        size = 64
+        stages: dict[int, list[nn.Module]] = {}
+        current = 1
+
+        def note(layer: nn.Module, _: Any, output: Any) -> None:  # noqa: ANN401  # torch's hook
+            nonlocal current
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:  # noqa: PLR2004  # a map
+                current = max(current, size // output.shape[-1])
+            if _has_state(layer):
+                stages.setdefault(current, []).append(layer)
+
+        # Forward hooks of layers without parameters see a pooling that opens a stage.
+        handles = [layer.register_forward_hook(note) for layer in self.trunk.modules()]
+        modes = {module: module.training for module in self.trunk.modules()}  # some may be frozen
+        device = next(self.trunk.parameters()).device
+        try:
+            with torch.inference_mode():
+                self._maps(self.trunk.eval(), torch.zeros(1, 3, size, size, device=device))
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            for handle in handles:
+                handle.remove()
+        ordered = [stages[stride] for stride in sorted(stages)]
+        met = {id(layer) for stage in ordered for layer in stage}
+        ordered[0].extend(layer for layer in layers if id(layer) not in met)
+        return ordered
+
     def load(self, state: Mapping[str, Tensor], *, origin: str) -> None:
         """Load a classifier's weights under its library's names; those of its head are ignored.
 
@@ -172,6 +208,11 @@ def _round_up(trunk: nn.Module) -> None:
     for layer in trunk.modules():
         if isinstance(layer, nn.MaxPool2d) and layer.padding == 0:
             layer.ceil_mode = True
+
+
+def _has_state(layer: nn.Module) -> bool:
+    own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+    return bool(own)
 
 
 def _layer(name: str, stride: int) -> str:

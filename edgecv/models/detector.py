@@ -17,10 +17,20 @@ from edgecv.spec import OutputSpec
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of a batch's loss, each a scalar; `total` is what is minimised."""
+    """The terms of a batch's loss, each a scalar; `total` is what is minimised.
+
+    Args:
+        total: the sum of `parts`.
+        parts: the terms by name.
+        count: what the terms' sums over the batch were divided by, if at least 1, such as its
+            matched anchors; None where they are means over the images. With it, the losses of
+            parts of a batch combine to that of the whole.
+
+    """
 
     total: Tensor
     parts: dict[str, Tensor]
+    count: Tensor | None = None
 
 
 class Detector(nn.Module, ABC):
@@ -29,9 +39,16 @@ class Detector(nn.Module, ABC):
     `forward` takes [B, 3, H, W] float32 and returns the raw heads as a tuple of tensors, named by
     `head_names` in that order. Decoding and suppression are not here: the runtime does them from
     `output_spec`, an export may fuse them behind `decoded`.
+
+    Attributes:
+        head_names: of the tensors that `forward` returns.
+        trains_all: whether every loss reaches every parameter; False where a batch may give a
+            part of the network nothing to learn from.
+
     """
 
     head_names: tuple[str, ...]
+    trains_all = True
 
     @abstractmethod
     def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
@@ -56,27 +73,36 @@ class Detector(nn.Module, ABC):
     def backbone(self) -> Backbone:
         """Return the part that may be pretrained, trained at a lower rate or frozen."""
 
-    def freeze_backbone(self) -> None:
-        """Keep the pretrained part as it is, its normalisation statistics included."""
-        self._set_frozen(is_frozen=True)
+    def freeze_backbone(self, *, trained_stages: int = 0) -> None:
+        """Keep the pretrained part as it is, its normalisation statistics included.
+
+        Args:
+            trained_stages: how many of `Backbone.stages` train all the same, the deepest first.
+
+        """
+        self.backbone().requires_grad_(requires_grad=True)
+        stages = self.backbone().stages() if trained_stages else [[self.backbone()]]
+        frozen = stages[: len(stages) - trained_stages]
+        self._frozen = tuple(module for stage in frozen for module in stage)
+        for module in self._frozen:
+            for parameter in module.parameters(recurse=trained_stages == 0):
+                parameter.requires_grad = False
+        self.train(self.training)
 
     def unfreeze_backbone(self) -> None:
         """Train the pretrained part again."""
-        self._set_frozen(is_frozen=False)
-
-    def _set_frozen(self, *, is_frozen: bool) -> None:
-        self._is_backbone_frozen = is_frozen
-        self.backbone().requires_grad_(requires_grad=not is_frozen)
+        self._frozen = ()
+        self.backbone().requires_grad_(requires_grad=True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002  # nn.Module's own
-        """Switch to training, except for a frozen backbone."""
+        """Switch to training, except for what is frozen of the backbone."""
         super().train(mode)
-        if self._is_backbone_frozen:
-            self.backbone().eval()
+        for module in self._frozen:
+            module.eval()
         return self
 
-    _is_backbone_frozen = False
+    _frozen: tuple[nn.Module, ...] = ()
 
 
 class OneStage(Detector):

@@ -45,6 +45,7 @@ def multibox_loss(
     chosen = positive | (rank < quota[:, None])
     class_loss = entropy[chosen].sum()
 
-    normaliser = num_positive.sum().clamp(min=1)
+    count = num_positive.sum()
+    normaliser = count.clamp(min=1)
     parts = {"box": box_loss / normaliser, "class": class_loss / normaliser}
-    return Losses(total=torch.stack(list(parts.values())).sum(), parts=parts)
+    return Losses(total=torch.stack(list(parts.values())).sum(), parts=parts, count=count)

@@ -14,6 +14,7 @@ from edgecv.records import from_plain, to_plain
 from edgecv.spec import ModelSpec
 from edgecv.train.config import TrainConfig
 
+MARK = "edgecv_checkpoint"  # the key that tells a checkpoint from bare weights
 _FORMAT = 1
 
 
@@ -29,6 +30,9 @@ class Progress:
         history: one record per finished epoch.
         best: the best validation AP so far, -1 before the first.
         best_epoch: the epoch (1-based) that reached it, whose weights are in `best.pt`; 0 before.
+        epoch_seconds: that this epoch's batches have taken so far.
+        waited_seconds: of these, how many the loop waited for the next batch.
+        planned_epochs: after how many the run ends, 0 before the first batch.
 
     """
 
@@ -39,6 +43,14 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: float = -1.0
     best_epoch: int = 0
+    epoch_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    planned_epochs: int = 0
+
+    @property
+    def waiting(self) -> float:
+        """The share of this epoch's time, 0..1, that was spent on waiting for data."""
+        return self.waited_seconds / self.epoch_seconds if self.epoch_seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ def save_checkpoint(path: Path, contents: dict[str, Any]) -> None:
     """
     with replacing(path) as partial, partial.open("wb") as file:
         try:
-            torch.save({"edgecv_checkpoint": _FORMAT, **contents}, file)
+            torch.save({MARK: _FORMAT, **contents}, file)
         except RuntimeError as error:  # torch wraps a full disk in an error of its own
             raise OSError(str(error).splitlines()[0]) from error
 
@@ -81,7 +93,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"`{path}` is not a readable checkpoint: {reason}. "
             "Take another one of the run, or train again."
         ) from error
-    found = contents.get("edgecv_checkpoint") if isinstance(contents, dict) else None
+    found = contents.get(MARK) if isinstance(contents, dict) else None
     if found != _FORMAT:
         raise InputError(
             f"`{path}` is not a checkpoint that this edgecv reads (format {found!r}, expected "

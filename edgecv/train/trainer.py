@@ -2,24 +2,19 @@
 
 import json
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from edgecv.data import Problem, open_dataset
-from edgecv.data.batches import Batch, TrainingBatches
-from edgecv.errors import DatasetError, EdgeCVError, InputError
+from edgecv.data import open_dataset
+from edgecv.data.batches import Batch, TrainingBatches, seed_for
+from edgecv.errors import DatasetError, InputError
 from edgecv.files import make_folder, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
@@ -31,69 +26,44 @@ from edgecv.runtime.model import Model
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, Provenance
 from edgecv.train.checkpoint import Progress, config_to_plain, read_checkpoint, save_checkpoint
 from edgecv.train.config import TrainConfig
+from edgecv.train.distributed import Ranks, join_ranks
+from edgecv.train.interrupts import deferred_interrupt
+from edgecv.train.observer import Nobody, Observer, TrainResult
+from edgecv.train.optimisation import Optimisation
+from edgecv.train.recipe import write_config
 from edgecv.train.report import keep_detections, report_training
-from edgecv.train.schedule import rate_factor
+from edgecv.train.schedule import planned_epochs, rate_factor
+from edgecv.train.weights import load_weights
 
-_MAX_GRADIENT_NORM = 10.0
 _VALIDATION_SCORE = 0.01  # lower scores add time and nothing to a comparison of epochs
 
 
-class Observer(Protocol):
-    """Whoever wants to follow a run, such as the progress bar."""
-
-    def started(self, *, num_epochs: int, num_batches: int, progress: Progress) -> None:
-        """The first batch comes next."""
-
-    def stepped(self, *, epoch: int, loss: float) -> None:
-        """A batch is done."""
-
-    def finished_epoch(self, record: dict[str, Any]) -> None:
-        """An epoch and its validation are done."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
+def train(config: TrainConfig, folder: Path, observer: Observer) -> TrainResult:
+    """Train from the start into `folder`, with all processes that `torchrun` started.
 
     Args:
-        folder: where `best.pt`, `last.pt`, `history.json` and TensorBoard's files lie.
-        history: one record per finished epoch.
-        best_epoch: the epoch (1-based) whose weights are in `best.pt`, 0 if there is none yet.
-        was_interrupted: the run was stopped and can be resumed.
-        problems: what `on_bad="skip"` left out of training and validation.
-        report: one line that says where the report lies, or why there is none.
-        seconds: of this process.
-
-    """
-
-    folder: Path
-    history: list[dict[str, Any]]
-    best_epoch: int
-    was_interrupted: bool
-    problems: tuple[Problem, ...]
-    report: str
-    seconds: float
-
-
-def train(config: TrainConfig, folder: Path, observer: Observer) -> TrainResult:
-    """Train from the start into `folder`.
+        config: of the run.
+        folder: that of the first process counts.
+        observer: only the first process reports to it.
 
     Raises:
         InputError: if `folder` already holds a run, or the data or weights cannot be used.
         OutputError: if `folder` cannot be written.
 
     """
-    if (folder / "last.pt").exists():
-        raise InputError(
-            f"`{folder}` already holds a run. Continue it with `--resume {folder}`, "
-            "or choose another folder with `--output`."
-        )
-    make_folder(folder)
-    return _Run(config, folder, observer).run()
+    ranks = join_ranks(config.device)
+    folder = ranks.from_first(folder)
+    if ranks.is_first:
+        _prepare_folder(folder)
+        write_config(folder / "config.toml", config)
+    return _Run(config, folder, observer, ranks).run()
 
 
 def resume(folder: Path, observer: Observer) -> TrainResult:
     """Continue the run in `folder` exactly where its last checkpoint was written.
+
+    Another number of processes than before continues the run with the same batches, but not to the
+    last bit: they see other parts of each batch.
 
     Raises:
         InputError: if there is no checkpoint to continue from.
@@ -103,7 +73,7 @@ def resume(folder: Path, observer: Observer) -> TrainResult:
     if "optimizer" not in contents:
         raise InputError(f"`{folder / 'last.pt'}` holds weights only and cannot be resumed.")
     config = from_plain(TrainConfig, contents["config"], where="config")
-    return _Run(config, folder, observer, contents).run()
+    return _Run(config, folder, observer, join_ranks(config.device), contents).run()
 
 
 class _Run:
@@ -112,138 +82,193 @@ class _Run:
         config: TrainConfig,
         folder: Path,
         observer: Observer,
+        ranks: Ranks,
         contents: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
-        self.observer = observer
+        self.observer = observer if ranks.is_first else Nobody()
+        self.ranks = ranks
         require_model(config.model)  # before data that may have to be downloaded
-        self.device = _choose_device(config.device)
-        self.autocast_dtype = _choose_precision(config.precision, self.device)
-        training = open_dataset(config.data, "train", on_bad=config.on_bad)
-        self.validation = open_dataset(config.data, "val", on_bad=config.on_bad)
-        for dataset in (training, self.validation):
-            if not any(len(sample.class_ids) for sample in dataset.samples):
-                raise DatasetError(
-                    f"`{config.data}`: the split {dataset.split} holds no object at all. "
-                    "Nothing can be learnt or measured on it; check its annotations."
-                )
-        self.problems = (*training.problems, *self.validation.problems)
-        torch.manual_seed(config.seed)
-        detector = build_model(
-            config.model, len(training.classes), config.size_hw, backbone=config.backbone
-        )
-        if contents is None:
-            _load_weights(detector, config.weights)
-        if config.backbone_rate == 0:
-            detector.freeze_backbone()
-        # oneDNN and cuDNN convolve fastest with channels last.
-        self.detector = detector.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = AveragedModel(
-            self.detector, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
-        )
-        self.spec = _describe(config, training.classes, self.detector)
+        self.notes: tuple[str, ...] = (f"settings: {folder / 'config.toml'}",)
+        with ranks.first_goes_first():
+            training = open_dataset(config.data, "train", on_bad=config.on_bad)
+            self.validation = open_dataset(config.data, "val", on_bad=config.on_bad)
+            for dataset in (training, self.validation):
+                if not any(len(sample.class_ids) for sample in dataset.samples):
+                    raise DatasetError(
+                        f"`{config.data}`: the split {dataset.split} holds no object at all. "
+                        "Nothing can be learnt or measured on it; check its annotations."
+                    )
+            self.problems = (*training.problems, *self.validation.problems)
+            _refuse_small_batch(config, ranks, len(training.samples))
+            torch.manual_seed(config.seed)
+            detector = build_model(
+                config.model, len(training.classes), config.size_hw, backbone=config.backbone
+            )
+            _refuse_unfreezing(config, detector)
+            if contents is None:
+                loaded = load_weights(detector, config, training.classes)
+                self.notes += (loaded,) if loaded else ()
+        if ranks.size > 1:
+            self.notes += (f"{ranks.size} processes share each batch of {config.batch_size}",)
+        self.optimisation = Optimisation(detector, config, ranks)
+        self.spec = _describe(config, training.classes, detector)
         self.batches = TrainingBatches(
             training,
             self.spec.input,
             batch_size=config.batch_size,
             seed=config.seed,
             workers=config.workers,
+            share=(ranks.rank, ranks.size),
             recipe=config.augment,
             num_epochs=config.epochs,
         )
-        self.num_steps = config.epochs * len(self.batches)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.detector, config))
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.autocast_dtype == torch.float16
-        )
-        self.progress = Progress()
+        self.progress = Progress(planned_epochs=config.epochs)
         if contents is not None:
-            self._restore(contents)
+            self.optimisation.restore(contents)
+            self.progress = Progress(**{"planned_epochs": config.epochs, **contents["progress"]})
 
     def run(self) -> TrainResult:
         start = time.monotonic()
-        progress = self.progress
-        writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=progress.step)
         self.observer.started(
-            num_epochs=self.config.epochs, num_batches=len(self.batches), progress=progress
+            num_epochs=self.progress.planned_epochs,
+            num_batches=len(self.batches),
+            progress=self.progress,
+            notes=self.notes,
         )
-        with _deferred_interrupt() as interrupt, writer:
-            while progress.epoch < self.config.epochs and not interrupt.is_set():
-                self._train_epoch(writer, interrupt)
-                if interrupt.is_set():
-                    break
-                self._finish_epoch(writer)
+        was_interrupted = False
+        with deferred_interrupt() as interrupt, self._figures() as figures:
+            while not was_interrupted and not self._is_over():
+                was_interrupted = self._train_epoch(figures, interrupt)
+                if not was_interrupted:
+                    self._finish_epoch(figures)
+                    was_interrupted = self.ranks.any(is_true=interrupt.is_set())
             self._save_last()
+        report = ""
+        if self.ranks.is_first:
+            report = report_training(self.folder, self.spec, self.validation, self.progress)
+        self.ranks.wait()  # the files are there when any process returns
         return TrainResult(
             folder=self.folder,
-            history=progress.history,
-            best_epoch=progress.best_epoch,
-            was_interrupted=interrupt.is_set(),
+            history=self.progress.history,
+            best_epoch=self.progress.best_epoch,
+            was_interrupted=was_interrupted,
+            ending=self._ending(),
             problems=self.problems,
-            report=report_training(self.folder, self.spec, self.validation, progress),
+            report=report,
             seconds=time.monotonic() - start,
         )
 
-    def _train_epoch(self, writer: SummaryWriter, interrupt: threading.Event) -> None:
+    def _figures(self) -> AbstractContextManager[SummaryWriter | None]:
+        if not self.ranks.is_first:
+            return nullcontext()
+        folder = str(self.folder / "tensorboard")
+        writer: SummaryWriter = SummaryWriter(folder, purge_step=self.progress.step)
+        return writer
+
+    def _is_over(self) -> bool:
+        return self.progress.epoch >= self.progress.planned_epochs or self._lost_patience()
+
+    def _lost_patience(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and (self.progress.epoch - self.progress.best_epoch >= patience)
+
+    def _ending(self) -> str:
+        """Return why the run is over before its last epoch, empty if it is not."""
         progress = self.progress
-        self.detector.train()
-        for batch in self.batches.epoch(progress.epoch, first_batch=progress.batch):
-            parts = self._step(batch)
-            progress.losses.append(parts["total"])
-            progress.batch += 1
-            progress.step += 1
-            for name, value in parts.items():
-                writer.add_scalar(f"loss/{name}", value, progress.step)
-            self.observer.stepped(epoch=progress.epoch, loss=parts["total"])
-            if interrupt.is_set():
-                return
+        if progress.epoch >= self.config.epochs:
+            return ""
+        if self._lost_patience():
+            return (
+                f"no better validation AP for {self.config.patience} epochs, ended after epoch "
+                f"{progress.epoch} of {self.config.epochs}"
+            )
+        if progress.epoch >= progress.planned_epochs:
+            return (
+                f"the time budget of {self.config.time_budget_s:g} s holds no further epoch, ended "
+                f"after epoch {progress.epoch} of {self.config.epochs}"
+            )
+        return ""
+
+    def _train_epoch(self, figures: SummaryWriter | None, interrupt: threading.Event) -> bool:
+        """Train to the end of the epoch; return whether an interruption came first."""
+        progress = self.progress
+        self.optimisation.begin_epoch(self.config.trained_stages(progress.epoch))
+        batches = self.batches.epoch(progress.epoch, first_batch=progress.batch)
+        with closing(batches):  # an interrupted epoch ends its workers here
+            while True:
+                asked = time.monotonic()
+                batch = next(batches, None)
+                if batch is None:
+                    return False
+                progress.waited_seconds += time.monotonic() - asked
+                losses = self._step(batch)
+                progress.losses.append(losses["total"])
+                progress.batch += 1
+                progress.step += 1
+                progress.epoch_seconds += time.monotonic() - asked
+                for name, value in losses.items():
+                    if figures is not None:
+                        figures.add_scalar(f"loss/{name}", value, progress.step)
+                self.observer.stepped(
+                    epoch=progress.epoch, loss=losses["total"], waiting=progress.waiting
+                )
+                if self.ranks.any(is_true=interrupt.is_set()):
+                    return True
 
     def _step(self, batch: Batch) -> dict[str, float]:
+        progress = self.progress
         factor = rate_factor(
-            self.progress.step,
-            num_steps=self.num_steps,
+            progress.step,
+            num_steps=progress.planned_epochs * len(self.batches),
             num_warmup=round(self.config.warmup_epochs * len(self.batches)),
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_rate"] * factor
-        images = batch.images.to(self.device, memory_format=torch.channels_last)
-        targets = [target.to(self.device) for target in batch.targets]
-        with torch.autocast(
-            self.device.type, self.autocast_dtype, enabled=self.autocast_dtype != torch.float32
-        ):
-            losses = self.detector.losses(images, targets)
-        total = losses.total.item()
-        if not math.isfinite(total):
-            raise EdgeCVError(
-                f"the loss became {total} in epoch {self.progress.epoch + 1}, batch "
-                f"{self.progress.batch + 1}. Lower `--lr`, or use `--precision float32`."
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.total).backward()
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.detector.parameters(), _MAX_GRADIENT_NORM)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.averaged.update_parameters(self.detector)
-        return {"total": total, **{name: part.item() for name, part in losses.parts.items()}}
+        # Whatever a model draws in training, it draws again after a resume.
+        seed_for(self.config.seed, progress.step, self.ranks.rank)
+        where = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}"
+        return self.optimisation.step(batch, factor, where=where)
 
-    def _finish_epoch(self, writer: SummaryWriter) -> None:
+    def _finish_epoch(self, figures: SummaryWriter | None) -> None:
+        start = time.monotonic()
+        found = self._validate()
+        if self.ranks.is_first:
+            metrics = detection_metrics(self.validation, self.spec.classes, found)
+            self._record(metrics, found, time.monotonic() - start)
+            if figures is not None:
+                for name in ("AP", "AP50", "AP75"):
+                    value = metrics.summary[name]
+                    figures.add_scalar(f"validation/{name}", value, self.progress.step)
+                rate = self.progress.history[-1]["learning_rate"]
+                figures.add_scalar("learning_rate", rate, self.progress.step)
+        # What a clock or the validation decides must be the same in all processes.
+        self.progress = self.ranks.from_first(self.progress)
+        self._save_last()
+        self.observer.finished_epoch(self.progress.history[-1])
+
+    def _record(
+        self, metrics: DetectionMetrics, found: list[Detections], validation_seconds: float
+    ) -> None:
+        """Close the epoch, and keep its weights if they are the best."""
         progress = self.progress
-        metrics, found = self._validate()
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "loss": sum(progress.losses) / len(progress.losses),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.optimisation.optimizer.param_groups[0]["lr"],
             **metrics.to_plain(),
+            "seconds": round(progress.epoch_seconds + validation_seconds, 3),
+            "waiting": round(progress.waiting, 4),
         }
         progress.history.append(record)
         progress.epoch += 1
         progress.batch = 0
         progress.losses = []
-        for name in ("AP", "AP50", "AP75"):
-            writer.add_scalar(f"validation/{name}", metrics.summary[name], progress.step)
-        writer.add_scalar("learning_rate", record["learning_rate"], progress.step)
+        progress.epoch_seconds = progress.waited_seconds = 0.0
+        progress.planned_epochs = record["planned_epochs"] = planned_epochs(
+            [float(earlier.get("seconds", 0.0)) for earlier in progress.history],
+            most=self.config.epochs,
+            time_budget_s=self.config.time_budget_s,
+        )
         if metrics.summary["AP"] > progress.best:
             progress.best, progress.best_epoch = metrics.summary["AP"], progress.epoch
             measured = {
@@ -252,42 +277,56 @@ class _Run:
                 if not math.isnan(value)
             }
             spec = replace(self.spec, provenance=replace(self.spec.provenance, metrics=measured))
-            save_checkpoint(self.folder / "best.pt", self._weights(spec))
+            averaged = self.optimisation.averaged.module.state_dict()
+            save_checkpoint(
+                self.folder / "best.pt", self._description(spec) | {"averaged": averaged}
+            )
             keep_detections(self.folder, found)
-        self._save_last()
-        self.observer.finished_epoch(record)
 
-    def _validate(self) -> tuple[DetectionMetrics, list[Detections]]:
-        detector = cast("Detector", self.averaged.module)
+    def _validate(self) -> list[Detections]:
+        """Return what is found in each validation image, in the first process."""
+        detector = cast("Detector", self.optimisation.averaged.module)
+        self.ranks.agree(detector)
         model = Model(TorchSession(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
-        found = [model(sample.image_path) for sample in self.validation.samples]
-        return detection_metrics(self.validation, self.spec.classes, found), found
+        samples = self.validation.samples[self.ranks.rank :: self.ranks.size]
+        return self.ranks.gathered([model(sample.image_path) for sample in samples])
 
-    def _weights(self, spec: ModelSpec) -> dict[str, Any]:
-        return {
-            "config": config_to_plain(self.config),
-            "spec": spec.to_json(),
-            "averaged": self.averaged.module.state_dict(),
-        }
+    def _description(self, spec: ModelSpec) -> dict[str, Any]:
+        return {"config": config_to_plain(self.config), "spec": spec.to_json()}
 
     def _save_last(self) -> None:
-        contents = self._weights(self.spec) | {
-            "detector": self.detector.state_dict(),
-            "num_averaged": self.averaged.n_averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "progress": vars(self.progress),
-        }
-        save_checkpoint(self.folder / "last.pt", contents)
+        if not self.ranks.is_first:
+            return
+        contents = self._description(self.spec) | self.optimisation.state()
+        save_checkpoint(self.folder / "last.pt", contents | {"progress": vars(self.progress)})
         write_text(self.folder / "history.json", json.dumps(self.progress.history, indent=1))
 
-    def _restore(self, contents: dict[str, Any]) -> None:
-        self.detector.load_state_dict(contents["detector"])
-        self.averaged.module.load_state_dict(contents["averaged"])
-        self.averaged.n_averaged.copy_(contents["num_averaged"])
-        self.optimizer.load_state_dict(contents["optimizer"])
-        self.scaler.load_state_dict(contents["scaler"])
-        self.progress = Progress(**contents["progress"])
+
+def _prepare_folder(folder: Path) -> None:
+    if (folder / "last.pt").exists():
+        raise InputError(
+            f"`{folder}` already holds a run. Continue it with `--resume {folder}`, "
+            "or choose another folder with `--output`."
+        )
+    make_folder(folder)
+
+
+def _refuse_small_batch(config: TrainConfig, ranks: Ranks, num_images: int) -> None:
+    batch_size = min(config.batch_size, num_images)
+    if batch_size < ranks.size * config.accumulate:
+        raise InputError(
+            f"train: a batch of {batch_size} images cannot be split over {ranks.size} processes "
+            f"with {config.accumulate} parts each. Give a larger `--batch` or fewer parts."
+        )
+
+
+def _refuse_unfreezing(config: TrainConfig, detector: Detector) -> None:
+    num_stages = len(detector.backbone().stages()) if config.unfreeze else 0
+    if len(config.unfreeze) > num_stages:
+        raise InputError(
+            f"train: `unfreeze` names {len(config.unfreeze)} stages, and the backbone of "
+            f"`{config.model}` has {num_stages}. Give as many numbers or fewer."
+        )
 
 
 def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector) -> ModelSpec:
@@ -307,98 +346,3 @@ def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector)
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
     )
-
-
-def _load_weights(detector: Detector, weights: str) -> None:
-    if weights == "none":
-        return
-    if weights == "imagenet":
-        backbone = detector.backbone()
-        backbone.load(backbone.imagenet_state(), origin="imagenet")
-        return
-    path = Path(weights)
-    if not path.is_file():
-        raise InputError(
-            f"`--weights` must be `imagenet`, `none` or a file, got `{weights}`, which is none."
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-        raise InputError(
-            f"`{path}` is not a file of PyTorch weights: {str(error).splitlines()[0]}."
-        ) from error
-    if not isinstance(state, dict):
-        raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
-    detector.backbone().load(state, origin=str(path))
-
-
-def _parameter_groups(detector: Detector, config: TrainConfig) -> list[dict[str, Any]]:
-    """Split parameters by rate (backbone or not) and by decay (matrices or not)."""
-    backbone = {id(parameter) for parameter in detector.backbone().parameters()}
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for parameter in detector.parameters():
-        if parameter.requires_grad:
-            key = (id(parameter) in backbone, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "peak_rate": config.learning_rate * (config.backbone_rate if is_backbone else 1.0),
-            "weight_decay": config.weight_decay if is_matrix else 0.0,
-        }
-        for (is_backbone, is_matrix), parameters in groups.items()
-    ]
-
-
-def _ramped_average(decay: float) -> Any:  # noqa: ANN401  # torch's own signature
-    """Return the moving average whose decay grows to `decay`, so that early steps are forgotten."""
-
-    def average(mean: Tensor, value: Tensor, num_averaged: Tensor | int) -> Tensor:
-        count = float(num_averaged)
-        current = min(decay, (1 + count) / (10 + count))
-        return mean * current + value * (1 - current) if mean.is_floating_point() else value
-
-    return average
-
-
-def _choose_device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("`--device cuda`: PyTorch sees no GPU here. Use `--device cpu`.")
-    return torch.device(wanted)
-
-
-def _choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    if wanted != "auto":
-        dtype: torch.dtype = getattr(torch, wanted)
-        return dtype
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    fast = torch.cpu.get_capabilities()
-    has_bfloat16 = fast.get("avx512_bf16") or fast.get("amx_bf16")
-    return torch.bfloat16 if has_bfloat16 else torch.float32
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Yield an event that CTRL-C or SIGTERM sets; a second CTRL-C interrupts at once.
-
-    The loop looks at it between steps, where weights, optimiser and counters agree.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            signal.default_int_handler(number, frame)
-        event.set()
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

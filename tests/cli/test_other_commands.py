@@ -194,6 +194,11 @@ def test_export_refuses_what_it_cannot_do(
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--mean", "1,2"], "--mean"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--augment", "wild"], "default, none"),
         (["train", "--resume", "nowhere"], "no such checkpoint"),
+        (["train", "--resume", "nowhere", "--epochs", "3", "--recipe", "x"], "epochs, recipe"),
+        (["train", "--recipe", "cake"], "ssd_mobilenetv2_bccd"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--unfreeze", "5;6"], "--unfreeze"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--time-budget", "45"], "45m, 1h30m"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--time-budget", ""], "--time-budget"),
     ],
 )
 def test_train_refuses_what_it_cannot_do(
@@ -213,12 +218,33 @@ def test_train_writes_a_run(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
     )
     assert outcome.code == 0, outcome.err
     assert "epoch   1/1" in outcome.out
+    assert "of them waiting for data" in outcome.out
+    assert f"settings: {folder / 'config.toml'}" in outcome.out
     assert (folder / "best.pt").is_file()
     plain = json.loads(figures.read_text())
     assert len(plain["history"]) == 1
     assert plain["history"][0]["per_class"].keys() == {"disc", "square", "triangle"}
     assert "Report:" in outcome.out
     assert (folder / "report.html").is_file()
+
+
+def test_train_starts_from_a_recipe_and_from_a_checkpoint(
+    edgecv: Any, trained_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    from edgecv.train.recipe import configure, read_recipe
+
+    recipe, folder = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(f'model = "ssd_mobilenetv2"\ndata = "coco:{scenes}"\nsize_hw = [64, 64]\n')
+    outcome = edgecv(
+        *("train", "--recipe", recipe, "--epochs", "2", "--size", "64x96", "--unfreeze", "0,1"),
+        *("--weights", trained_run / "best.pt", "--patience", "1", "--time-budget", "1s"),
+        *("--precision", "float32", "--no-compile", "-o", folder),
+    )
+    assert outcome.code == 0, outcome.err
+    assert f"tensors of `{trained_run / 'best.pt'}`" in outcome.out
+    config = configure(read_recipe(str(folder / "config.toml")), {})
+    assert (config.epochs, config.size_hw, config.unfreeze) == (2, (64, 96), (0, 1))
+    assert (config.patience, config.time_budget_s, config.compile) == (1, 1.0, False)
 
 
 def test_demo_never_clears_a_folder_of_somebody_else(refused: Any, tmp_path: Path) -> None:

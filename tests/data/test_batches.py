@@ -19,7 +19,6 @@ torch = pytest.importorskip("torch")
 from torchvision import tv_tensors  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
-from edgecv.data import batches as batches_module  # noqa: E402
 from edgecv.data import open_dataset  # noqa: E402
 from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.data.augment.recipe import Mixup, Mosaic, Recipe  # noqa: E402
@@ -261,27 +260,6 @@ def test_data_without_outlines_or_keypoints_is_refused(pictures: DetectionDatase
     assert not has_outlines(none)
     with pytest.raises(DatasetError, match="got 6 without"):
         batches_of(none, with_masks=True)
-
-
-def test_the_time_spent_waiting_is_told(
-    pictures: DetectionDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [0.0]
-
-    def read_slowly(path: Path) -> Any:
-        clock[0] += 1
-        return read_image(path)
-
-    monkeypatch.setattr(batches_module.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(batches_module, "read_image", read_slowly)
-    batches = batches_of(pictures)
-    assert batches.waited_s == 0
-    for _ in batches.epoch(0):
-        clock[0] += 100  # a training step, which is no waiting
-    assert batches.waited_s == len(pictures.samples)
-    for _ in batches.epoch(1):
-        clock[0] += 100
-    assert batches.waited_s == len(pictures.samples)  # decoded images were kept
 
 
 def test_pictures_hold_both_kinds_of_outline(pictures: DetectionDataset) -> None:

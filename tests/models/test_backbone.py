@@ -158,3 +158,25 @@ def test_refuses_what_timm_lacks() -> None:
         Backbone("timm:mobilenet_v77", (8,))
     with pytest.raises(InputError, match=r"no map of stride 64"):
         Backbone("timm:resnet18", (64,))
+
+
+def test_stages_are_those_of_the_paper() -> None:
+    backbone = Backbone("resnet18", (8, 16, 32))
+    names = {id(layer): name for name, layer in backbone.trunk.named_modules()}
+    found = [{names[id(layer)].partition(".")[0] for layer in s} for s in backbone.stages()]
+    assert found == [{"conv1", "bn1"}, {"layer1"}, {"layer2"}, {"layer3"}, {"layer4"}]
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_every_parameter_and_statistic_is_in_one_stage(name: str) -> None:
+    backbone = Backbone(name, (8, 16, 32))
+    assert len(backbone.stages()) == 5
+    layers = [layer for stage in backbone.stages() for layer in stage]
+    tensors = [
+        id(tensor)
+        for layer in layers
+        for tensor in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+    ]
+    assert len(tensors) == len(set(tensors))
+    assert set(tensors) == {id(x) for x in (*backbone.parameters(), *backbone.buffers())}
+    assert backbone.training

@@ -98,6 +98,20 @@ def test_an_unfrozen_backbone_trains_again() -> None:
     assert all(module.training for module in model.backbone().modules())
 
 
+@pytest.mark.parametrize("trained_stages", [0, 1, 3])
+def test_the_deepest_stages_of_a_frozen_backbone_may_train(trained_stages: int) -> None:
+    model = build_model("ssd_mobilenetv2", 2, (64, 64))
+    model.train()
+    model.freeze_backbone(trained_stages=1)
+    model.freeze_backbone(trained_stages=trained_stages)
+    stages = model.backbone().stages()
+    for index, stage in enumerate(stages):
+        trains = index >= len(stages) - trained_stages
+        for layer in stage:
+            assert layer.training == trains
+            assert all(parameter.requires_grad == trains for parameter in layer.parameters())
+
+
 def test_a_model_with_a_backbone_of_its_own_takes_no_other() -> None:
     with pytest.raises(InputError, match=r"`ssd_mobilenetv2` has a backbone of its own.*resnet18"):
         build_model("ssd_mobilenetv2", 2, (64, 64), backbone="resnet18")

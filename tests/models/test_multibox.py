@@ -95,3 +95,17 @@ def test_offsets_of_unmatched_anchors_do_not_count() -> None:
     target_offsets[classes == 0] = float("inf")
     after = multibox_loss(offsets, logits, target_offsets, classes, negatives_per_positive=3)
     assert before.total.item() == after.total.item()
+
+
+def test_the_parts_of_a_batch_combine_to_the_loss_of_the_whole() -> None:
+    heads = case([[1, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0], [3, 3, 1, 0, 0, 0]])
+    whole = multibox_loss(*heads, negatives_per_positive=1.0)
+    parts = [
+        multibox_loss(*(tensor[rows] for tensor in heads), negatives_per_positive=1.0)
+        for rows in (slice(0, 1), slice(1, 2), slice(2, 3))
+    ]
+    assert whole.count is not None
+    counts = [int(part.count) for part in parts if part.count is not None]
+    assert counts == [2, 0, 3]
+    summed = sum(part.total * max(1, count) for part, count in zip(parts, counts, strict=True))
+    torch.testing.assert_close(summed / int(whole.count), whole.total)

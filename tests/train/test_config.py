@@ -37,6 +37,11 @@ configs = st.builds(
     workers=st.integers(0, 64),
     seed=st.integers(-(2**63), 2**63),
     on_bad=st.sampled_from(["error", "skip"]),
+    accumulate=st.integers(1, 16),
+    compile=st.booleans(),
+    sync_norms=st.booleans(),
+    patience=st.none() | st.integers(1, 100),
+    time_budget_s=st.none() | st.floats(1, 1e6),
 )
 
 
@@ -59,6 +64,13 @@ def test_json_keeps_everything(config: TrainConfig) -> None:
         ({"ema_decay": -0.5}, "`ema_decay` must be at least 0, got -0.5"),
         ({"ema_decay": 1.0}, "`ema_decay` must be below 1, got 1.0"),
         ({"workers": -1}, "`workers` must be at least 0, got -1"),
+        ({"accumulate": 0}, "`accumulate` must be at least 1, got 0"),
+        ({"patience": 0}, "`patience` must be at least 1, got 0"),
+        ({"time_budget_s": 0.0}, "`time_budget_s` must be at least 1, got 0.0"),
+        ({"unfreeze": (5, 5)}, "`unfreeze` must be ascending numbers of epochs"),
+        ({"unfreeze": (-1,)}, "each below `epochs` = 50, got [-1]"),
+        ({"unfreeze": (50,)}, "each below `epochs` = 50, got [50]"),
+        ({"unfreeze": (5,), "backbone_rate": 0.0}, "Leave out `unfreeze`, or give a rate"),
         ({"size_hw": (64, 63)}, "`size` must be at least 64 x 64, got (64, 63)"),
         ({"size_hw": (0, 320)}, "`size` must be at least 64 x 64, got (0, 320)"),
     ],
@@ -83,6 +95,23 @@ def test_the_bounds_themselves_are_accepted() -> None:
         workers=0,
     )
     assert least.size_hw == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({}, [None] * 4),
+        ({"backbone_rate": 0.0}, [0] * 4),
+        ({"unfreeze": (2,)}, [0, 0, None, None]),
+        ({"unfreeze": (0,)}, [None] * 4),
+        ({"unfreeze": (0, 2, 3)}, [1, 1, 2, None]),
+    ],
+)
+def test_stages_of_the_backbone_join_one_by_one(
+    changes: dict[str, Any], stages: list[int | None]
+) -> None:
+    config = TrainConfig("ssd", "bccd", **changes)
+    assert [config.trained_stages(epoch) for epoch in range(4)] == stages
 
 
 def test_a_checkpoint_of_other_settings_names_them() -> None:

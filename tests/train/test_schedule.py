@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecv.train.schedule import rate_factor
+from edgecv.train.schedule import planned_epochs, rate_factor
 
 runs = st.integers(1, 500).flatmap(lambda steps: st.tuples(st.just(steps), st.integers(0, steps)))
 floors = st.floats(0, 1)
@@ -50,3 +50,23 @@ def test_worked_example(step: int, expected: float) -> None:
 
 def test_no_warmup_starts_at_the_peak() -> None:
     assert rate_factor(0, num_steps=10, num_warmup=0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "budget", "expected"),
+    [
+        ([], 60.0, 50),  # nothing is known yet
+        ([10.0], None, 50),
+        ([10.0], 60.0, 6),
+        ([20.0, 10.0], 60.0, 5),  # the first, slower one is left aside
+        ([20.0, 10.0, 11.0, 90.0], 175.0, 8),  # by the median: 44 s hold four more of 11
+        ([70.0], 60.0, 1),  # one epoch is always finished
+        ([10.0] * 5, 59.9, 5),
+        ([0.0], 60.0, 50),
+        ([1.0], 1e9, 50),
+    ],
+)
+def test_a_budget_is_planned_by_what_epochs_take(
+    seconds: list[float], budget: float | None, expected: int
+) -> None:
+    assert planned_epochs(seconds, most=50, time_budget_s=budget) == expected

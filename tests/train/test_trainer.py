@@ -1,5 +1,6 @@
 """A training run repeats by its seed, survives every kind of interruption, and learns."""
 
+import itertools
 import json
 import os
 import shutil
@@ -15,11 +16,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgecv.data.augment.files import read_recipe  # noqa: E402
-from edgecv.errors import DatasetError, InputError, OutputError  # noqa: E402
+from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError  # noqa: E402
+from edgecv.metrics.detection import DetectionMetrics  # noqa: E402
 from edgecv.records import from_plain, to_plain  # noqa: E402
 from edgecv.train import trainer  # noqa: E402
 from edgecv.train.checkpoint import load_trained, read_checkpoint, save_checkpoint  # noqa: E402
 from edgecv.train.config import TrainConfig  # noqa: E402
+from edgecv.train.schedule import rate_factor  # noqa: E402
+from edgecv.train.weights import load_weights  # noqa: E402
 
 
 class Recorder:
@@ -32,8 +36,9 @@ class Recorder:
     def started(self, **_: object) -> None:
         pass
 
-    def stepped(self, *, epoch: int, loss: float) -> None:
+    def stepped(self, *, epoch: int, loss: float, waiting: float) -> None:
         del epoch
+        assert 0 <= waiting <= 1
         self.losses.append(loss)
         self.at_step(len(self.losses))
 
@@ -63,6 +68,11 @@ def uninterrupted(
     recorder = Recorder()
     trainer.train(config_for(scenes), folder, recorder)
     return folder, recorder.losses
+
+
+def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    times = ("seconds", "waiting")
+    return [{key: record[key] for key in record if key not in times} for record in history]
 
 
 def weights_of(folder: Path) -> dict[str, Any]:
@@ -113,7 +123,8 @@ def test_ctrl_c_saves_and_resume_continues_exactly(
     finished = trainer.resume(tmp_path / "run", second)
     assert not finished.was_interrupted
     assert first.losses + second.losses == losses
-    assert finished.history == json.loads((folder / "history.json").read_text())
+    expected = json.loads((folder / "history.json").read_text())
+    assert without_times(finished.history) == without_times(expected)
     metrics = load_trained(tmp_path / "run" / "best.pt").spec.provenance.metrics
     best = finished.history[finished.best_epoch - 1]
     assert metrics["val_AP"] == pytest.approx(best["AP"], abs=1e-5)
@@ -262,6 +273,113 @@ def test_a_frozen_backbone_does_not_move(scenes: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(after[name], tensor, msg=name)
 
 
+def test_a_backbone_thaws_from_its_deepest_stage(scenes: Path, tmp_path: Path) -> None:
+    """After the first of two epochs the deepest stage trains, the others never."""
+    config = config_for(scenes, epochs=3, unfreeze=(1, 2))
+    from edgecv.models import build_model
+
+    torch.manual_seed(config.seed)
+    backbone = build_model(config.model, 3, config.size_hw).backbone()
+    states = [{key: value.clone() for key, value in backbone.state_dict().items()}]
+
+    def stop(step: int) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(2):
+        started = (tmp_path / "run" / "last.pt").exists()
+        observer = Recorder(stop)
+        result = (
+            trainer.resume(tmp_path / "run", observer)
+            if started
+            else trainer.train(config, tmp_path / "run", observer)
+        )
+        assert result.was_interrupted
+        prefix = "pyramid.trunk."
+        states.append(
+            {
+                key.removeprefix(prefix): value
+                for key, value in weights_of(tmp_path / "run").items()
+                if key.startswith(prefix)
+            }
+        )
+    names = {id(layer): name for name, layer in backbone.named_modules()}
+    *frozen, deepest = [{names[id(layer)] for layer in stage} for stage in backbone.stages()]
+    moved = [
+        {key.rpartition(".")[0] for key in before if not torch.equal(before[key], after[key])}
+        for before, after in itertools.pairwise(states)
+    ]
+    assert moved[0] == set()
+    assert moved[1]
+    assert moved[1] <= deepest
+    assert not moved[1] & set.union(*frozen)
+
+
+def test_a_thaw_is_continued_exactly(scenes: Path, tmp_path: Path) -> None:
+    config = config_for(scenes, unfreeze=(0, 1), accumulate=2)
+    trainer.train(config, tmp_path / "whole", Recorder())
+    for at in (2, 4):
+        folder = tmp_path / f"stopped_{at}"
+        stop = Recorder(lambda n, at=at: os.kill(os.getpid(), signal.SIGINT) if n == at else None)
+        assert trainer.train(config, folder, stop).was_interrupted
+        trainer.resume(folder, Recorder())
+        assert_same_weights(tmp_path / "whole", folder)
+
+
+def test_more_stages_than_the_backbone_has_are_refused(scenes: Path, tmp_path: Path) -> None:
+    config = config_for(scenes, epochs=9, unfreeze=(1, 2, 3, 4, 5, 6))
+    with pytest.raises(InputError, match=r"names 6 stages, and the backbone .* has 5"):
+        trainer.train(config, tmp_path / "run", Recorder())
+
+
+def test_synchronised_norms_need_gpus(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`--sync-norms` needs GPUs"):
+        trainer.train(
+            config_for(scenes, sync_norms=True, device="cpu"), tmp_path / "run", Recorder()
+        )
+
+
+def test_a_run_without_progress_ends_by_patience_and_stays_ended(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = dict.fromkeys(("AP", "AP50", "AP75"), 0.25)
+    metrics = DetectionMetrics(summary, per_class={}, precision_curves={}, num_images=6)
+    monkeypatch.setattr(trainer, "detection_metrics", lambda *_: metrics)
+    config = config_for(scenes, epochs=9, patience=2)
+    stop = Recorder(lambda n: os.kill(os.getpid(), signal.SIGINT) if n == 4 else None)
+    assert trainer.train(config, tmp_path / "run", stop).ending == ""
+    result = trainer.resume(tmp_path / "run", Recorder())
+    assert (len(result.history), result.best_epoch, result.was_interrupted) == (3, 1, False)
+    assert "no better validation AP for 2 epochs, ended after epoch 3 of 9" in result.ending
+    observer = Recorder()
+    assert trainer.resume(tmp_path / "run", observer).ending == result.ending
+    assert observer.losses == []
+
+
+def test_a_time_budget_ends_a_run_and_plans_its_rate(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each look at the clock takes a second: an epoch of 3 steps takes 7 with its validation.
+    clock = itertools.count()
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+    config = config_for(scenes, epochs=9, time_budget_s=25.0)
+    stop = Recorder(lambda n: os.kill(os.getpid(), signal.SIGINT) if n == 4 else None)
+    trainer.train(config, tmp_path / "run", stop)
+    result = trainer.resume(tmp_path / "run", Recorder())
+    assert [record["seconds"] for record in result.history] == [7.0, 7.0, 7.0]
+    assert [record["waiting"] for record in result.history] == [0.5] * 3
+    assert [record["planned_epochs"] for record in result.history] == [3, 3, 3]
+    assert "the time budget of 25 s holds no further epoch, ended after epoch 3" in result.ending
+    expected = rate_factor(8, num_steps=9, num_warmup=3) * config.learning_rate
+    assert result.history[-1]["learning_rate"] == pytest.approx(expected * config.backbone_rate)
+
+
+def test_a_loss_that_is_no_number_names_its_batch(scenes: Path, tmp_path: Path) -> None:
+    config = config_for(scenes, learning_rate=1e30, warmup_epochs=0.0)
+    with pytest.raises(EdgeCVError, match=r"loss became nan in epoch 1, batch [23]. Lower `--lr`"):
+        trainer.train(config, tmp_path / "run", Recorder())
+
+
 def test_a_folder_with_a_run_is_not_overwritten(trained_run: Path, scenes: Path) -> None:
     with pytest.raises(InputError, match=r"already holds a run.*--resume"):
         trainer.train(config_for(scenes), trained_run, Recorder())
@@ -291,7 +409,8 @@ def test_a_file_of_backbone_weights_is_loaded(shared_data: Path) -> None:
     from edgecv.models import build_model
 
     detector = build_model("ssd_mobilenetv2", 3, (64, 96))
-    trainer._load_weights(detector, str(path))
+    config = TrainConfig("ssd_mobilenetv2", "bccd", weights=str(path))
+    load_weights(detector, config, ("a", "b", "c"))
     for name, tensor in detector.backbone().trunk.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor, stored[name].float()), name

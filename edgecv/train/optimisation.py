@@ -1,0 +1,226 @@
+"""One optimiser step over a batch: precision, parts and processes, gradients, averaged weights."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from edgecv.data.batches import Batch
+from edgecv.data.targets import Target
+from edgecv.errors import EdgeCVError, InputError
+from edgecv.models import Detector
+from edgecv.models.detector import Losses, OneStage
+from edgecv.train.config import TrainConfig
+from edgecv.train.distributed import Ranks, unshared
+
+_MAX_GRADIENT_NORM = 10.0
+
+
+class Optimisation:
+    """A detector with all that its steps change: optimiser, loss scale and averaged weights."""
+
+    def __init__(self, detector: Detector, config: TrainConfig, ranks: Ranks) -> None:
+        """Prepare the steps of `config` for a detector that lies on the CPU.
+
+        Args:
+            detector: moved to the device, its layout changed to channels last.
+            config: of the run.
+            ranks: of the run, with this process' device.
+
+        Raises:
+            InputError: if the device cannot do what is asked for.
+
+        """
+        device = ranks.device
+        if config.sync_norms:
+            if device.type != "cuda":
+                raise InputError("`--sync-norms` needs GPUs. Leave it out on a CPU.")
+            if ranks.size > 1:
+                detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]
+        # oneDNN and cuDNN convolve fastest with channels last.
+        self.detector: Detector = detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self.averaged = AveragedModel(
+            self.detector, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
+        )
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.detector, config))
+        self._dtype = _choose_precision(config.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        self._ranks = ranks
+        self._accumulate = config.accumulate
+        if config.compile:  # after the copy for the averaged weights, which stay as they are
+            one_stage = isinstance(self.detector, OneStage)
+            (self.detector if one_stage else self.detector.backbone()).compile(dynamic=False)
+        self._trained_stages: int | None = -1
+        self._losses: nn.Module = _LossModule(self.detector)
+
+    def begin_epoch(self, trained_stages: int | None) -> None:
+        """Switch to training with so many stages of the backbone, None for all of it."""
+        if trained_stages != self._trained_stages:
+            self._trained_stages = trained_stages
+            if trained_stages is None:
+                self.detector.unfreeze_backbone()
+            else:
+                self.detector.freeze_backbone(trained_stages=trained_stages)
+            self._losses = self._ranks.sharing_gradients(
+                _LossModule(self.detector), trains_all=self.detector.trains_all
+            )
+        self.detector.train()
+
+    def step(self, batch: Batch, rate_factor: float, *, where: str) -> dict[str, float]:
+        """Take one step on this process' share of a batch.
+
+        Args:
+            batch: the share.
+            rate_factor: on the peak learning rates.
+            where: names the batch in errors.
+
+        Returns:
+            The loss of the whole batch: `total` and its parts.
+
+        Raises:
+            EdgeCVError: if the loss is not a finite number; no weight has changed then.
+
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_rate"] * rate_factor
+        self.optimizer.zero_grad(set_to_none=True)
+        names, sums = self._backward(batch)
+        count, *values = self._ranks.sum(sums).tolist()
+        divisor = max(1.0, count)
+        losses = {name: value / divisor for name, value in zip(names, values, strict=True)}
+        if not math.isfinite(losses["total"]):
+            raise EdgeCVError(
+                f"the loss became {losses['total']} in {where}. Lower `--lr`, or use "
+                "`--precision float32`."
+            )
+        self.scaler.unscale_(self.optimizer)
+        trained = [p for p in self.detector.parameters() if p.grad is not None]
+        if divisor != self._ranks.size:  # the processes' gradients came as a mean, not as a sum
+            for parameter in trained:
+                parameter.grad *= self._ranks.size / divisor
+        nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.averaged.update_parameters(self.detector)
+        return losses
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on exactly."""
+        return {
+            "averaged": self.averaged.module.state_dict(),
+            "detector": self.detector.state_dict(),
+            "num_averaged": self.averaged.n_averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.detector.load_state_dict(state["detector"])
+        self.averaged.module.load_state_dict(state["averaged"])
+        self.averaged.n_averaged.copy_(state["num_averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+    def _backward(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Leave the gradients of this process' share in the parameters, part by part.
+
+        Returns:
+            The names of the losses, `total` first; and over the parts the sums of what the losses
+            were divided by and of the losses before that division, float64. The gradients, too,
+            are those before the division, because only the whole batch knows the divisor.
+
+        """
+        # Alone and in one part, the losses are what they are, and so are their gradients.
+        is_whole = self._accumulate * self._ranks.size == 1
+        sums = torch.zeros((), dtype=torch.float64, device=self.device)
+        names: list[str] = []
+        parts = list(_split(batch, self._accumulate))
+        for index, (images, targets) in enumerate(parts):
+            is_last = index + 1 == len(parts)
+            with nullcontext() if is_last else unshared(self._losses):
+                losses = self._forward(images, targets)
+                if is_whole:
+                    count = weight = torch.ones_like(losses.total)
+                elif losses.count is None:
+                    count = weight = losses.total.new_tensor(len(images))
+                else:
+                    count, weight = losses.count, losses.count.clamp(min=1)
+                self.scaler.scale(losses.total * weight).backward()  # type: ignore[no-untyped-call]
+            names = ["total", *losses.parts]
+            found = torch.stack([losses.total, *losses.parts.values()]).detach().double() * weight
+            sums = sums + torch.cat([count.double()[None], found])
+        return names, sums
+
+    def _forward(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            losses: Losses = self._losses(images, [target.to(self.device) for target in targets])
+        return losses
+
+
+class _LossModule(nn.Module):
+    """Makes the loss the output of a forward pass, which is where processes are kept in step."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+        return self.detector.losses(images, targets)
+
+
+def _split(batch: Batch, num_parts: int) -> Iterator[tuple[Tensor, Sequence[Target]]]:
+    """Yield the images and targets of parts of nearly the same size."""
+    start = 0
+    for images in batch.images.tensor_split(num_parts):
+        yield images, batch.targets[start : start + len(images)]
+        start += len(images)
+
+
+def _parameter_groups(detector: Detector, config: TrainConfig) -> list[dict[str, Any]]:
+    """Group parameters by rate (backbone or not) and by decay (matrices or not).
+
+    What is frozen for some epochs is among them: it has no gradient and is left alone until then.
+    """
+    backbone = {id(parameter) for parameter in detector.backbone().parameters()}
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for parameter in detector.parameters():
+        is_backbone = id(parameter) in backbone
+        if parameter.requires_grad and not (is_backbone and config.backbone_rate == 0):
+            groups.setdefault((is_backbone, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "peak_rate": config.learning_rate * (config.backbone_rate if is_backbone else 1.0),
+            "weight_decay": config.weight_decay if is_matrix else 0.0,
+        }
+        for (is_backbone, is_matrix), parameters in groups.items()
+    ]
+
+
+def _ramped_average(decay: float) -> Any:  # noqa: ANN401  # torch's own signature
+    """Return the moving average whose decay grows to `decay`, so that early steps are forgotten."""
+
+    def average(mean: Tensor, value: Tensor, num_averaged: Tensor | int) -> Tensor:
+        count = float(num_averaged)
+        current = min(decay, (1 + count) / (10 + count))
+        return mean * current + value * (1 - current) if mean.is_floating_point() else value
+
+    return average
+
+
+def _choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    if wanted != "auto":
+        dtype: torch.dtype = getattr(torch, wanted)
+        return dtype
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    fast = torch.cpu.get_capabilities()
+    has_bfloat16 = fast.get("avx512_bf16") or fast.get("amx_bf16")
+    return torch.bfloat16 if has_bfloat16 else torch.float32

@@ -1,0 +1,109 @@
+"""What a run starts from: a classifier's trunk, or a detector trained on other classes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgecv.errors import InputError
+from edgecv.models import Detector, build_model
+from edgecv.records import from_plain
+from edgecv.spec import ModelSpec
+from edgecv.train.checkpoint import MARK, read_checkpoint
+from edgecv.train.config import TrainConfig
+
+
+def load_weights(detector: Detector, config: TrainConfig, classes: tuple[str, ...]) -> str:
+    """Load `config.weights` into `detector`, a new model for `classes`.
+
+    A file with a backbone's weights fills the backbone. A checkpoint of edgecv fills all that fits
+    by name and shape; where its classes are others, what depends on them stays new.
+
+    Returns:
+        What was loaded and what was left new, one line; empty where nothing was loaded.
+
+    Raises:
+        InputError: if the file cannot be used.
+        DownloadError: if ImageNet's weights cannot be had.
+
+    """
+    if config.weights == "none":
+        return ""
+    backbone = detector.backbone()
+    if config.weights == "imagenet":
+        backbone.load(backbone.imagenet_state(), origin="imagenet")
+        return f"weights: ImageNet's for {backbone.name}; all else is new"
+    path = Path(config.weights)
+    if not path.is_file():
+        raise InputError(
+            f"`--weights` must be `imagenet`, `none` or a file, got `{config.weights}`, which is "
+            "none."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+        raise InputError(
+            f"`{path}` is not a file of PyTorch weights: {str(error).splitlines()[0]}."
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
+    if MARK in state:
+        return _load_checkpoint(detector, path, config, classes)
+    backbone.load(state, origin=str(path))
+    return f"weights: `{path}` for {backbone.name}; all else is new"
+
+
+def _load_checkpoint(
+    detector: Detector, path: Path, config: TrainConfig, classes: tuple[str, ...]
+) -> str:
+    contents = read_checkpoint(path)
+    theirs = from_plain(TrainConfig, contents["config"], where="config")
+    spec = ModelSpec.from_json(contents["spec"])
+    _refuse_other_model(path, config, theirs)
+    state: dict[str, Tensor] = contents["averaged"]
+    own = detector.state_dict()
+    left = [
+        key for key, value in own.items() if key not in state or state[key].shape != value.shape
+    ]
+    if spec.classes != classes:
+        # As many classes, but others: their head fits and would mean something else.
+        left += sorted(_class_dependent(config, len(classes)) - set(left))
+    fitting = {key: state[key] for key in own if key not in left}
+    detector.load_state_dict(own | fitting)
+    loaded = f"weights: {len(fitting)} of {len(own)} tensors of `{path}`"
+    if not left:
+        return loaded
+    parts = ", ".join(dict.fromkeys(key.partition(".")[0] for key in left))
+    return f"{loaded}; new for the classes {', '.join(classes)}: {parts}"
+
+
+def _refuse_other_model(path: Path, config: TrainConfig, theirs: TrainConfig) -> None:
+    ours, found = (config.model, config.backbone), (theirs.model, theirs.backbone)
+    if ours != found:
+        raise InputError(
+            f"`{path}` holds {_name(*found)}, and {_name(*ours)} is to be trained. "
+            "Train the same model, or take other `--weights`."
+        )
+    if (config.mean, config.std) != (theirs.mean, theirs.std):
+        mean, std = (",".join(map(str, values)) for values in (theirs.mean, theirs.std))
+        raise InputError(
+            f"`{path}` was trained with other `--mean` and `--std` than {config.mean} and "
+            f"{config.std}. Give `--mean {mean} --std {std}`."
+        )
+
+
+def _name(model: str, backbone: str | None) -> str:
+    return f"`{model}`" if backbone is None else f"`{model}` over `{backbone}`"
+
+
+def _class_dependent(config: TrainConfig, num_classes: int) -> set[str]:
+    """Return the names of the tensors whose shape follows the number of classes."""
+
+    def shapes(count: int) -> dict[str, Any]:
+        model = build_model(config.model, count, config.size_hw, backbone=config.backbone)
+        return {key: value.shape for key, value in model.state_dict().items()}
+
+    with torch.random.fork_rng(devices=[]):
+        fewer, more = shapes(num_classes), shapes(num_classes + 1)
+    return {key for key, shape in fewer.items() if more[key] != shape}

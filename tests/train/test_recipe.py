@@ -1,0 +1,88 @@
+"""A recipe is all of a run's settings or some of them, and a run writes one that repeats it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecv.errors import InputError
+from edgecv.train.config import TrainConfig
+from edgecv.train.recipe import configure, read_recipe, recipe_names, write_config
+
+text = st.text(st.characters(codec="utf-8"), min_size=1)
+
+
+@given(
+    config=st.builds(
+        TrainConfig,
+        model=text,
+        data=text,
+        backbone=st.none() | text,
+        learning_rate=st.floats(1e-6, 10),
+        unfreeze=st.sampled_from([(), (5,), (1, 20)]),
+        compile=st.booleans(),
+        seed=st.integers(-(2**63), 2**63 - 1),
+        time_budget_s=st.none() | st.floats(1, 1e20),
+    )
+)
+def test_what_a_run_writes_configures_it_again(
+    config: TrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("run") / "config.toml"
+    write_config(path, config)
+    assert configure(read_recipe(str(path)), {}) == config
+
+
+def test_changes_go_before_the_recipe_and_defaults_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('model = "ssd"\ndata = "bccd"\nepochs = 3\nsize_hw = [64, 96]\n')
+    config = configure(read_recipe(str(path)), {"epochs": 4, "unfreeze": (1, 2)})
+    assert config == TrainConfig("ssd", "bccd", epochs=4, size_hw=(64, 96), unfreeze=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [({}, 0.3), ({"weights": "none"}, 1.0), ({"weights": "none", "backbone_rate": 0.1}, 0.1)],
+)
+def test_a_random_backbone_learns_at_the_full_rate(settings: dict[str, Any], rate: float) -> None:
+    config = configure({"model": "ssd", "data": "bccd"}, settings)
+    assert config.backbone_rate == rate
+
+
+def test_the_shipped_recipes_are_whole() -> None:
+    assert "ssd_mobilenetv2_bccd" in recipe_names()
+    for name in recipe_names():
+        configure(read_recipe(name), {})
+    config = configure(read_recipe("ssd_mobilenetv2_bccd"), {})
+    assert (config.epochs, config.size_hw, config.batch_size) == (50, (288, 384), 8)
+    assert config.mean == config.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epoch = 3", r"unknown key `epoch`\. Did you mean `epochs`\?"),
+        ('epochs = "three"', "`epochs` must be a int, got 'three'"),
+        ('precision = "float8"', "`precision` must be one of auto, float32"),
+        ("epochs = 0", "`epochs` must be at least 1, got 0"),
+        ("epochs 3", "is not TOML"),
+    ],
+)
+def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        configure(read_recipe(str(path)), {"model": "ssd", "data": "bccd"})
+
+
+def test_a_recipe_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"a file or one of .*ssd_mobilenetv2_bccd.*, got `cake`"):
+        read_recipe("cake")
+
+
+@pytest.mark.parametrize("settings", [{}, {"model": "ssd"}, {"data": "bccd"}])
+def test_model_and_data_must_come_from_somewhere(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="needs a model and `--data`"):
+        configure(settings, {})
