@@ -23,7 +23,7 @@ from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError
 from edgecv.files import unwritable, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
-from edgecv.models.session import TorchSession
+from edgecv.models.suppress import torch_session
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
 from edgecv.runtime.model import Model
@@ -254,7 +254,7 @@ class _Run:
 
     def _validate(self) -> DetectionMetrics:
         detector = cast("Detector", self.averaged.module)
-        model = Model(TorchSession(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
+        model = Model(torch_session(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
         found = [model(sample.image_path) for sample in self.validation.samples]
         return detection_metrics(self.validation, self.spec.classes, found)
 
@@ -287,7 +287,7 @@ class _Run:
 
 def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector) -> ModelSpec:
     return ModelSpec(
-        task="detect",
+        task=detector.task,
         classes=classes,
         input=InputSpec(
             name="images",
