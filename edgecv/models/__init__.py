@@ -3,19 +3,25 @@
 from edgecv.models.backbone import Backbone, backbone_names, features_of
 from edgecv.models.detector import (
     Detector,
+    InstanceDetector,
     build_model,
     model_names,
     register_model,
     require_model,
 )
 from edgecv.models.ssd import ssd_mobilenetv2
+from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn
 
 __all__ = [
     "Backbone",
     "Detector",
+    "InstanceDetector",
     "backbone_names",
     "build_model",
+    "faster_rcnn",
+    "faster_rcnn_lite",
     "features_of",
+    "mask_rcnn",
     "model_names",
     "register_model",
     "require_model",

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from edgecv.data import Problem, open_dataset
+from edgecv.data.augment import seed_for
 from edgecv.data.batches import Batch, TrainingBatches
 from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError
 from edgecv.files import unwritable, write_text
@@ -203,6 +204,8 @@ class _Run:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_rate"] * factor
+        # What the loss draws at random depends on the step alone, so that a resume draws it too.
+        seed_for(self.config.seed, self.progress.step)
         images = batch.images.to(self.device, memory_format=torch.channels_last)
         targets = [target.to(self.device) for target in batch.targets]
         with torch.autocast(
