@@ -172,6 +172,12 @@ def _trace(
     if program is None:  # dynamo=True always returns one; the annotation covers the old exporter
         raise RuntimeError("torch.onnx.export returned no program.")
     model = program.model_proto
+    if options.batch is None and not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        # torch's exporter falls back on a fixed batch without a word.
+        raise RuntimeError(
+            f"{type(module).__name__} makes its batch size a constant when it is traced. "
+            "Take it from `tensor.shape[0]`, never from `len(tensor)`."
+        )
     model.ir_version = _IR_VERSION
     model.producer_name = "edgecv"
     return model

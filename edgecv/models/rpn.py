@@ -86,7 +86,7 @@ class RegionProposals(nn.Module):
             mixed = F.relu(self.conv(x))
             # Channels are shape by shape, rows are cell by cell.
             objectness = self.objectness(mixed).permute(0, 2, 3, 1).flatten(1)
-            offsets = self.offsets(mixed).permute(0, 2, 3, 1).reshape(len(x), -1, 4)
+            offsets = self.offsets(mixed).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4)
             levels.append((objectness.float(), offsets.float()))
         return levels
 
@@ -111,7 +111,9 @@ class RegionProposals(nn.Module):
             best, rows = objectness.topk(min(self.num_candidates, len(anchors)), dim=1)
             chosen = offsets.gather(1, rows[..., None].expand(-1, -1, 4))
             found = decode_regions(chosen, anchors[rows], _VARIANCES, self.size_hw)
-            score = scores_of_proper(best.sigmoid(), found, least_side=_LEAST_SIDE)
+            # In the order of the logits, in (0, 1) as suppression wants it. A sigmoid, which would
+            # do too, rounds to 1 above 17: sure proposals would tie and their order hang on noise.
+            score = scores_of_proper(0.5 + 0.5 * F.softsign(best), found, least_side=_LEAST_SIDE)
             boxes.append(found)
             # A class of its own for each level: levels do not suppress each other.
             scores.append(F.pad(score[..., None], (level, num_levels - 1 - level)))

@@ -87,7 +87,7 @@ def torchvision_model(size_hw: tuple[int, int], *, with_masks: bool) -> nn.Modul
     with torch.no_grad():  # random weights spread out: scores and offsets that differ
         for name, parameter in model.named_parameters():
             if "predictor" in name or "rpn.head" in name:
-                parameter.mul_(20 if "bbox" in name or "cls" in name else 2)
+                parameter.mul_(20 if "cls_score" in name else 1 if "mask" in name else 4)
     # Statistics of norms that are those of the images, or deep layers would hardly differ.
     model.train()
     with torch.no_grad():
