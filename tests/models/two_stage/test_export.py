@@ -32,6 +32,7 @@ def describe(model: Any, size_hw: tuple[int, int]) -> ModelSpec:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size_hw", "with_masks", "options"),
     [

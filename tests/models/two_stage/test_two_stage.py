@@ -179,6 +179,16 @@ def test_learns_a_few_images_by_heart(noise: Any) -> None:
     assert (covered & wanted).sum() / (covered | wanted).sum() > 0.8
 
 
+def test_losses_stand_half_precision(noise: Any) -> None:
+    torch.manual_seed(0)
+    model = MaskRCNN(Backbone("mobilenet_v3_small", TINY.strides), 3, (96, 128), TINY).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.losses(noise(2, (96, 128)), objects((96, 128)))
+    losses.total.backward()
+    assert all(value.dtype == torch.float32 for value in losses.parts.values())
+    assert all(value.isfinite() for value in losses.parts.values())
+
+
 def test_masks_are_needed_to_learn_masks() -> None:
     model = build_model("mask_rcnn", 2, (64, 64), backbone="mobilenet_v3_small").train()
     target = Target(torch.tensor([[5.0, 5, 40, 40]]), torch.tensor([1]))
