@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import parser
 
-DOMAIN = "edgecv"
+from edgecv.export.edge_nms import DOMAIN
 
 
 @dataclass(frozen=True)
