@@ -18,6 +18,7 @@ from edgecv.errors import EdgeCVError
 if TYPE_CHECKING:
     __version__: str
     from edgecv.results import Detections as Detections
+    from edgecv.results import Instances as Instances
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load
     from edgecv.spec import ModelSpec as ModelSpec
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Detections": "edgecv.results",
+    "Instances": "edgecv.results",
     "Model": "edgecv.runtime.model",
     "ModelSpec": "edgecv.spec",
     "load": "edgecv.runtime.model",
 }
 
-__all__ = ["Detections", "EdgeCVError", "Model", "ModelSpec", "load", "stream"]
+__all__ = ["Detections", "EdgeCVError", "Instances", "Model", "ModelSpec", "load", "stream"]
 
 
 def __getattr__(name: str) -> object:

@@ -29,10 +29,12 @@ class Detections:
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int32]
 
-    @classmethod
-    def empty(cls) -> "Detections":
+    @staticmethod
+    def empty() -> "Detections":
         """Return the detections of a frame in which nothing was found."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+        return Detections(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+        )
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -103,3 +105,56 @@ class Detections:
         return supervision.Detections(
             xyxy=self.boxes_xyxy, confidence=self.scores, class_id=self.class_ids.astype(int)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Instances(Detections):
+    """Detections whose outlines are known, as instance segmentation finds them.
+
+    The masks are as small as the network made them; `frame_masks` paints them into the frame.
+    `clip` returns `Detections`: a mask belongs to its whole box.
+
+    Args:
+        boxes_xyxy: see `Detections`.
+        scores: see `Detections`.
+        class_ids: see `Detections`.
+        masks: (N, M, M) float32, for each cell of a grid over the box the probability that it is
+            of the object.
+        frame_hw: height and width of the frame in pixels.
+
+    """
+
+    masks: NDArray[np.float32]
+    frame_hw: tuple[int, int]
+
+    def frame_masks(self, *, threshold: float = 0.5) -> NDArray[np.bool_]:
+        """Return which pixels of the frame each object covers, (N, H, W) bool.
+
+        Args:
+            threshold: a pixel is covered if its probability is greater, in [0, 1].
+
+        """
+        from edgecv.kernels import paste_masks  # noqa: PLC0415  # kernels return results
+
+        return paste_masks(self.masks, self.boxes_xyxy, self.frame_hw, threshold=threshold)
+
+    def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Return COCO result records with their `segmentation`, see `Detections.to_coco`."""
+        from edgecv.kernels import paste_masks_rle  # noqa: PLC0415
+
+        runs = paste_masks_rle(self.masks, self.boxes_xyxy, self.frame_hw)
+        records = super().to_coco(image_id, category_ids)
+        for record, rle in zip(records, runs, strict=True):
+            record["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+        return records
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return the same objects as `supervision.Detections`, with masks over the frame.
+
+        Raises:
+            MissingDependencyError: if the package `supervision` is not installed.
+
+        """
+        found = super().to_supervision()
+        found.mask = self.frame_masks()
+        return found

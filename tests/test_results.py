@@ -3,6 +3,7 @@
 import json
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from edgecv.errors import MissingDependencyError
-from edgecv.results import Detections
+from edgecv.results import Detections, Instances
 
 TWO = Detections(
     np.array([[10, 20, 30.5, 60], [-4, -8, 200, 100.125]], np.float32),
@@ -95,3 +96,44 @@ def test_to_supervision_without_the_package_names_the_remedy(
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingDependencyError, match="`pip install supervision`"):
         TWO.to_supervision()
+
+
+def instances() -> Instances:
+    """`TWO` with a full mask and one whose right half alone is covered."""
+    masks = np.ones((2, 8, 8), np.float32)
+    masks[1, :, :4] = 0
+    return Instances(TWO.boxes_xyxy, TWO.scores, TWO.class_ids, masks, (60, 140))
+
+
+def test_masks_are_painted_over_their_boxes() -> None:
+    found = instances().frame_masks()
+    assert found.shape == (2, 60, 140)
+    assert found.dtype == np.bool_
+    rows, columns = np.nonzero(found[0])
+    x1, y1, x2, y2 = TWO.boxes_xyxy[0]
+    assert (columns.min(), rows.min()) == (round(x1), round(y1))
+    assert abs(columns.max() + 1 - x2) <= 1
+    assert abs(rows.max() + 1 - min(y2, 60)) <= 1
+    _, columns = np.nonzero(found[1])
+    centre = TWO.boxes_xyxy[1, [0, 2]].mean()
+    assert abs(columns.min() - centre) <= 1 + np.diff(TWO.boxes_xyxy[1, [0, 2]])[0] / 16
+    assert instances().frame_masks(threshold=1.0).sum() == 0
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
+def test_coco_records_hold_the_masks_as_run_lengths() -> None:
+    mask_tools = pytest.importorskip("pycocotools.mask")
+    records = instances().to_coco(5, [7, 9])
+    assert json.loads(json.dumps(records)) == records
+    for record, plain, mask in zip(
+        records, TWO.to_coco(5, [7, 9]), instances().frame_masks(), strict=True
+    ):
+        segmentation = record.pop("segmentation")
+        assert record == plain
+        np.testing.assert_array_equal(mask_tools.decode(segmentation), mask)
+
+
+def test_supervision_gets_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    guest: Any = instances().to_supervision()
+    np.testing.assert_array_equal(guest.mask, instances().frame_masks())

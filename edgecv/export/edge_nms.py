@@ -8,7 +8,7 @@ one falls back on.
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, helper, parser
+from onnx import parser
 
 DOMAIN = "edgecv"
 VERSION = 1
@@ -38,24 +38,6 @@ class EdgeNMS:
     max_detections: int
     class_agnostic: bool = False
     background_class: int = -1
-
-    def node(self, boxes: str, scores: str, *, thresholds: tuple[str, str]) -> onnx.NodeProto:
-        """Return the node, reading the tensors of the given names.
-
-        `plugin_version` and `plugin_namespace` are how TensorRT's parser finds the plugin.
-        """
-        return helper.make_node(
-            OPERATOR,
-            [boxes, scores, *thresholds],
-            ["num_detections", "boxes", "scores", "classes"],
-            name=OPERATOR,
-            domain=DOMAIN,
-            max_detections=self.max_detections,
-            class_agnostic=int(self.class_agnostic),
-            background_class=self.background_class,
-            plugin_version=str(VERSION),
-            plugin_namespace=DOMAIN,
-        )
 
     def function(self, *, opset: int) -> onnx.FunctionProto:
         """Return the definition in operators of the standard opset `opset` (19 or 20).
@@ -159,62 +141,3 @@ _SUPPRESS_AND_PACK = """
   num_detections = ReduceSum <keepdims: int = 0> (valid_i, one)
 }
 """
-
-
-def append_edge_nms(
-    model: onnx.ModelProto,
-    operator: EdgeNMS,
-    *,
-    score_threshold: float,
-    iou_threshold: float,
-) -> None:
-    """End a graph whose outputs are decoded boxes and scores in EdgeNMS, in place.
-
-    Args:
-        model: outputs boxes [B, N, 4] and scores [B, N, C], in this order.
-        operator: the attributes.
-        score_threshold: default of the new graph input of that name.
-        iou_threshold: likewise.
-
-    """
-    graph = model.graph
-    boxes, scores = graph.output
-    batch = boxes.type.tensor_type.shape.dim[0]
-    _rename(graph, boxes.name, "decoded_boxes")
-    _rename(graph, scores.name, "decoded_scores")
-    defaults = {"score_threshold": score_threshold, "iou_threshold": iou_threshold}
-    for name, value in defaults.items():
-        # An input with an initialiser of the same name is optional: its default is the initialiser.
-        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-        graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
-    graph.node.append(
-        operator.node(
-            "decoded_boxes", "decoded_scores", thresholds=("score_threshold", "iou_threshold")
-        )
-    )
-    rows: int | str = batch.dim_param or batch.dim_value
-    k = operator.max_detections
-    del graph.output[:]
-    graph.output.extend(
-        [
-            helper.make_tensor_value_info("num_detections", TensorProto.INT32, [rows]),
-            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [rows, k, 4]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [rows, k]),
-            helper.make_tensor_value_info("classes", TensorProto.INT32, [rows, k]),
-        ]
-    )
-    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-    model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
-    model.functions.append(operator.function(opset=opset))
-
-
-def _rename(graph: onnx.GraphProto, name: str, wanted: str) -> None:
-    """Give the tensor `name` another name wherever the graph mentions it."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, found in enumerate(names):
-                if found == name:
-                    names[index] = wanted
-    for value in graph.value_info:
-        if value.name == name:
-            value.name = wanted

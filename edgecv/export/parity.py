@@ -15,6 +15,7 @@ from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
 from edgecv.spec import FusedOutput
 
+_MASKS = "masks"
 _SAME_BOX_PX = 2.0  # corners this close, and the same class: the same detection
 
 
@@ -31,6 +32,8 @@ class Tolerance:
             within rounding of its threshold falls on either side.
         box_px: corner of matched detections, in frame pixels.
         score: of matched detections.
+        mask: of the probabilities of an `instance` graph's masks, in place of `relative`: they are
+            read at the very corners of boxes that differ already.
 
     """
 
@@ -38,6 +41,7 @@ class Tolerance:
     unmatched: float = 0.01
     box_px: float = 0.1
     score: float = 1e-3
+    mask: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class ParityReport:
 
     Args:
         num_images: real images that both ran on.
-        outputs: a difference per output of the graph; of a fused graph the boxes, scores and
-            classes of the rows that both report (the counts are the next fields).
+        outputs: a difference per output of the graph; of a fused graph the boxes, scores,
+            classes and masks of the rows that both report (the counts are the next fields).
         num_reference: detections of the reference through the whole pipeline.
         num_candidate: detections of the exported file.
         num_matched: those of the same class and place in both.
@@ -86,12 +90,14 @@ class ParityReport:
 
     def violations(self, tolerance: Tolerance) -> list[str]:
         """Return what exceeds `tolerance`, one phrase each."""
-        found = [
-            f"output `{output.name}` differs by {output.relative:.2e} of its largest value "
-            f"(allowed {tolerance.relative:.0e})"
-            for output in self.outputs
-            if not output.relative <= tolerance.relative  # NaN is a violation too
-        ]
+        found = []
+        for output in self.outputs:
+            allowed = tolerance.mask if output.name == _MASKS else tolerance.relative
+            if not output.relative <= allowed:  # NaN is a violation too
+                found.append(
+                    f"output `{output.name}` differs by {output.relative:.2e} of its largest value "
+                    f"(allowed {allowed:.0e})"
+                )
         total = max(self.num_reference, self.num_candidate)
         unmatched = total - self.num_matched
         if unmatched > tolerance.unmatched * total:
@@ -197,8 +203,9 @@ class _Differences:
 
     def add_rows(self, wanted: Outputs, found: Outputs, rows: NDArray[np.int64]) -> None:
         left, right = rows.T
-        for name in ("boxes", "scores", "classes"):
-            self._note(name, wanted[name][0][left], found[name][0][right])
+        for name, values in wanted.items():
+            if values.ndim > 1:  # a row for each detection, unlike their number
+                self._note(name, values[0][left], found[name][0][right])
 
     def summary(self) -> tuple[OutputDifference, ...]:
         return tuple(

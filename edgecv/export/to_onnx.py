@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from edgecv.errors import InputError
-from edgecv.export.edge_nms import EdgeNMS, append_edge_nms
 from edgecv.export.metadata import write_spec
+from edgecv.export.operators import define_operators, translation_table
 from edgecv.export.parity import ParityReport, Tolerance, check_parity
 from edgecv.files import replacing
 from edgecv.models import Detector
 from edgecv.models.session import TorchSession
-from edgecv.models.suppress import SuppressedTorchSession
+from edgecv.models.suppress import FusedDetector, torch_session
 from edgecv.provenance import git_revision, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import FusedOutput, ModelSpec
@@ -108,53 +108,76 @@ def _build(
     )
     postprocess = replace(spec.postprocess, max_detections=options.max_detections)
     spec = replace(spec, provenance=provenance, postprocess=postprocess)
-    model = _trace(detector, spec, options)
-    reference = TorchSession(detector, spec)
     if options.head == "fused":
-        append_edge_nms(
-            model,
-            EdgeNMS(options.max_detections, class_agnostic=postprocess.class_agnostic),
-            score_threshold=postprocess.score_threshold,
-            iou_threshold=postprocess.iou_threshold,
+        spec = replace(spec, output=detector.fused_output())
+        model = _trace_fused(detector, spec, options)
+    elif isinstance(spec.output, FusedOutput):
+        raise InputError(
+            f"export: the heads of `{spec.provenance.model}` speak of regions that its own graph "
+            "proposes, and nothing outside it can decode them. Use `--head fused`."
         )
-        spec = replace(spec, output=FusedOutput())
-        reference = SuppressedTorchSession(detector, spec)
+    else:
+        names = [spec.input.name], list(detector.head_names)
+        model = _trace(detector, (_example(spec, options),), names, options)
+    define_operators(model)
     write_spec(model, spec)
     onnx.checker.check_model(model, full_check=True)
-    return model, reference
+    return model, torch_session(detector, spec)
 
 
-class _Decoded(nn.Module):
-    """The detector with its boxes decoded, as the part of a fused graph before EdgeNMS."""
+def _trace_fused(detector: Detector, spec: ModelSpec, options: ExportOptions) -> onnx.ModelProto:
+    """Trace the detector with its suppression; the thresholds are inputs with a default."""
+    wanted = spec.postprocess
+    module = FusedDetector(
+        detector, max_detections=wanted.max_detections, class_agnostic=wanted.class_agnostic
+    )
+    thresholds = {
+        "score_threshold": torch.tensor(wanted.score_threshold, dtype=torch.float32),
+        "iou_threshold": torch.tensor(wanted.iou_threshold, dtype=torch.float32),
+    }
+    names = [spec.input.name, *thresholds], module.output_names
+    example = _example(spec, options)
+    model = _trace(module.eval(), (example, *thresholds.values()), names, options)
+    for name, value in thresholds.items():
+        # An input with an initialiser of the same name is optional: its default is the initialiser.
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
+    return model
 
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.detector.decoded(self.detector(images))
+def _example(spec: ModelSpec, options: ExportOptions) -> Tensor:
+    """Return images to trace with; two where the batch is free: with one, it would be fixed."""
+    return torch.zeros(options.batch or 2, 3, *spec.input.size_hw)
 
 
-def _trace(detector: Detector, spec: ModelSpec, options: ExportOptions) -> onnx.ModelProto:
-    fused = options.head == "fused"
-    module = _Decoded(detector) if fused else detector
-    # Traced with two images where the batch is free: with one, the exporter would fix it at 1.
-    example = torch.zeros(options.batch or 2, 3, *spec.input.size_hw)
-    free_batch = {0: torch.export.Dim("batch", min=1)}
+def _trace(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: tuple[list[str], list[str]],
+    options: ExportOptions,
+) -> onnx.ModelProto:
+    """Return the graph of `module`, whose first input alone has a batch; `names` in and out."""
+    free_batch = ({0: torch.export.Dim("batch", min=1)}, *[None] * (len(inputs) - 1))
     with _quiet():
         program = torch.onnx.export(
             module,
-            (example,),
+            inputs,
             dynamo=True,
             opset_version=options.opset,
-            input_names=[spec.input.name],
-            output_names=["boxes", "scores"] if fused else list(detector.head_names),
-            dynamic_shapes=None if options.batch else (free_batch,),
+            input_names=names[0],
+            output_names=names[1],
+            dynamic_shapes=None if options.batch else free_batch,
+            custom_translation_table=translation_table(),
             verbose=False,
         )
     if program is None:  # dynamo=True always returns one; the annotation covers the old exporter
         raise RuntimeError("torch.onnx.export returned no program.")
     model = program.model_proto
+    if options.batch is None and not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        # torch's exporter falls back on a fixed batch without a word.
+        raise RuntimeError(
+            f"{type(module).__name__} makes its batch size a constant when it is traced. "
+            "Take it from `tensor.shape[0]`, never from `len(tensor)`."
+        )
     model.ir_version = _IR_VERSION
     model.producer_name = "edgecv"
     return model

@@ -3,6 +3,7 @@
 from edgecv.models.backbone import Backbone, backbone_names, features_of
 from edgecv.models.detector import (
     Detector,
+    InstanceDetector,
     build_model,
     model_names,
     register_model,
@@ -10,15 +11,20 @@ from edgecv.models.detector import (
 )
 from edgecv.models.fcos import fcos
 from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
+from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn
 from edgecv.models.yolo import yolo_m, yolo_n, yolo_s
 
 __all__ = [
     "Backbone",
     "Detector",
+    "InstanceDetector",
     "backbone_names",
     "build_model",
+    "faster_rcnn",
+    "faster_rcnn_lite",
     "fcos",
     "features_of",
+    "mask_rcnn",
     "model_names",
     "register_model",
     "require_model",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgecv.data.targets import Target
 from edgecv.errors import InputError
 from edgecv.models.backbone import Backbone
-from edgecv.spec import OutputSpec
+from edgecv.spec import FusedOutput, OutputSpec, Task
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,13 @@ class Detector(nn.Module, ABC):
         head_names: of the tensors that `forward` returns.
         trains_all: whether every loss reaches every parameter; False where a batch may give a
             part of the network nothing to learn from.
+        task: what it does, `detect` or `instance`.
 
     """
 
     head_names: tuple[str, ...]
     trains_all = True
+    task: Task = "detect"
 
     @abstractmethod
     def losses(self, images: Tensor, targets: Sequence[Target]) -> Losses:
@@ -67,7 +69,15 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def output_spec(self) -> OutputSpec:
-        """Return what the raw heads mean."""
+        """Return what the raw heads mean.
+
+        Heads that nothing outside the network can decode have no description: `fused_output()`
+        then, and the detector always runs with its suppression.
+        """
+
+    def fused_output(self) -> FusedOutput:
+        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        return FusedOutput()
 
     @abstractmethod
     def backbone(self) -> Backbone:
@@ -123,6 +133,30 @@ class OneStage(Detector):
             targets: the objects of each image.
 
         """
+
+
+class InstanceDetector(Detector):
+    """A detector that finds the outline of each object too."""
+
+    task = "instance"
+
+    @abstractmethod
+    def masks(self, heads: tuple[Tensor, ...], boxes_xyxy: Tensor, class_ids: Tensor) -> Tensor:
+        """Return the masks of boxes that were chosen, as probabilities over each box.
+
+        Args:
+            heads: what `forward` returned.
+            boxes_xyxy: [B, K, 4] float32 in input pixels.
+            class_ids: [B, K] int32; the mask of a row with class -1 means nothing.
+
+        Returns:
+            [B, K, M, M] float32 in [0, 1].
+
+        """
+
+    def fused_output(self) -> FusedOutput:
+        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        return FusedOutput(masks="masks")
 
 
 ModelBuilder = Callable[..., Detector]

@@ -4,12 +4,14 @@ Validation during training and the parity check after an export run the very pip
 deployed model runs, with this in the place of the exported file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgecv.models.detector import Detector
 from edgecv.runtime.session import Outputs
@@ -34,15 +36,25 @@ class TorchSession:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
         if scalars:
             raise ValueError(f"TorchSession.run: raw heads take no scalars, got {scalars}.")
+        with self.evaluating():
+            heads = self.detector(self.on_device(batch))
+        names = self.detector.head_names
+        return {name: head.cpu().numpy() for name, head in zip(names, heads, strict=True)}
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch to evaluation without gradients, and back."""
         was_training = self.detector.training
         self.detector.eval()
         try:
             with torch.inference_mode():
-                heads = self.detector(torch.from_numpy(batch).to(self._device))
+                yield
         finally:
             self.detector.train(was_training)
-        names = self.detector.head_names
-        return {name: head.cpu().numpy() for name, head in zip(names, heads, strict=True)}
+
+    def on_device(self, batch: NDArray[Any]) -> Tensor:
+        """Return a batch where the detector is."""
+        return torch.from_numpy(batch).to(self._device)
 
     def warm_up(self) -> None:
         """Run once on an empty input."""

@@ -1,79 +1,88 @@
-"""Suppression of decoded boxes in PyTorch: what EdgeNMS computes, from torchvision's NMS."""
+"""A detector with its suppression: what a `fused` export holds, and its reference."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchvision.ops import nms
+from torch import Tensor, nn
 
+from edgecv.models.detector import Detector, InstanceDetector
+from edgecv.models.operators import suppress
 from edgecv.models.session import TorchSession
 from edgecv.runtime.session import Outputs
+from edgecv.spec import FusedOutput, ModelSpec
 
 
-def suppress(
-    boxes_xyxy: Tensor,
-    scores: Tensor,
-    *,
-    score_threshold: float,
-    iou_threshold: float,
-    max_detections: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the contract of `EdgeNMS` for a batch, class by class.
+class FusedDetector(nn.Module):
+    """From images to detections: the network, the decoding of its boxes and their suppression."""
 
-    Args:
-        boxes_xyxy: [B, N, 4] float32.
-        scores: [B, N, C] float32.
-        score_threshold: a pair takes part if its score exceeds it.
-        iou_threshold: the better of two boxes of a class that overlap more removes the other.
-        max_detections: K.
+    def __init__(self, detector: Detector, *, max_detections: int, class_agnostic: bool) -> None:
+        """Wrap `detector`; the limits are those of `edgecv.models.operators.suppress`."""
+        super().__init__()
+        self.detector = detector
+        self.max_detections = max_detections
+        self.class_agnostic = class_agnostic
+        self.output_names = ["num_detections", "boxes", "scores", "classes"]
+        if isinstance(detector, InstanceDetector):
+            self.output_names.append("masks")
 
-    Returns:
-        num_detections [B] int32, boxes [B, K, 4], scores [B, K], classes [B, K] int32.
+    def forward(
+        self, images: Tensor, score_threshold: Tensor, iou_threshold: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Map [B, 3, H, W] to the outputs named by `output_names`, see `FusedOutput`.
 
-    """
-    batch, _, num_classes = scores.shape
-    counts = torch.zeros(batch, dtype=torch.int32)
-    out_boxes = torch.zeros(batch, max_detections, 4)
-    out_scores = torch.zeros(batch, max_detections)
-    out_classes = torch.full((batch, max_detections), -1, dtype=torch.int32)
-    for image in range(batch):
-        pairs = []
-        for class_id in range(num_classes):
-            rows = torch.nonzero(scores[image, :, class_id] > score_threshold).flatten()
-            kept = nms(boxes_xyxy[image, rows], scores[image, rows, class_id], iou_threshold)
-            pairs.append(rows[kept] * num_classes + class_id)
-        pair = torch.cat(pairs).sort().values
-        best = scores[image].flatten()[pair].sort(descending=True, stable=True)
-        pair = pair[best.indices[:max_detections]]
-        count = len(pair)
-        counts[image] = count
-        out_boxes[image, :count] = boxes_xyxy[image, pair // num_classes]
-        out_scores[image, :count] = best.values[:count]
-        out_classes[image, :count] = (pair % num_classes).int()
-    return counts, out_boxes, out_scores, out_classes
+        Args:
+            images: [B, 3, H, W] float32.
+            score_threshold: [] float32.
+            iou_threshold: [] float32.
+
+        """
+        heads = self.detector(images)
+        boxes, scores = self.detector.decoded(heads)
+        found = suppress(
+            boxes,
+            scores,
+            score_threshold,
+            iou_threshold,
+            max_detections=self.max_detections,
+            class_agnostic=self.class_agnostic,
+        )
+        if not isinstance(self.detector, InstanceDetector):
+            return found
+        _, kept_boxes, _, kept_classes = found
+        return (*found, self.detector.masks(heads, kept_boxes, kept_classes))
 
 
 class SuppressedTorchSession(TorchSession):
-    """A detector on the CPU with its suppression: the reference of a `fused` export."""
+    """A detector with its suppression in PyTorch: the reference of a `fused` export."""
 
-    def run(
-        self, batch: NDArray[np.float32], scalars: Mapping[str, float] | None = None
-    ) -> Outputs:
+    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
         """Run the network and the suppression, see `edgecv.runtime.session.Session.run`."""
         wanted = self.spec.postprocess
         given = scalars or {}
-        heads = super().run(batch)
-        tensors = tuple(torch.from_numpy(heads[name]) for name in self.detector.head_names)
-        with torch.inference_mode():
-            boxes, scores = self.detector.decoded(tensors)
-            values = suppress(
-                boxes,
-                scores,
-                score_threshold=given.get("score_threshold", wanted.score_threshold),
-                iou_threshold=given.get("iou_threshold", wanted.iou_threshold),
-                max_detections=wanted.max_detections,
+        fused = FusedDetector(
+            self.detector,
+            max_detections=wanted.max_detections,
+            class_agnostic=wanted.class_agnostic,
+        )
+        thresholds = [
+            torch.tensor(given.get(name, default), dtype=torch.float32)
+            for name, default in (
+                ("score_threshold", wanted.score_threshold),
+                ("iou_threshold", wanted.iou_threshold),
             )
-        names = ("num_detections", "boxes", "scores", "classes")
-        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+        ]
+        with self.evaluating():
+            values = fused(self.on_device(batch), *thresholds)
+        return {
+            name: np.ascontiguousarray(value.cpu().numpy())
+            for name, value in zip(fused.output_names, values, strict=True)
+        }
+
+
+def torch_session(detector: Detector, spec: ModelSpec) -> TorchSession:
+    """Return the session that computes what `spec` describes, suppressed or not."""
+    is_fused = isinstance(spec.output, FusedOutput)
+    return (SuppressedTorchSession if is_fused else TorchSession)(detector, spec)

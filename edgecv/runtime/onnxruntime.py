@@ -98,7 +98,7 @@ def _choose_device(device: str) -> str:
 def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
     """Refuse a description that speaks of tensors which the graph does not have."""
     output = spec.output
-    wanted_outputs = {
+    wanted_outputs: tuple[str, ...] = {
         "fused": ("num_detections", "boxes", "scores", "classes"),
         "ssd": ("offsets", "logits"),
         "detr": ("logits", "boxes"),
@@ -106,6 +106,8 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
         "probabilities": ("probabilities",),
         "image": ("image",),
     }.get(output.FORMAT, ("head",))
+    if isinstance(output, FusedOutput) and output.masks is not None:
+        wanted_outputs += ("masks",)
     for key in wanted_outputs:
         name = getattr(output, key)
         if name not in outputs:

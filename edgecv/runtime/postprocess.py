@@ -10,7 +10,7 @@ from edgecv.anchors import anchor_boxes
 from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.placement import Placement
-from edgecv.results import Detections
+from edgecv.results import Detections, Instances
 from edgecv.runtime.session import Outputs
 from edgecv.spec import (
     AnchorLayer,
@@ -33,7 +33,7 @@ def refuse_unsupported(spec: ModelSpec) -> None:
 
     """
     runs = {
-        "task": (spec.task, ("detect",)),
+        "task": (spec.task, ("detect", "instance")),
         "output.format": (spec.output.FORMAT, tuple(kind.FORMAT for kind in _DECODED)),
     }
     for key, (value, supported) in runs.items():
@@ -60,7 +60,7 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
         placement: how the frame was fitted.
 
     Returns:
-        Detections in frame pixels, best first.
+        Detections in frame pixels, best first; `Instances` of a model with masks.
 
     """
     output, wanted = spec.output, spec.postprocess
@@ -106,11 +106,13 @@ def _finish_fused(
     output: FusedOutput, outputs: Outputs, max_detections: int, placement: Placement
 ) -> Detections:
     count = min(int(outputs[output.num_detections].reshape(-1)[0]), max_detections)
-    return Detections(
-        boxes_xyxy=placement.to_frame(outputs[output.boxes][0, :count]),
-        scores=np.ascontiguousarray(outputs[output.scores][0, :count]),
-        class_ids=np.ascontiguousarray(outputs[output.classes][0, :count]),
-    )
+    boxes_xyxy = placement.to_frame(outputs[output.boxes][0, :count])
+    scores = np.ascontiguousarray(outputs[output.scores][0, :count])
+    class_ids = np.ascontiguousarray(outputs[output.classes][0, :count])
+    if output.masks is None:
+        return Detections(boxes_xyxy, scores, class_ids)
+    masks = np.ascontiguousarray(outputs[output.masks][0, :count])
+    return Instances(boxes_xyxy, scores, class_ids, masks, placement.frame_hw)
 
 
 @lru_cache(maxsize=8)

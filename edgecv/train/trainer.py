@@ -18,7 +18,7 @@ from edgecv.errors import DatasetError, InputError
 from edgecv.files import make_folder, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
-from edgecv.models.session import TorchSession
+from edgecv.models.suppress import torch_session
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
 from edgecv.results import Detections
@@ -123,6 +123,7 @@ class _Run:
             share=(ranks.rank, ranks.size),
             recipe=config.augment,
             num_epochs=config.epochs,
+            with_masks=detector.task == "instance",
         )
         self.progress = Progress(planned_epochs=config.epochs)
         if contents is not None:
@@ -287,7 +288,7 @@ class _Run:
         """Return what is found in each validation image, in the first process."""
         detector = cast("Detector", self.optimisation.averaged.module)
         self.ranks.agree(detector)
-        model = Model(TorchSession(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
+        model = Model(torch_session(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
         samples = self.validation.samples[self.ranks.rank :: self.ranks.size]
         return self.ranks.gathered([model(sample.image_path) for sample in samples])
 
@@ -331,7 +332,7 @@ def _refuse_unfreezing(config: TrainConfig, detector: Detector) -> None:
 
 def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector) -> ModelSpec:
     return ModelSpec(
-        task="detect",
+        task=detector.task,
         classes=classes,
         input=InputSpec(
             name="images",

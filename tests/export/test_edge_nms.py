@@ -1,7 +1,6 @@
 """EdgeNMS's function body, run by onnxruntime, against its contract."""
 
 from functools import cache
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra.numpy import arrays  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from edgecv.export.edge_nms import EdgeNMS, append_edge_nms  # noqa: E402
+from edgecv.export.edge_nms import EdgeNMS  # noqa: E402
 from edgecv.kernels import nms  # noqa: E402
 
 Floats = NDArray[np.float32]
@@ -29,25 +28,45 @@ VARIANTS = [
 OPSETS = [19, 20]
 
 
-def decoder(opset: int) -> Any:
-    """A graph that ends in decoded boxes and scores, of any batch, boxes and classes."""
-    value = onnx.helper.make_tensor_value_info
-    shapes = {"boxes": ["B", "N", 4], "scores": ["B", "N", "C"]}
-    kind = onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", [f"{name}_in"], [name]) for name in shapes],
-        "decoder",
-        [value(f"{name}_in", kind, shape) for name, shape in shapes.items()],
-        [value(name, kind, shape) for name, shape in shapes.items()],
-    )
-    opset_id = onnx.helper.make_opsetid("", opset)
-    return onnx.helper.make_model(graph, opset_imports=[opset_id], ir_version=10)
-
-
 @cache
 def session(operator: EdgeNMS, opset: int = 20) -> onnxruntime.InferenceSession:
-    model = decoder(opset)
-    append_edge_nms(model, operator, score_threshold=SCORE_THRESHOLD, iou_threshold=IOU_THRESHOLD)
+    """A graph of one node, of any batch, boxes and classes; the thresholds have a default."""
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    rows = {"num_detections": ["B"], "boxes": ["B", "K", 4], "scores": ["B", "K"]}
+    defaults = {"score_threshold": SCORE_THRESHOLD, "iou_threshold": IOU_THRESHOLD}
+    inputs = {
+        "boxes_in": ["B", "N", 4],
+        "scores_in": ["B", "N", "C"],
+        **{name: [] for name in defaults},
+    }
+    node = onnx.helper.make_node(
+        "EdgeNMS",
+        list(inputs),
+        NAMES,
+        domain="edgecv",
+        max_detections=operator.max_detections,
+        class_agnostic=int(operator.class_agnostic),
+        background_class=operator.background_class,
+        plugin_version="1",
+        plugin_namespace="edgecv",
+    )
+    integers = onnx.TensorProto.INT32
+    graph = onnx.helper.make_graph(
+        [node],
+        "suppression",
+        [value(name, kind, shape) for name, shape in inputs.items()],
+        [
+            value(
+                name, kind if name in ("boxes", "scores") else integers, rows.get(name, ["B", "K"])
+            )
+            for name in NAMES
+        ],
+        [onnx.helper.make_tensor(name, kind, [], [number]) for name, number in defaults.items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("edgecv", 1)]
+    model = onnx.helper.make_model(
+        graph, opset_imports=opsets, ir_version=10, functions=[operator.function(opset=opset)]
+    )
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of the thresholds, inputs with a default
@@ -171,14 +190,14 @@ def test_matches_the_kernel(count: int, *, agnostic: bool) -> None:
 @pytest.mark.parametrize("count", [1, 50])
 def test_matches_the_suppression_of_a_pytorch_session(count: int) -> None:
     torch = pytest.importorskip("torch")
-    from edgecv.models.suppress import suppress  # needs torch
+    from edgecv.models.operators import suppress  # needs torch
 
     boxes, scores = crowd(count, num_classes=4)
     expected = suppress(
         torch.from_numpy(boxes),
         torch.from_numpy(scores),
-        score_threshold=SCORE_THRESHOLD,
-        iou_threshold=IOU_THRESHOLD,
+        SCORE_THRESHOLD,
+        IOU_THRESHOLD,
         max_detections=30,
     )
     for found, wanted in zip(run(EdgeNMS(30), boxes, scores), expected, strict=True):
@@ -225,32 +244,3 @@ def test_ties_keep_the_lower_box_then_the_lower_class(operator: EdgeNMS) -> None
         pairs = [(box, 0) for box in range(8)]
     assert classes[0].tolist() == [id_ for _, id_ in pairs[:K]]
     assert (boxes[0, :, 0] / 20).tolist() == [box for box, _ in pairs[:K]]
-
-
-@pytest.mark.parametrize("operator", VARIANTS, ids=str)
-def test_the_node_carries_its_attributes(operator: EdgeNMS) -> None:
-    node = operator.node("b", "s", thresholds=("t", "u"))
-    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    assert attributes == {
-        "max_detections": K,
-        "class_agnostic": int(operator.class_agnostic),
-        "background_class": operator.background_class,
-        "plugin_version": b"1",
-        "plugin_namespace": b"edgecv",
-    }
-    assert (node.domain, node.op_type, list(node.input)) == ("edgecv", "EdgeNMS", list("bstu"))
-
-
-@pytest.mark.parametrize("batch", [1, "frames"])
-def test_the_batch_dimension_is_kept(batch: int | str) -> None:
-    model = decoder(20)
-    for value in (*model.graph.input, *model.graph.output):
-        dim = value.type.tensor_type.shape.dim[0]
-        dim.Clear()
-        setattr(dim, "dim_param" if isinstance(batch, str) else "dim_value", batch)
-    append_edge_nms(model, EdgeNMS(K), score_threshold=0.1, iou_threshold=0.5)
-    onnx.checker.check_model(model, full_check=True)
-    for value, shape in zip(model.graph.output, ([], [K, 4], [K], [K]), strict=True):
-        first, *rest = value.type.tensor_type.shape.dim
-        assert (first.dim_param or first.dim_value) == batch
-        assert [dim.dim_value for dim in rest] == shape

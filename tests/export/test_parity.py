@@ -1,5 +1,7 @@
 """The arithmetic of the parity report, on outputs made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,14 @@ def report(**changes: float) -> ParityReport:
 def test_each_limit_is_kept(changes: dict[str, float], said: str) -> None:
     (violation,) = report(**changes).violations(Tolerance())
     assert said in violation
+
+
+def test_masks_have_a_limit_of_their_own() -> None:
+    (entry,) = report(relative=9e-4).outputs
+    masks = replace(report(), outputs=(replace(entry, name="masks"),))
+    assert masks.violations(Tolerance()) == []
+    (violation,) = masks.violations(Tolerance(mask=8e-4))
+    assert violation == "output `masks` differs by 9.00e-04 of its largest value (allowed 8e-04)"
 
 
 def test_within_the_limits_nothing_is_said() -> None:

@@ -139,6 +139,25 @@ def test_parity_needs_images_and_a_place(
         export(tmp_path / "file" / "model.onnx", images[:1])
 
 
+def test_a_batch_that_tracing_fixes_is_noticed(trained: Trained, tmp_path: Path) -> None:
+    class Fixed(type(trained.detector)):  # type: ignore[misc]
+        def forward(self, images: Any) -> Any:
+            offsets, logits = super().forward(images)
+            return offsets.reshape(len(images), -1, 4), logits
+
+    detector = Fixed(trained.detector.pyramid, 3, trained.spec.input.size_hw)
+    with pytest.raises(RuntimeError, match=r"Fixed makes its batch size a constant"):
+        export_onnx(
+            detector,
+            trained.spec,
+            tmp_path / "model.onnx",
+            [tmp_path],
+            options=ExportOptions(head="raw"),
+            tolerance=Tolerance(),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("head", ["raw", "fused"])
 def test_parity_notices_one_wrong_weight(
     trained: Trained, trained_run: Path, exported: Path, images: list[Path], head: str

@@ -9,8 +9,18 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra.numpy import arrays  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from torchvision.models.detection._utils import Matcher  # noqa: E402
+from torchvision.ops import box_iou  # noqa: E402
 
-from edgecv.models.matching import decode_offsets, encode_offsets, match_anchors  # noqa: E402
+from edgecv.models.matching import (  # noqa: E402
+    BACKGROUND,
+    IGNORED,
+    decode_offsets,
+    encode_offsets,
+    match_anchors,
+    match_regions,
+    sample_matches,
+)
 
 Boxes = NDArray[np.float32]
 
@@ -128,3 +138,57 @@ def test_decoding_takes_a_batch() -> None:
     batch = decode_offsets(offsets, anchors, (0.1, 0.2))
     for image, boxes in zip(offsets, batch, strict=True):
         torch.testing.assert_close(boxes, decode_offsets(image, anchors, (0.1, 0.2)))
+
+
+def some_regions(count: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.randint(0, 12, (count, 2), generator=generator).float()
+    return torch.cat([corner, corner + torch.randint(2, 9, (count, 2), generator=generator)], dim=1)
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.7), (0.5, 0.5)])
+@pytest.mark.parametrize("seed", range(5))
+def test_regions_match_as_in_torchvision(
+    seed: int, low: float, high: float, *, keep_best: bool
+) -> None:
+    """Whole corners: many IoUs are equal, so several regions are the best of an object."""
+    regions, boxes = some_regions(200, seed), some_regions(6, 100 + seed)
+    matcher = Matcher(high, low, allow_low_quality_matches=keep_best)
+    found = match_regions(
+        regions, boxes, positive_from=high, negative_below=low, keep_best=keep_best
+    )
+    torch.testing.assert_close(found, matcher(box_iou(boxes, regions)))
+
+
+def test_without_objects_every_region_is_background() -> None:
+    found = match_regions(
+        some_regions(5, 0), torch.zeros(0, 4), positive_from=0.7, negative_below=0.3, keep_best=True
+    )
+    assert found.tolist() == [BACKGROUND] * 5
+
+
+def test_an_object_that_nothing_touches_claims_no_region() -> None:
+    regions, far = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[90.0, 90, 95, 95]])
+    found = match_regions(regions, far, positive_from=0.7, negative_below=0.3, keep_best=True)
+    assert found.tolist() == [BACKGROUND]
+
+
+@pytest.mark.parametrize(
+    ("num_positive", "num_negative", "sizes"),
+    [(30, 90, (10, 30)), (4, 90, (4, 36)), (30, 5, (10, 5)), (0, 90, (0, 40)), (0, 0, (0, 0))],
+)
+def test_samples_keep_the_quota_and_draw_each_row_once(
+    num_positive: int, num_negative: int, sizes: tuple[int, int]
+) -> None:
+    matched = torch.tensor([3] * num_positive + [IGNORED] * 7 + [BACKGROUND] * num_negative)
+    torch.manual_seed(0)
+    positive, negative = sample_matches(matched, count=40, positive_fraction=0.25)
+    assert (len(positive), len(negative)) == sizes
+    assert (matched[positive] == 3).all()
+    assert (matched[negative] == BACKGROUND).all()
+    rows = torch.cat([positive, negative])
+    assert len(rows.unique()) == len(rows)
+    torch.manual_seed(0)
+    again, _ = sample_matches(matched, count=40, positive_fraction=0.25)
+    assert torch.equal(again, positive)

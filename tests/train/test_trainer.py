@@ -75,6 +75,16 @@ def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: record[key] for key in record if key not in times} for record in history]
 
 
+def interrupt_after(step: int) -> Any:
+    """Return what presses CTRL-C after a batch."""
+
+    def interrupt(count: int) -> None:
+        if count == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return interrupt
+
+
 def weights_of(folder: Path) -> dict[str, Any]:
     return dict(read_checkpoint(folder / "last.pt")["detector"])
 
@@ -112,11 +122,7 @@ def test_ctrl_c_saves_and_resume_continues_exactly(
 ) -> None:
     folder, losses = uninterrupted
 
-    def interrupt(count: int) -> None:
-        if count == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    first, second = Recorder(interrupt), Recorder()
+    first, second = Recorder(interrupt_after(stop_after)), Recorder()
     stopped = trainer.train(config_for(scenes), tmp_path / "run", first)
     assert stopped.was_interrupted
     assert len(first.losses) == stop_after
@@ -143,16 +149,24 @@ def test_a_resume_does_not_need_the_recipe_file(scenes: Path, tmp_path: Path) ->
     trainer.train(config_for(scenes, epochs=1), tmp_path / "default", default)
     assert whole.losses[0] != default.losses[0]
 
-    def interrupt(count: int) -> None:
-        if count == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    first, second = Recorder(interrupt), Recorder()
+    first, second = Recorder(interrupt_after(2)), Recorder()
     trainer.train(config, tmp_path / "run", first)
     path.unlink()
     trainer.resume(tmp_path / "run", second)
     assert first.losses + second.losses == whole.losses
     assert load_trained(tmp_path / "run" / "best.pt").config.augment == config.augment
+
+
+def test_random_samples_of_a_loss_are_drawn_again(scenes: Path, tmp_path: Path) -> None:
+    """A two-stage detector draws the anchors and regions that it learns from."""
+    options = {"model": "faster_rcnn_lite", "backbone": "mobilenet_v3_small", "size_hw": (64, 64)}
+    config = config_for(scenes, epochs=1, **options)
+    whole, first, second = Recorder(), Recorder(interrupt_after(2)), Recorder()
+    trainer.train(config, tmp_path / "whole", whole)
+    assert trainer.train(config, tmp_path / "run", first).was_interrupted
+    trainer.resume(tmp_path / "run", second)
+    assert first.losses + second.losses == whole.losses
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_killed_process_is_continued_from_its_last_epoch(
