@@ -1,10 +1,11 @@
 """PyTorch models: a registry of functions that build them, and the parts that they share."""
 
-from edgecv.models.backbone import Backbone, backbone_names, features_of
+from edgecv.models.backbone import Backbone, backbone_names, features_of, has_imagenet_weights
 from edgecv.models.detector import (
     Detector,
     InstanceDetector,
     build_model,
+    default_backbone,
     model_names,
     register_model,
     require_model,
@@ -20,10 +21,12 @@ __all__ = [
     "InstanceDetector",
     "backbone_names",
     "build_model",
+    "default_backbone",
     "faster_rcnn",
     "faster_rcnn_lite",
     "fcos",
     "features_of",
+    "has_imagenet_weights",
     "mask_rcnn",
     "model_names",
     "register_model",

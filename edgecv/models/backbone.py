@@ -148,11 +148,6 @@ class Backbone(nn.Module):
             wanted[key] = found.to(tensor.dtype)
         self.trunk.load_state_dict(wanted)
 
-    @property
-    def has_imagenet_state(self) -> bool:
-        """Whether its library publishes ImageNet weights."""
-        return self.name not in CSP_SIZES
-
     def imagenet_state(self) -> dict[str, Tensor]:
         """Return the library's ImageNet weights, downloaded once, for `load`.
 
@@ -161,7 +156,7 @@ class Backbone(nn.Module):
             InputError: if nobody publishes any.
 
         """
-        if not self.has_imagenet_state:
+        if not has_imagenet_weights(self.name):
             raise InputError(
                 f"there are no ImageNet weights of {self.name}. Start from random weights with "
                 "`--weights none`, or choose another `--backbone`."
@@ -181,6 +176,11 @@ class Backbone(nn.Module):
 def backbone_names() -> list[str]:
     """Return the names that `Backbone` knows; `timm:NAME` comes on top."""
     return sorted([*_LAYERS, *CSP_SIZES])
+
+
+def has_imagenet_weights(name: str) -> bool:
+    """Return whether somebody publishes ImageNet weights of a backbone."""
+    return name not in CSP_SIZES
 
 
 def features_of(model: nn.Module, layers: Sequence[str]) -> nn.Module:

@@ -200,6 +200,18 @@ def require_model(name: str) -> None:
         raise InputError(f"there is no model `{name}`. Choose one of: {known}.")
 
 
+def default_backbone(name: str) -> str | None:
+    """Return the backbone that `build_model` takes by default, None where there is no choice.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    require_model(name)
+    choice = inspect.signature(_BUILDERS[name]).parameters.get("backbone")
+    return None if choice is None else str(choice.default)
+
+
 def build_model(
     name: str, num_classes: int, size_hw: tuple[int, int], *, backbone: str | None = None
 ) -> Detector:
@@ -219,6 +231,6 @@ def build_model(
     builder = _BUILDERS[name]
     if backbone is None:
         return builder(num_classes, size_hw)
-    if "backbone" not in inspect.signature(builder).parameters:
+    if default_backbone(name) is None:
         raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
     return builder(num_classes, size_hw, backbone=backbone)

@@ -9,6 +9,7 @@ from typing import Any
 from edgecv.data.augment.files import read_recipe as read_augmentation
 from edgecv.errors import InputError
 from edgecv.files import write_text
+from edgecv.models import default_backbone, has_imagenet_weights
 from edgecv.records import from_plain, to_plain
 from edgecv.train.config import TrainConfig
 
@@ -49,8 +50,9 @@ def read_recipe(recipe: str) -> dict[str, Any]:
 def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
     """Return the configuration of a recipe with changes; what neither names has its default.
 
-    A backbone without pretrained weights learns at the full rate unless a rate is given: what is
-    pretrained moves less than what is random.
+    A backbone of which no weights are published starts from random ones. One without pretrained
+    weights learns at the full rate unless a rate is given: what is pretrained moves less than what
+    is random.
 
     Args:
         settings: as `read_recipe` returns them, or none; `augment` may be the name or the file of
@@ -69,9 +71,16 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
         )
     if isinstance(merged.get("augment"), str):
         merged["augment"] = read_augmentation(merged["augment"])
+    if "weights" not in merged and _starts_new(str(merged["model"]), merged.get("backbone")):
+        merged["weights"] = "none"
     if merged.get("weights") == "none":
         merged.setdefault("backbone_rate", 1.0)
     return from_plain(TrainConfig, to_plain(merged), where="")
+
+
+def _starts_new(model: str, backbone: str | None) -> bool:
+    wanted = backbone or default_backbone(model)
+    return wanted is not None and not has_imagenet_weights(wanted)
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgecv.errors import InputError  # noqa: E402
-from edgecv.models.backbone import Backbone  # noqa: E402
+from edgecv.models.backbone import Backbone, has_imagenet_weights  # noqa: E402
 from edgecv.models.csp import CSP_SIZES, STRIDES  # noqa: E402
 
 
@@ -33,7 +33,8 @@ def test_the_last_map_sees_far() -> None:
 
 def test_has_no_imagenet_weights() -> None:
     backbone = Backbone("csp_n", (8, 16, 32))
-    assert not backbone.has_imagenet_state
+    assert not has_imagenet_weights("csp_n")
+    assert has_imagenet_weights("resnet18")
     with pytest.raises(InputError, match=r"no ImageNet weights of csp_n.*`--weights none`"):
         backbone.imagenet_state()
     with pytest.raises(InputError, match=r"`csp_n` has no map of stride 64"):

@@ -9,6 +9,7 @@ from edgecv.errors import InputError  # noqa: E402
 from edgecv.models import (  # noqa: E402
     Detector,
     build_model,
+    default_backbone,
     detector,
     model_names,
     register_model,
@@ -115,3 +116,10 @@ def test_the_deepest_stages_of_a_frozen_backbone_may_train(trained_stages: int) 
 def test_a_model_with_a_backbone_of_its_own_takes_no_other() -> None:
     with pytest.raises(InputError, match=r"`ssd_mobilenetv2` has a backbone of its own.*resnet18"):
         build_model("ssd_mobilenetv2", 2, (64, 64), backbone="resnet18")
+
+
+def test_the_default_backbone_is_known_without_building() -> None:
+    assert default_backbone("yolo_n") == "csp_n"
+    assert default_backbone("ssd_mobilenetv2") is None
+    with pytest.raises(InputError, match="no model `yolo_x`"):
+        default_backbone("yolo_x")

@@ -37,9 +37,9 @@ def test_what_a_run_writes_configures_it_again(
 
 def test_changes_go_before_the_recipe_and_defaults_behind_it(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text('model = "ssd"\ndata = "bccd"\nepochs = 3\nsize_hw = [64, 96]\n')
+    path.write_text('model = "ssd300"\ndata = "bccd"\nepochs = 3\nsize_hw = [64, 96]\n')
     config = configure(read_recipe(str(path)), {"epochs": 4, "unfreeze": (1, 2)})
-    assert config == TrainConfig("ssd", "bccd", epochs=4, size_hw=(64, 96), unfreeze=(1, 2))
+    assert config == TrainConfig("ssd300", "bccd", epochs=4, size_hw=(64, 96), unfreeze=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,23 @@ def test_changes_go_before_the_recipe_and_defaults_behind_it(tmp_path: Path) -> 
     [({}, 0.3), ({"weights": "none"}, 1.0), ({"weights": "none", "backbone_rate": 0.1}, 0.1)],
 )
 def test_a_random_backbone_learns_at_the_full_rate(settings: dict[str, Any], rate: float) -> None:
-    config = configure({"model": "ssd", "data": "bccd"}, settings)
+    config = configure({"model": "ssd300", "data": "bccd"}, settings)
     assert config.backbone_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "rate"),
+    [
+        ({}, "none", 1.0),
+        ({"backbone": "resnet18"}, "imagenet", 0.3),
+        ({"weights": "mine.pt"}, "mine.pt", 0.3),
+    ],
+)
+def test_a_backbone_without_published_weights_starts_from_random_ones(
+    changes: dict[str, Any], weights: str, rate: float
+) -> None:
+    config = configure({"model": "yolo_n", "data": "bccd"}, changes)
+    assert (config.weights, config.backbone_rate) == (weights, rate)
 
 
 def test_the_shipped_recipes_are_whole() -> None:
@@ -74,7 +89,7 @@ def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, messag
     path = tmp_path / "recipe.toml"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        configure(read_recipe(str(path)), {"model": "ssd", "data": "bccd"})
+        configure(read_recipe(str(path)), {"model": "ssd300", "data": "bccd"})
 
 
 def test_a_recipe_that_is_none_is_refused() -> None:
@@ -82,7 +97,7 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         read_recipe("cake")
 
 
-@pytest.mark.parametrize("settings", [{}, {"model": "ssd"}, {"data": "bccd"}])
+@pytest.mark.parametrize("settings", [{}, {"model": "ssd300"}, {"data": "bccd"}])
 def test_model_and_data_must_come_from_somewhere(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="needs a model and `--data`"):
         configure(settings, {})

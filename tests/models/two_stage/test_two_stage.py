@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torchvision.models.detection.roi_heads import paste_masks_in_image  # noqa: E402
+from torchvision.ops import box_iou  # noqa: E402
 
 from edgecv.data.targets import Target  # noqa: E402
 from edgecv.errors import DatasetError  # noqa: E402
@@ -172,7 +173,7 @@ def test_learns_a_few_images_by_heart(noise: Any) -> None:
     assert counts.tolist() == [2, 0]
     order = classes[0, :2].argsort(descending=True)
     assert classes[0, order].tolist() == [2, 0]
-    torch.testing.assert_close(boxes[0, order], targets[0].boxes_xyxy, rtol=0, atol=6)
+    assert box_iou(boxes[0, order], targets[0].boxes_xyxy).diagonal().min() > 0.7
     pasted = paste_masks_in_image(masks[0, order][:, None], boxes[0, order], size_hw)[:, 0]
     covered, wanted = pasted > 0.5, targets[0].masks
     assert wanted is not None
