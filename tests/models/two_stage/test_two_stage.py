@@ -1,6 +1,6 @@
 """Faster R-CNN and Mask R-CNN against torchvision's with the same weights, and by themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torchvision.models.detection.roi_heads import paste_masks_in_image  # noqa: E402
-from torchvision.ops import box_iou  # noqa: E402
 
 from edgecv.data.targets import Target  # noqa: E402
 from edgecv.errors import DatasetError  # noqa: E402
@@ -152,6 +151,16 @@ def test_only_the_best_boxes_are_suppressed(pair_of: Callable[..., Any], noise: 
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, so that a training of a hundred steps always ends alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_one_thread")
 def test_learns_a_few_images_by_heart(noise: Any) -> None:
     size_hw = (96, 128)
     torch.manual_seed(0)
@@ -173,7 +182,7 @@ def test_learns_a_few_images_by_heart(noise: Any) -> None:
     assert counts.tolist() == [2, 0]
     order = classes[0, :2].argsort(descending=True)
     assert classes[0, order].tolist() == [2, 0]
-    assert box_iou(boxes[0, order], targets[0].boxes_xyxy).diagonal().min() > 0.7
+    torch.testing.assert_close(boxes[0, order], targets[0].boxes_xyxy, rtol=0, atol=6)
     pasted = paste_masks_in_image(masks[0, order][:, None], boxes[0, order], size_hw)[:, 0]
     covered, wanted = pasted > 0.5, targets[0].masks
     assert wanted is not None
