@@ -1,5 +1,6 @@
 """The fit against OpenCV: the same pixels, for every format that it converts too."""
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ FLAGS = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 YUV = ("yuv420p", "nv12", "yuyv422")
 
 # OpenCV rounds resized pixels to whole values, half of one, and blends both axes with weights of
-# 11 bits: off by at most 2^-12 of 255 each, 0.13, and rounded between the axes.
-TOLERANCE = 1.0
+# 11 bits: off by at most 2^-12 of 255 each, 0.13, and rounded between the axes. On Arm it resizes
+# with a library of its own, Carotene, which was seen 1.32 from the definition on noise.
+TOLERANCE = 1.5 if platform.machine() in ("aarch64", "arm64") else 1.0
 # It also rounds the converted pixels, another half, by factors of 3 decimals: 1.164 for 255 / 219
 # and 2.018 for 2.01723 are off by 0.09 of 239 and of 128 each. On noise its result is therefore up
 # to 1.4 from the definition, which the kernel follows; on pictures see below.
@@ -116,4 +118,4 @@ def test_letterboxes_as_opencv_does() -> None:
     params.borderValue = (114, 114, 114)
     blob = cv2.dnn.blobFromImageWithParams(frame, params)
     out, _ = letterbox(frame, (64, 64))
-    np.testing.assert_allclose(out, blob[0], rtol=0, atol=1 / 255)
+    np.testing.assert_allclose(out, blob[0], rtol=0, atol=TOLERANCE / 255)
