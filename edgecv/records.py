@@ -9,6 +9,7 @@ import difflib
 import sys
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from edgecv.errors import SpecError
@@ -38,8 +39,8 @@ def from_plain(kind: type[T], plain: Any, *, where: str) -> T:  # noqa: ANN401  
 
     Args:
         kind: a frozen dataclass whose fields are strings, numbers, booleans, literals, optionals,
-            tuples, string-keyed mappings, dataclasses, or unions of dataclasses with a class
-            attribute `FORMAT`.
+            tuples, string-keyed mappings, dataclasses, unions of these but dataclasses, the first
+            that fits, or unions of dataclasses with a class attribute `FORMAT`.
         plain: what `json.loads` returned.
         where: the path of `plain` for messages, such as `input`.
 
@@ -63,6 +64,21 @@ def from_plain(kind: type[T], plain: Any, *, where: str) -> T:  # noqa: ANN401  
     return kind(**values)
 
 
+def plain_value(kind: Any, plain: Any, *, where: str) -> Any:  # noqa: ANN401  # any type, any value
+    """Return the value that `plain` describes.
+
+    Args:
+        kind: a type that a field may have, see `from_plain`.
+        plain: what `json.loads` returned.
+        where: the path of `plain` for messages, such as `input`.
+
+    Raises:
+        SpecError: if the value is of another type or none of the choices.
+
+    """
+    return _convert(kind, plain, where)
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  # a case a type
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -75,7 +91,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911
         members = [arg for arg in args if arg is not type(None)]
         if len(members) == 1:
             return _convert(members[0], value, where)
-        return _tagged(members, value, where)
+        is_tagged = all(dataclasses.is_dataclass(member) for member in members)
+        return (_tagged if is_tagged else _first_fitting)(members, value, where)
     if origin is tuple:
         return _sequence(args, value, where)
     if origin is Mapping:
@@ -110,6 +127,14 @@ def _sequence(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
         _convert(hint, item, f"{where}[{index}]")
         for index, (hint, item) in enumerate(zip(args, value, strict=True))
     )
+
+
+def _first_fitting(members: list[Any], value: Any, where: str) -> Any:  # noqa: ANN401
+    for member in members:
+        with suppress(SpecError):
+            return _convert(member, value, where)
+    kinds = ", ".join(getattr(member, "__name__", str(member)) for member in members)
+    raise SpecError(f"`{where}` must be one of the kinds {kinds}, got {value!r}.")
 
 
 def _tagged(members: list[Any], value: Any, where: str) -> Any:  # noqa: ANN401

@@ -129,6 +129,24 @@ def parse_whole_numbers(name: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
+def parse_pairs(name: str, texts: Sequence[str] | None) -> dict[str, str] | None:
+    """Return name and value of each `NAME=VALUE`, None for none.
+
+    Raises:
+        InputError: if a text has another form or a key comes twice.
+
+    """
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        key, _, value = (part.strip() for part in text.partition("="))
+        if not (key and value):
+            raise InputError(f"`{name}` must be NAME=VALUE, got {text!r}.")
+        if key in pairs:
+            raise InputError(f"`{name}` gives `{key}` twice. Leave one out.")
+        pairs[key] = value
+    return pairs or None
+
+
 def parse_duration(name: str, text: str | None) -> float | None:
     """Return the seconds of `45m`, `1h30m` or `90s`, None for None.
 

@@ -13,6 +13,7 @@ from edgecv.cli.console import (
     console,
     parse_duration,
     parse_numbers,
+    parse_pairs,
     parse_size,
     parse_whole_numbers,
     print_problems,
@@ -45,6 +46,10 @@ def train(
     ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Such as resnet18 or timm:NAME; default: the model's own.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the model, NAME=VALUE, such as anchors=all-pairs; repeat."),
     ] = None,
     data: Annotated[str | None, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")] = None,
     epochs: Annotated[
@@ -166,6 +171,7 @@ def train(
     named = {
         "model": model,
         "backbone": backbone,
+        "options": parse_pairs("--option", option),
         "data": data,
         "epochs": epochs,
         "size_hw": None if size is None else parse_size(size),

@@ -7,6 +7,8 @@ from edgecv.models.detector import (
     build_model,
     default_backbone,
     model_names,
+    model_options,
+    network_options,
     register_model,
     require_model,
 )
@@ -29,6 +31,8 @@ __all__ = [
     "has_imagenet_weights",
     "mask_rcnn",
     "model_names",
+    "model_options",
+    "network_options",
     "register_model",
     "require_model",
     "ssd300",

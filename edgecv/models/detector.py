@@ -2,8 +2,9 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from edgecv.data.targets import Target
 from edgecv.errors import InputError
 from edgecv.models.backbone import Backbone
+from edgecv.options import ModelOption, options_of, read_options
 from edgecv.spec import FusedOutput, OutputSpec, Task
 
 
@@ -170,7 +172,10 @@ def register_model(builder: Builder) -> Builder:
 
     Args:
         builder: a function of `num_classes` and `size_hw`; one that offers a choice of backbones
-            has a third argument `backbone`, with a default.
+            has a third argument `backbone`, with a default. Its keyword-only parameters are the
+            model's options: annotated as bool, int, float, str, a `Literal` or a tuple of numbers,
+            each with a default. One whose name ends in `loss` changes the training alone, every
+            other one the network.
 
     Raises:
         ValueError: if the name is taken.
@@ -212,8 +217,37 @@ def default_backbone(name: str) -> str | None:
     return None if choice is None else str(choice.default)
 
 
+def model_options(name: str) -> dict[str, ModelOption]:
+    """Return the options of a model by name.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    require_model(name)
+    return options_of(_BUILDERS[name])
+
+
+def network_options(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """Return the values, given or default, of the options that the network depends on.
+
+    Raises:
+        InputError: if there is no such model or option, or a value is none of its choices.
+
+    """
+    known = model_options(name)
+    values = {key: option.default for key, option in known.items()}
+    values |= read_options(name, known, options)
+    return {key: value for key, value in values.items() if not key.endswith("loss")}
+
+
 def build_model(
-    name: str, num_classes: int, size_hw: tuple[int, int], *, backbone: str | None = None
+    name: str,
+    num_classes: int,
+    size_hw: tuple[int, int],
+    *,
+    backbone: str | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> Detector:
     """Return a new model with random weights.
 
@@ -222,15 +256,16 @@ def build_model(
         num_classes: C >= 1, the background not counted.
         size_hw: height and width of the input in pixels.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
+        options: values of `model_options(name)` by name; what is left out has its default.
 
     Raises:
-        InputError: if there is no such model or backbone, or the model leaves no choice.
+        InputError: if there is no such model, backbone or option, the model leaves no choice, or
+            an option has not the value.
 
     """
-    require_model(name)
-    builder = _BUILDERS[name]
-    if backbone is None:
-        return builder(num_classes, size_hw)
-    if default_backbone(name) is None:
-        raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
-    return builder(num_classes, size_hw, backbone=backbone)
+    chosen: dict[str, object] = {**read_options(name, model_options(name), options)}
+    if backbone is not None:
+        if default_backbone(name) is None:
+            raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
+        chosen["backbone"] = backbone
+    return _BUILDERS[name](num_classes, size_hw, **chosen)

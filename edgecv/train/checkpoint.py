@@ -113,7 +113,11 @@ def load_trained(path: Path) -> Trained:
     config = from_plain(TrainConfig, contents["config"], where="config")
     spec = ModelSpec.from_json(contents["spec"])
     detector = build_model(
-        config.model, len(spec.classes), config.size_hw, backbone=config.backbone
+        config.model,
+        len(spec.classes),
+        config.size_hw,
+        backbone=config.backbone,
+        options=config.options,
     )
     detector.load_state_dict(contents["averaged"])
     detector.eval()

@@ -1,5 +1,6 @@
 """What a training run is made of, stored in its checkpoints for a resume."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from edgecv.data.augment.files import read_recipe
 from edgecv.data.augment.recipe import Recipe
 from edgecv.errors import InputError
+from edgecv.options import OptionValue
 from edgecv.placement import Fit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -22,6 +24,7 @@ class TrainConfig:
     Args:
         model: a name that `edgecv.models.build_model` knows.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
+        options: of the model, see `edgecv.models.model_options`; those left out have their default.
         data: a data set as `edgecv.data.open_dataset` takes it.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
@@ -59,6 +62,7 @@ class TrainConfig:
     model: str
     data: str
     backbone: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
     epochs: int = 50
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"

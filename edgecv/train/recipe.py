@@ -9,7 +9,8 @@ from typing import Any
 from edgecv.data.augment.files import read_recipe as read_augmentation
 from edgecv.errors import InputError
 from edgecv.files import write_text
-from edgecv.models import default_backbone, has_imagenet_weights
+from edgecv.models import default_backbone, has_imagenet_weights, model_options
+from edgecv.options import read_options
 from edgecv.records import from_plain, to_plain
 from edgecv.train.config import TrainConfig
 
@@ -57,7 +58,8 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
     Args:
         settings: as `read_recipe` returns them, or none; `augment` may be the name or the file of
             a recipe of augmentation.
-        changes: by the same keys, such as options of the command line.
+        changes: by the same keys, such as options of the command line; `options` of the model
+            change those of the recipe one by one.
 
     Raises:
         InputError: if a key is unknown or a value unusable, or model or data are missing.
@@ -69,6 +71,10 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
             "train needs a model and `--data`, such as "
             "`edgecv train ssd_mobilenetv2 --data bccd`, or a `--recipe` with both."
         )
+    options = [given.get("options", {}) for given in (settings, changes)]
+    if any(options) and all(isinstance(given, Mapping) for given in options):
+        model = str(merged["model"])
+        merged["options"] = read_options(model, model_options(model), options[0] | options[1])
     if isinstance(merged.get("augment"), str):
         merged["augment"] = read_augmentation(merged["augment"])
     if "weights" not in merged and _starts_new(str(merged["model"]), merged.get("backbone")):

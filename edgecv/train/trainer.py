@@ -104,7 +104,11 @@ class _Run:
             _refuse_small_batch(config, ranks, len(training.samples))
             torch.manual_seed(config.seed)
             detector = build_model(
-                config.model, len(training.classes), config.size_hw, backbone=config.backbone
+                config.model,
+                len(training.classes),
+                config.size_hw,
+                backbone=config.backbone,
+                options=config.options,
             )
             _refuse_unfreezing(config, detector)
             if contents is None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edgecv.errors import InputError
-from edgecv.models import Detector, build_model
+from edgecv.models import Detector, build_model, network_options
 from edgecv.records import from_plain
 from edgecv.spec import ModelSpec
 from edgecv.train.checkpoint import MARK, read_checkpoint
@@ -85,6 +85,14 @@ def _refuse_other_model(path: Path, config: TrainConfig, theirs: TrainConfig) ->
             f"`{path}` holds {_name(*found)}, and {_name(*ours)} is to be trained. "
             "Train the same model, or take other `--weights`."
         )
+    options, other = (network_options(run.model, run.options) for run in (config, theirs))
+    for name, value in options.items():
+        if value != other[name]:
+            raise InputError(
+                f"`{path}` was trained with the option {name} = {other[name]}, and {name} = "
+                f"{value} is another network. Give `--option {name}={other[name]}`, or take other "
+                "`--weights`."
+            )
     if (config.mean, config.std) != (theirs.mean, theirs.std):
         mean, std = (",".join(map(str, values)) for values in (theirs.mean, theirs.std))
         raise InputError(
@@ -101,7 +109,9 @@ def _class_dependent(config: TrainConfig, num_classes: int) -> set[str]:
     """Return the names of the tensors whose shape follows the number of classes."""
 
     def shapes(count: int) -> dict[str, Any]:
-        model = build_model(config.model, count, config.size_hw, backbone=config.backbone)
+        model = build_model(
+            config.model, count, config.size_hw, backbone=config.backbone, options=config.options
+        )
         return {key: value.shape for key, value in model.state_dict().items()}
 
     with torch.random.fork_rng(devices=[]):

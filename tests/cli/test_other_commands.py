@@ -193,6 +193,12 @@ def test_export_refuses_what_it_cannot_do(
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--size", "wide"], "--size"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--mean", "1,2"], "--mean"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--augment", "wild"], "default, none"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--option", "anchors"], "NAME=VALUE"),
+        (
+            ["train", "ssd_mobilenetv2", "--data", "bccd", "--option", "a=1", "--option", "a=2"],
+            "`--option` gives `a` twice",
+        ),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--option", "a=1"], "has no option"),
         (["train", "--resume", "nowhere"], "no such checkpoint"),
         (["train", "--resume", "nowhere", "--epochs", "3", "--recipe", "x"], "epochs, recipe"),
         (["train", "--recipe", "cake"], "ssd_mobilenetv2_bccd"),

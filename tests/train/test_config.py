@@ -124,3 +124,17 @@ def test_a_checkpoint_from_before_recipes_means_the_default() -> None:
     plain = to_plain(TrainConfig("ssd", "bccd"))
     del plain["augment"]
     assert from_plain(TrainConfig, plain, where="config").augment == read_recipe("default")
+
+
+def test_options_are_stored_as_they_are() -> None:
+    options = {"anchors": "all-pairs", "levels": 3, "is_wide": True, "prior": 0.5}
+    config = TrainConfig("ssd", "bccd", options={**options, "strides": (8, 16), "mean": (0.5, 1.0)})
+    stored = json.loads(json.dumps(to_plain(config)))
+    restored = from_plain(TrainConfig, stored, where="config")
+    assert restored == config
+    for name, value in restored.options.items():
+        assert type(value) is type(config.options[name])
+    with pytest.raises(SpecError, match=r"`config\.options\.a` must be one of the kinds bool, int"):
+        from_plain(TrainConfig, stored | {"options": {"a": None}}, where="config")
+    del stored["options"]  # a checkpoint from before options
+    assert from_plain(TrainConfig, stored, where="config").options == {}

@@ -1,13 +1,14 @@
 """A recipe is all of a run's settings or some of them, and a run writes one that repeats it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import InputError
+from edgecv.models import Detector, detector
 from edgecv.train.config import TrainConfig
 from edgecv.train.recipe import configure, read_recipe, recipe_names, write_config
 
@@ -20,6 +21,7 @@ text = st.text(st.characters(codec="utf-8"), min_size=1)
         model=text,
         data=text,
         backbone=st.none() | text,
+        options=st.just({}),
         learning_rate=st.floats(1e-6, 10),
         unfreeze=st.sampled_from([(), (5,), (1, 20)]),
         compile=st.booleans(),
@@ -66,6 +68,36 @@ def test_a_backbone_without_published_weights_starts_from_random_ones(
     assert (config.weights, config.backbone_rate) == (weights, rate)
 
 
+def tiny(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    *,
+    pooling: Literal["align", "max"] = "align",
+    strides: tuple[int, ...] = (8,),
+    prior: float = 0.5,
+) -> Detector:
+    raise NotImplementedError
+
+
+def test_options_of_the_command_line_change_those_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(detector._BUILDERS, "tiny", tiny)
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        'model = "tiny"\ndata = "bccd"\n'
+        'options = { pooling = "max", prior = 1, strides = [4, 8] }\n'
+    )
+    config = configure(read_recipe(str(path)), {"options": {"strides": "4,8,16"}})
+    assert config.options == {"pooling": "max", "prior": 1.0, "strides": (4, 8, 16)}
+    write_config(path, config)
+    assert configure(read_recipe(str(path)), {}) == config
+    with pytest.raises(InputError, match="must be one of align, max, got 'min'"):
+        configure(read_recipe(str(path)), {"options": {"pooling": "min"}})
+    with pytest.raises(InputError, match="no option `pool`"):
+        configure({"options": {"pool": "max"}}, {"model": "tiny", "data": "bccd"})
+
+
 def test_the_shipped_recipes_are_whole() -> None:
     assert "ssd_mobilenetv2_bccd" in recipe_names()
     for name in recipe_names():
@@ -83,6 +115,7 @@ def test_the_shipped_recipes_are_whole() -> None:
         ('precision = "float8"', "`precision` must be one of auto, float32"),
         ("epochs = 0", "`epochs` must be at least 1, got 0"),
         ("epochs 3", "is not TOML"),
+        ("options = 3", "`options` must be an object, got 3"),
     ],
 )
 def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, message: str) -> None:
