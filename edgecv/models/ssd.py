@@ -18,6 +18,7 @@ from torchvision.ops import Conv2dNormActivation
 from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
+from edgecv.models.blocks import anchor_rows
 from edgecv.models.detector import Losses, OneStage, register_model
 from edgecv.models.losses import AnchorBoxLoss, anchor_box_loss
 from edgecv.models.matching import decode_offsets, match_anchors
@@ -266,9 +267,11 @@ class SSD(OneStage):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, 3, H, W] float32 to offsets [B, N, 4] and logits [B, N, 1 + C]."""
         maps = self.pyramid(images)
-        offsets = [_rows(head(x), 4) for head, x in zip(self.offset_heads, maps, strict=True)]
+        offsets = [anchor_rows(head(x), 4) for head, x in zip(self.offset_heads, maps, strict=True)]
         width = 1 + self.num_classes
-        logits = [_rows(head(x), width) for head, x in zip(self.logit_heads, maps, strict=True)]
+        logits = [
+            anchor_rows(head(x), width) for head, x in zip(self.logit_heads, maps, strict=True)
+        ]
         return torch.cat(offsets, dim=1), torch.cat(logits, dim=1)
 
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
@@ -357,9 +360,3 @@ def _separable_extra(channels: int, out_channels: int) -> nn.Sequential:
         Conv2dNormActivation(middle, middle, 3, stride=2, groups=middle, activation_layer=nn.ReLU6),
         Conv2dNormActivation(middle, out_channels, 1, activation_layer=nn.ReLU6),
     )
-
-
-def _rows(head: Tensor, width: int) -> Tensor:
-    """Turn [B, A * width, h, w] into [B, h * w * A, width]: cell by cell, then shape by shape."""
-    batch = head.shape[0]
-    return head.permute(0, 2, 3, 1).reshape(batch, -1, width)
