@@ -1,4 +1,4 @@
-"""Colours as frames hold them: RGB to Y'CbCr, and black or white text on a colour."""
+"""Colours: of the classes, of text on them, and as frames hold them, RGB to Y'CbCr."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -31,6 +31,33 @@ _LINEAR = (np.arange(256) / 255) ** 2.2
 _LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 # WCAG 2.1: contrast is (L1 + 0.05) / (L2 + 0.05); here black and white text are equally legible.
 _DARK_BELOW = (1.05 * 0.05) ** 0.5 - 0.05
+
+# Neighbours differ in hue as well as in lightness, so that classes 0, 1, 2 are told apart first.
+PALETTE_RGB: Colours = np.array(
+    [
+        (46, 134, 255),  # azure
+        (255, 159, 28),  # orange
+        (46, 204, 113),  # emerald
+        (239, 71, 111),  # raspberry
+        (255, 221, 51),  # sun
+        (155, 93, 229),  # violet
+        (0, 206, 209),  # turquoise
+        (255, 99, 72),  # tomato
+        (163, 230, 53),  # lime
+        (244, 114, 208),  # pink
+        (20, 110, 160),  # petrol
+        (176, 116, 56),  # bronze
+        (0, 133, 86),  # pine
+        (150, 150, 255),  # lavender
+        (176, 32, 50),  # crimson
+        (255, 190, 152),  # peach
+        (104, 70, 180),  # indigo
+        (128, 148, 20),  # olive
+        (120, 220, 190),  # mint
+        (150, 160, 175),  # slate
+    ],
+    np.uint8,
+)
 
 
 def rgb_to_yuv(colours_rgb: Colours, matrix: ColourMatrix, range: ColourRange) -> Colours:  # noqa: A002
@@ -96,6 +123,12 @@ def text_colours(colours_rgb: Colours) -> Colours:
     """
     is_dark = _LINEAR[colours_rgb] @ _LUMINANCE_WEIGHTS < _DARK_BELOW
     colours: Colours = _BLACK_AND_WHITE[is_dark.astype(np.intp)]
+    return colours
+
+
+def class_colours(class_ids: NDArray[np.int32]) -> Colours:
+    """Return red, green and blue of each class, (N, 3) uint8, starting over after the last."""
+    colours: Colours = PALETTE_RGB[class_ids % len(PALETTE_RGB)]
     return colours
 
 

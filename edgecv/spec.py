@@ -109,13 +109,14 @@ class FusedOutput:
 
 @dataclass(frozen=True)
 class SSDOutput:
-    """Raw SSD heads (Liu et al. 2016): offsets from anchors and logits with the background first.
+    """Raw heads over anchors, as SSD (Liu et al. 2016) and RetinaNet (Lin et al. 2017) have them.
 
     Args:
         offsets: output [B, N, 4], dx, dy, dw, dh.
-        logits: output [B, N, 1 + C], softmax not yet taken.
+        logits: output [B, N, 1 + C], the background first (`softmax`), or [B, N, C] (`sigmoid`).
         anchors: the feature maps in the order of the N rows; cells row by row, then shapes.
         variances: factors of the centre and of the size offsets.
+        activation: how logits become scores.
 
     """
 
@@ -124,6 +125,7 @@ class SSDOutput:
     offsets: str = "offsets"
     logits: str = "logits"
     variances: tuple[float, float] = (0.1, 0.2)
+    activation: Literal["softmax", "sigmoid"] = "softmax"
 
     def __post_init__(self) -> None:
         """Refuse a head without anchors and variances that cannot be divided by."""

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecv.colour import CANVAS_FORMATS, CanvasFormat, colours_in, rgb_to_yuv, text_colours
+from edgecv.colour import (
+    CANVAS_FORMATS,
+    PALETTE_RGB,
+    CanvasFormat,
+    class_colours,
+    colours_in,
+    rgb_to_yuv,
+    text_colours,
+)
 from edgecv.frame_formats import (
     COLOUR_MATRICES,
     COLOUR_RANGES,
@@ -81,3 +89,12 @@ def test_colours_are_rows_of_bytes(format_: CanvasFormat) -> None:
 def test_text_is_black_on_light_and_white_on_dark() -> None:
     backgrounds = np.array([[255, 255, 0], [0, 0, 160], [255, 255, 255], [0, 0, 0]], np.uint8)
     assert text_colours(backgrounds)[:, 0].tolist() == [0, 255, 0, 255]
+
+
+def test_colours_are_stable_and_far_apart() -> None:
+    first, again = class_colours(np.array([3, 3 + len(PALETTE_RGB)], np.int32))
+    np.testing.assert_array_equal(first, again)
+    colours = PALETTE_RGB.astype(np.int64)
+    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
+    distances[np.diag_indices(len(colours))] = 255
+    assert distances.min() >= 60

@@ -96,7 +96,10 @@ OUTPUTS: dict[type, st.SearchStrategy[Any]] = {
         masks=st.none() | names,
     ),
     SSDOutput: st.builds(
-        SSDOutput, anchors=several(anchor_layers), variances=st.tuples(positive, positive)
+        SSDOutput,
+        anchors=several(anchor_layers),
+        variances=st.tuples(positive, positive),
+        activation=st.sampled_from(["softmax", "sigmoid"]),
     ),
     YoloOutput: st.builds(
         YoloOutput,

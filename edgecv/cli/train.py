@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 def _option(*names: str, help: str, default: object = None, **more: Any) -> Any:  # noqa: A002, ANN401  # typer's
     """Return an option whose default is that of a recipe or of `TrainConfig`, shown in the help."""
-    shown = None if default is None else str(default)
-    return typer.Option(*names, help=help, show_default=shown or False, **more)
+    if default is not None:  # typer puts a default that is not the parameter's in parentheses
+        help = f"{help} [dim]\\[default: {default}][/dim]"  # noqa: A001
+    return typer.Option(*names, help=help, show_default=False, **more)
 
 
 @app.command()

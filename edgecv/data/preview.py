@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from edgecv.colour import class_colours
 from edgecv.data.augment.recipe import Recipe
 from edgecv.data.batches import TrainingBatches, has_outlines
 from edgecv.data.samples import DetectionDataset
 from edgecv.data.sheet import contact_sheet, draw_target, enlargement, shown_pixels
 from edgecv.data.targets import Target
 from edgecv.spec import InputSpec
-from edgecv.stream.draw import class_colours
 
 
 def preview_sheet(

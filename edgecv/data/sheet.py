@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from edgecv.colour import class_colours
 from edgecv.data.targets import Target
 from edgecv.kernels import blend_labels, draw_boxes
 from edgecv.spec import InputSpec
-from edgecv.stream.draw import class_colours
 
 _PAPER, _INK, _FAINT = (18, 20, 24), (236, 238, 242), (140, 146, 156)
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -73,6 +73,7 @@ def decode_ssd_cpu(
     anchors_cxcywh: NDArray[np.float32],
     centre_variance: float,
     size_variance: float,
+    sigmoid: bool,
     score_threshold: float,
     iou_threshold: float,
     class_agnostic: bool,

@@ -27,6 +27,7 @@ from edgecv.placement import Placement
 from edgecv.results import Detections
 
 Layout = Literal["cn", "nc"]
+Activation = Literal["softmax", "sigmoid"]
 
 _NUM_SIDES = 4  # numbers that a box has, distances that a distribution head predicts
 _MAX_PAIRS = 2**32 - 1  # the kernels number the pairs of an anchor and a class with 32 bits
@@ -38,6 +39,7 @@ def decode_ssd(
     anchors_cxcywh: NDArray[np.float32],
     *,
     variances: tuple[float, float] = (0.1, 0.2),
+    activation: Activation = "softmax",
     score_threshold: float,
     iou_threshold: float,
     max_detections: int,
@@ -45,17 +47,18 @@ def decode_ssd(
     layout: Layout = "nc",
     placement: Placement | None = None,
 ) -> Detections:
-    """Return the detections of an SSD head.
+    """Return the detections of a head with anchors, such as those of SSD and RetinaNet.
 
     cx = dx * variances[0] * w_anchor + cx_anchor and w = exp(dw * variances[1]) * w_anchor, y and
     h alike. Every (anchor, class) pair above the threshold is a candidate.
 
     Args:
         offsets: (N, 4) float32 for layout "nc", dx, dy, dw, dh per anchor; transposed for "cn".
-        logits: (N, 1 + C) float32 for layout "nc", before the softmax, the background first;
-            transposed for "cn".
+        logits: (N, 1 + C) float32 for layout "nc", before the softmax, the background first, or
+            (N, C), before the sigmoids; transposed for "cn".
         anchors_cxcywh: (N, 4) float32, cx, cy, w, h in input pixels.
         variances: scales of the centre's and of the size's offsets, positive.
+        activation: `softmax` of an anchor's logits, or a `sigmoid` of each.
         score_threshold: in [0, 1].
         iou_threshold: in [0, 1].
         max_detections: at least 1.
@@ -72,7 +75,8 @@ def decode_ssd(
 
     Source:
         Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.1 and 2.2; the
-        variances are those of its reference implementation.
+        variances are those of its reference implementation. Sigmoids: Lin et al., "Focal Loss for
+        Dense Object Detection", ICCV 2017, section 4.
 
     """
     suppression = Suppression(
@@ -80,9 +84,11 @@ def decode_ssd(
     )
     suppression.check("decode_ssd")
     _, count = _check_head("decode_ssd", "offsets", offsets, _NUM_SIDES, layout)
-    num_logits, _ = _check_head("decode_ssd", "logits", logits, "1 + C", layout, count)
+    check_choice("decode_ssd", "activation", activation, get_args(Activation))
+    num_others, channels = (1, "1 + C") if activation == "softmax" else (0, "C")
+    num_logits, _ = _check_head("decode_ssd", "logits", logits, channels, layout, count)
     check_array("decode_ssd", "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4))
-    num_pairs = _num_pairs("decode_ssd", "logits", logits, num_logits - 1, count)
+    num_pairs = _num_pairs("decode_ssd", "logits", logits, num_logits - num_others, count)
     if not min(variances) > 0:
         raise ValueError(f"decode_ssd: `variances` must be positive, got {variances}.")
     return suppression.detections(
@@ -94,6 +100,7 @@ def decode_ssd(
         anchors_cxcywh=np.ascontiguousarray(anchors_cxcywh),
         centre_variance=variances[0],
         size_variance=variances[1],
+        sigmoid=activation == "sigmoid",
     )
 
 

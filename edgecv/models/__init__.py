@@ -13,6 +13,7 @@ from edgecv.models.detector import (
     require_model,
 )
 from edgecv.models.fcos import fcos
+from edgecv.models.retinanet import retinanet
 from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
 from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn
 from edgecv.models.yolo import yolo_m, yolo_n, yolo_s
@@ -35,6 +36,7 @@ __all__ = [
     "network_options",
     "register_model",
     "require_model",
+    "retinanet",
     "ssd300",
     "ssd512",
     "ssd_mobilenetv2",

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from torch.nn.utils.rnn import pad_sequence
-from torchvision.ops import complete_box_iou_loss
 
 from edgecv.data.targets import Target
 from edgecv.models.alignment import assign_by_alignment
 from edgecv.models.detector import Losses, OneStage
+from edgecv.models.losses import OverlapLoss, overlap_loss
 from edgecv.spec import YoloOutput
 
 NUM_BINS = 16
@@ -33,9 +33,25 @@ class AnchorFree(OneStage):
     # How much less a cell counts the closer its score is to what is wanted; 0: all count alike.
     focal_exponent = 0.0
 
-    def __init__(self, num_classes: int, size_hw: tuple[int, int], strides: Sequence[int]) -> None:
-        """Prepare the centres of the cells for an input of `size_hw`."""
+    def __init__(
+        self,
+        num_classes: int,
+        size_hw: tuple[int, int],
+        strides: Sequence[int],
+        *,
+        box_loss: OverlapLoss = "ciou",
+    ) -> None:
+        """Prepare the centres of the cells for an input of `size_hw`.
+
+        Args:
+            num_classes: C.
+            size_hw: height and width of the input in pixels.
+            strides: of the levels.
+            box_loss: see `edgecv.models.losses.overlap_loss`.
+
+        """
         super().__init__()
+        self.box_loss: OverlapLoss = box_loss
         self.num_classes = num_classes
         self.strides = tuple(strides)
         centres, cell_strides = cell_centres(size_hw, strides)
@@ -59,7 +75,7 @@ class AnchorFree(OneStage):
         )
 
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
-        """Return quality focal loss, CIoU loss and distribution focal loss of a batch.
+        """Return quality focal loss, overlap loss and distribution focal loss of a batch.
 
         Each is divided by the sum of the wanted qualities, and boxes count by theirs. Quality focal
         loss is the cross-entropy to the wanted quality times |wanted - score| ** focal_exponent
@@ -91,7 +107,7 @@ class AnchorFree(OneStage):
         if self.focal_exponent:
             entropy = entropy * (wanted_scores - logits.sigmoid()).abs() ** self.focal_exponent
 
-        box = complete_box_iou_loss(boxes[image, cell], wanted_boxes[image, row])
+        box = overlap_loss(self.box_loss, boxes[image, cell], wanted_boxes[image, row])
         centre, stride = self.centres[cell], self.cell_strides[cell]
         sides = distances_to(wanted_boxes[image, row], centre) / stride[:, None]
         spread = distribution_focal_loss(distances[image, cell], sides)

@@ -67,3 +67,8 @@ class PooledContext(nn.Module):
             pooled.append(self.pool(pooled[-1]))
         joined: Tensor = self.join(torch.cat(pooled, dim=1))
         return joined
+
+
+def anchor_rows(head: Tensor, width: int) -> Tensor:
+    """Turn [B, A * width, h, w] into [B, h * w * A, width]: cell by cell, then shape by shape."""
+    return head.permute(0, 2, 3, 1).reshape(head.shape[0], -1, width)

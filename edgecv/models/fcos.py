@@ -12,6 +12,7 @@ from torchvision.ops import Conv2dNormActivation
 from edgecv.models.anchor_free import NUM_BINS, AnchorFree, flat_head, start_quietly
 from edgecv.models.backbone import Backbone
 from edgecv.models.detector import register_model
+from edgecv.models.losses import OverlapLoss
 from edgecv.models.neck import FPN
 
 STRIDES = (8, 16, 32)
@@ -22,9 +23,15 @@ _GROUPS = 16
 
 
 @register_model
-def fcos(num_classes: int, size_hw: tuple[int, int], backbone: str = "resnet18") -> "FCOS":
+def fcos(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "resnet18",
+    *,
+    box_loss: OverlapLoss = "ciou",
+) -> "FCOS":
     """Build FCOS over five levels, stride 8 to 128."""
-    return FCOS(Backbone(backbone, STRIDES), num_classes, size_hw)
+    return FCOS(Backbone(backbone, STRIDES), num_classes, size_hw, box_loss=box_loss)
 
 
 class FCOS(AnchorFree):
@@ -32,10 +39,17 @@ class FCOS(AnchorFree):
 
     focal_exponent = 2.0  # Li et al. 2020, table 1
 
-    def __init__(self, trunk: Backbone, num_classes: int, size_hw: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        trunk: Backbone,
+        num_classes: int,
+        size_hw: tuple[int, int],
+        *,
+        box_loss: OverlapLoss = "ciou",
+    ) -> None:
         """Build with random weights over the maps of `trunk`."""
         extra = tuple(2 ** (level + 1) * trunk.strides[-1] for level in range(EXTRA_LEVELS))
-        super().__init__(num_classes, size_hw, (*trunk.strides, *extra))
+        super().__init__(num_classes, size_hw, (*trunk.strides, *extra), box_loss=box_loss)
         self.trunk = trunk
         self.neck = FPN(trunk.channels, WIDTH, extra=EXTRA_LEVELS)
         self.distance_head = _tower(4 * NUM_BINS)

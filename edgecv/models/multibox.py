@@ -1,4 +1,4 @@
-"""The MultiBox loss of SSD: smooth L1 on offsets, cross-entropy with hard-negative mining."""
+"""The MultiBox loss of SSD: that of the boxes, and cross-entropy with hard-negative mining."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,8 @@ from edgecv.models.detector import Losses
 
 
 def multibox_loss(
-    offsets: Tensor,
+    box_loss: Tensor,
     logits: Tensor,
-    target_offsets: Tensor,
     target_classes: Tensor,
     *,
     negatives_per_positive: float,
@@ -22,9 +21,8 @@ def multibox_loss(
     worst one, so that it teaches too.
 
     Args:
-        offsets: [B, N, 4] float32.
+        box_loss: [] float32, the sum over the matched anchors.
         logits: [B, N, 1 + C] float32, background first.
-        target_offsets: [B, N, 4] float32, used where `target_classes` is positive.
         target_classes: [B, N] int64, 0 for the background.
         negatives_per_positive: 3 in the paper.
 
@@ -34,8 +32,6 @@ def multibox_loss(
     """
     positive = target_classes > 0
     num_positive = positive.sum(dim=1)
-    box_loss = F.smooth_l1_loss(offsets[positive], target_offsets[positive], reduction="sum")
-
     entropy = F.cross_entropy(logits.flatten(0, 1), target_classes.flatten(), reduction="none")
     entropy = entropy.view_as(target_classes)
     # Rank of each negative within its image, the worst first.

@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,18 @@ from torchvision.ops import Conv2dNormActivation
 from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
+from edgecv.models.blocks import anchor_rows
 from edgecv.models.detector import Losses, OneStage, register_model
-from edgecv.models.matching import decode_offsets, encode_offsets, match_anchors
+from edgecv.models.losses import AnchorBoxLoss, anchor_box_loss
+from edgecv.models.matching import decode_offsets, match_anchors
 from edgecv.models.multibox import multibox_loss
 from edgecv.spec import AnchorLayer, SSDOutput
 
 VARIANCES = (0.1, 0.2)
 MATCH_THRESHOLD = 0.5
 NEGATIVES_PER_POSITIVE = 3.0
+
+Pairing = Literal["n+m-1", "all-pairs"]  # which sizes of anchors meet which ratios
 
 
 @dataclass(frozen=True)
@@ -60,53 +65,89 @@ _EXPANSIONS = ("features.7.conv.0", "features.14.conv.0", "features.18")
 
 
 @register_model
-def ssd_mobilenetv2(num_classes: int, size_hw: tuple[int, int]) -> "SSD":
-    """Build SSDLite over MobileNetV2 with five levels, stride 8 to 128."""
+def ssd_mobilenetv2(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    *,
+    anchors: Pairing = "n+m-1",
+    box_loss: AnchorBoxLoss = "smooth-l1",
+) -> "SSD":
+    """Build SSDLite over MobileNetV2 with five levels, stride 8 to 128, see `SSD`."""
     trunk = Backbone("mobilenet_v2", (8, 16, 32), layers=_EXPANSIONS)
     pyramid = SSDPyramid(trunk, (512, 256), _separable_extra)
-    return SSD(pyramid, SSDLITE, _separable_head, num_classes, size_hw)
+    layers = ssd_anchor_layers(SSDLITE, pyramid.strides, size_hw, anchors)
+    return SSD(pyramid, layers, _separable_head, num_classes, size_hw, box_loss=box_loss)
 
 
 @register_model
 def ssdlite(
-    num_classes: int, size_hw: tuple[int, int], backbone: str = "mobilenet_v3_large"
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "mobilenet_v3_large",
+    *,
+    anchors: Pairing = "n+m-1",
+    box_loss: AnchorBoxLoss = "smooth-l1",
 ) -> "SSD":
-    """Build SSDLite over any backbone with five levels, stride 8 to 128."""
+    """Build SSDLite over any backbone with five levels, stride 8 to 128, see `SSD`."""
     pyramid = SSDPyramid(Backbone(backbone, (8, 16, 32)), (512, 256), _separable_extra)
-    return SSD(pyramid, SSDLITE, _separable_head, num_classes, size_hw)
+    layers = ssd_anchor_layers(SSDLITE, pyramid.strides, size_hw, anchors)
+    return SSD(pyramid, layers, _separable_head, num_classes, size_hw, box_loss=box_loss)
 
 
 @register_model
-def ssd300(num_classes: int, size_hw: tuple[int, int], backbone: str = "vgg16") -> "SSD":
+def ssd300(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "vgg16",
+    *,
+    anchors: Pairing = "n+m-1",
+    box_loss: AnchorBoxLoss = "smooth-l1",
+) -> "SSD":
     """Build the SSD300 of the paper: six levels, stride 8 to 256, for inputs of about 300."""
     pyramid = SSDPyramid(Backbone(backbone, (8, 16)), (512, 256, 256, 256), _extra, context=1024)
-    return SSD(pyramid, SSD300, _head, num_classes, size_hw)
+    layers = ssd_anchor_layers(SSD300, pyramid.strides, size_hw, anchors)
+    return SSD(pyramid, layers, _head, num_classes, size_hw, box_loss=box_loss)
 
 
 @register_model
-def ssd512(num_classes: int, size_hw: tuple[int, int], backbone: str = "vgg16") -> "SSD":
+def ssd512(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "vgg16",
+    *,
+    anchors: Pairing = "n+m-1",
+    box_loss: AnchorBoxLoss = "smooth-l1",
+) -> "SSD":
     """Build the SSD512 of the paper: seven levels, stride 8 to 512, for inputs of about 512."""
     pyramid = SSDPyramid(
         Backbone(backbone, (8, 16)), (512, 256, 256, 256, 256), _extra, context=1024
     )
-    return SSD(pyramid, SSD512, _head, num_classes, size_hw)
+    layers = ssd_anchor_layers(SSD512, pyramid.strides, size_hw, anchors)
+    return SSD(pyramid, layers, _head, num_classes, size_hw, box_loss=box_loss)
 
 
 def ssd_anchor_layers(
-    scheme: AnchorScheme, strides: Sequence[int], size_hw: tuple[int, int]
+    scheme: AnchorScheme,
+    strides: Sequence[int],
+    size_hw: tuple[int, int],
+    pairing: Pairing = "n+m-1",
 ) -> tuple[AnchorLayer, ...]:
     """Return the anchors of each level by size and aspect ratio.
 
-    A level with scale s_k has squares of s_k and sqrt(s_k s_{k+1}), and for each ratio a the boxes
-    s_k sqrt(a) x s_k / sqrt(a) and the same upright.
+    A level with scale s_k has n = 2 sizes, s_k and sqrt(s_k s_{k+1}), and m ratios a: 1, then those
+    of the scheme, each followed by its inverse. A box is s sqrt(a) wide and s / sqrt(a) high.
+    `n+m-1` takes every size with the ratio 1 and every ratio with the first size, `all-pairs` then
+    the other ratios with the other size too, n m in all.
 
     Args:
         scheme: scales and ratios, for as many levels as strides.
         strides: input pixels per cell, one per level.
         size_hw: height and width of the input in pixels.
+        pairing: which sizes meet which ratios.
 
     Source:
-        Liu et al. 2016, section 2.2, "Choosing scales and aspect ratios for default boxes".
+        Liu et al. 2016, section 2.2, "Choosing scales and aspect ratios for default boxes", which
+        pairs them as `n+m-1`; both ways: Zhang et al., "Dive into Deep Learning", section 14.4.1.
 
     """
     height, width = size_hw
@@ -114,10 +155,12 @@ def ssd_anchor_layers(
     layers = []
     for level, (stride, ratios) in enumerate(zip(strides, scheme.ratios, strict=True)):
         scale, following = scheme.scales[level], scheme.scales[level + 1]
-        shapes = [(scale, scale), (math.sqrt(scale * following),) * 2]
-        for ratio in ratios:
-            wide, narrow = scale * math.sqrt(ratio), scale / math.sqrt(ratio)
-            shapes += [(wide, narrow), (narrow, wide)]
+        between = math.sqrt(scale * following)
+        shapes = [(scale, scale), (between, between)]
+        for size in (scale,) if pairing == "n+m-1" else (scale, between):
+            for ratio in ratios:
+                wide, narrow = size * math.sqrt(ratio), size / math.sqrt(ratio)
+                shapes += [(wide, narrow), (narrow, wide)]
         layers.append(
             AnchorLayer(
                 grid_hw=(math.ceil(height / stride), math.ceil(width / stride)),
@@ -177,6 +220,9 @@ class SSD(OneStage):
     """A pyramid of feature maps with an offset head and a class head on each.
 
     `forward` returns offsets [B, N, 4] and logits [B, N, 1 + C], background first.
+
+    The options of its builders: `anchors`, how their sizes and ratios are paired, see
+    `ssd_anchor_layers`; `box_loss`, see `edgecv.models.losses.anchor_box_loss`.
     """
 
     head_names = ("offsets", "logits")
@@ -184,25 +230,29 @@ class SSD(OneStage):
     def __init__(
         self,
         pyramid: SSDPyramid,
-        scheme: AnchorScheme,
+        layers: tuple[AnchorLayer, ...],
         head: Callable[[int, int], nn.Module],
         num_classes: int,
         size_hw: tuple[int, int],
+        *,
+        box_loss: AnchorBoxLoss = "smooth-l1",
     ) -> None:
         """Build with random weights.
 
         Args:
             pyramid: gives the maps.
-            scheme: of the anchors.
+            layers: the anchors of each map.
             head: makes the layers from a map to its answers, of given channels.
             num_classes: C, the background not counted.
             size_hw: height and width of the input in pixels.
+            box_loss: of the matched anchors.
 
         """
         super().__init__()
         self.pyramid = pyramid
         self.num_classes = num_classes
-        self.layers = ssd_anchor_layers(scheme, pyramid.strides, size_hw)
+        self.layers = layers
+        self.box_loss: AnchorBoxLoss = box_loss
         self.offset_heads = nn.ModuleList()
         self.logit_heads = nn.ModuleList()
         for channels, layer in zip(pyramid.channels, self.layers, strict=True):
@@ -217,30 +267,34 @@ class SSD(OneStage):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, 3, H, W] float32 to offsets [B, N, 4] and logits [B, N, 1 + C]."""
         maps = self.pyramid(images)
-        offsets = [_rows(head(x), 4) for head, x in zip(self.offset_heads, maps, strict=True)]
+        offsets = [anchor_rows(head(x), 4) for head, x in zip(self.offset_heads, maps, strict=True)]
         width = 1 + self.num_classes
-        logits = [_rows(head(x), width) for head, x in zip(self.logit_heads, maps, strict=True)]
+        logits = [
+            anchor_rows(head(x), width) for head, x in zip(self.logit_heads, maps, strict=True)
+        ]
         return torch.cat(offsets, dim=1), torch.cat(logits, dim=1)
 
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
         """Return the MultiBox loss of a batch, see `OneStage.head_losses`."""
         offsets, logits = heads
-        target_offsets = torch.zeros_like(offsets)
+        wanted_boxes = torch.zeros_like(offsets)
         target_classes = torch.zeros(offsets.shape[:2], dtype=torch.int64, device=offsets.device)
         for image, target in enumerate(targets):
             boxes, classes = target.boxes_xyxy, target.class_ids
             matched = match_anchors(self.anchors, boxes, threshold=MATCH_THRESHOLD)
             positive = matched >= 0
             target_classes[image, positive] = classes[matched[positive]] + 1
-            target_offsets[image, positive] = encode_offsets(
-                boxes[matched[positive]], self.anchors[positive], VARIANCES
-            )
+            wanted_boxes[image, positive] = boxes[matched[positive]]
+        row, anchor = torch.nonzero(target_classes, as_tuple=True)
+        box_loss = anchor_box_loss(
+            self.box_loss,
+            offsets[row, anchor],
+            self.anchors[anchor],
+            wanted_boxes[row, anchor],
+            variances=VARIANCES,
+        )
         return multibox_loss(
-            offsets,
-            logits,
-            target_offsets,
-            target_classes,
-            negatives_per_positive=NEGATIVES_PER_POSITIVE,
+            box_loss, logits, target_classes, negatives_per_positive=NEGATIVES_PER_POSITIVE
         )
 
     def decoded(self, heads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -306,9 +360,3 @@ def _separable_extra(channels: int, out_channels: int) -> nn.Sequential:
         Conv2dNormActivation(middle, middle, 3, stride=2, groups=middle, activation_layer=nn.ReLU6),
         Conv2dNormActivation(middle, out_channels, 1, activation_layer=nn.ReLU6),
     )
-
-
-def _rows(head: Tensor, width: int) -> Tensor:
-    """Turn [B, A * width, h, w] into [B, h * w * A, width]: cell by cell, then shape by shape."""
-    batch = head.shape[0]
-    return head.permute(0, 2, 3, 1).reshape(batch, -1, width)

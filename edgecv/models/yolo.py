@@ -13,6 +13,7 @@ from torchvision.ops import Conv2dNormActivation
 from edgecv.models.anchor_free import NUM_BINS, AnchorFree, flat_head, start_quietly
 from edgecv.models.backbone import Backbone
 from edgecv.models.detector import register_model
+from edgecv.models.losses import OverlapLoss
 from edgecv.models.neck import PAN
 
 STRIDES = (8, 16, 32)
@@ -27,31 +28,58 @@ class YOLOSize:
 
 
 @register_model
-def yolo_n(num_classes: int, size_hw: tuple[int, int], backbone: str = "csp_n") -> "YOLO":
+def yolo_n(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "csp_n",
+    *,
+    box_loss: OverlapLoss = "ciou",
+) -> "YOLO":
     """Build the smallest YOLO, for a CPU or a small board."""
-    return YOLO(Backbone(backbone, STRIDES), YOLOSize((64, 128, 256), 1), num_classes, size_hw)
+    size = YOLOSize((64, 128, 256), 1)
+    return YOLO(Backbone(backbone, STRIDES), size, num_classes, size_hw, box_loss=box_loss)
 
 
 @register_model
-def yolo_s(num_classes: int, size_hw: tuple[int, int], backbone: str = "csp_s") -> "YOLO":
+def yolo_s(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "csp_s",
+    *,
+    box_loss: OverlapLoss = "ciou",
+) -> "YOLO":
     """Build the small YOLO."""
-    return YOLO(Backbone(backbone, STRIDES), YOLOSize((128, 256, 512), 1), num_classes, size_hw)
+    size = YOLOSize((128, 256, 512), 1)
+    return YOLO(Backbone(backbone, STRIDES), size, num_classes, size_hw, box_loss=box_loss)
 
 
 @register_model
-def yolo_m(num_classes: int, size_hw: tuple[int, int], backbone: str = "csp_m") -> "YOLO":
+def yolo_m(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "csp_m",
+    *,
+    box_loss: OverlapLoss = "ciou",
+) -> "YOLO":
     """Build the medium YOLO."""
-    return YOLO(Backbone(backbone, STRIDES), YOLOSize((192, 384, 576), 2), num_classes, size_hw)
+    size = YOLOSize((192, 384, 576), 2)
+    return YOLO(Backbone(backbone, STRIDES), size, num_classes, size_hw, box_loss=box_loss)
 
 
 class YOLO(AnchorFree):
     """`forward` maps [B, 3, H, W] float32 to the raw head [B, 4 * 16 + C, N], see `AnchorFree`."""
 
     def __init__(
-        self, trunk: Backbone, size: YOLOSize, num_classes: int, size_hw: tuple[int, int]
+        self,
+        trunk: Backbone,
+        size: YOLOSize,
+        num_classes: int,
+        size_hw: tuple[int, int],
+        *,
+        box_loss: OverlapLoss = "ciou",
     ) -> None:
         """Build with random weights over the maps of `trunk`."""
-        super().__init__(num_classes, size_hw, trunk.strides)
+        super().__init__(num_classes, size_hw, trunk.strides, box_loss=box_loss)
         self.trunk = trunk
         self.neck = PAN(trunk.channels, size.widths, depth=size.depth)
         box_width = 4 * NUM_BINS

@@ -76,7 +76,14 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
     if isinstance(output, SSDOutput):
         anchors = _anchors(output.anchors, spec.input.size_hw)
         offsets, logits = outputs[output.offsets][0], outputs[output.logits][0]
-        return decode_ssd(offsets, logits, anchors, variances=output.variances, **common)
+        return decode_ssd(
+            offsets,
+            logits,
+            anchors,
+            variances=output.variances,
+            activation=output.activation,
+            **common,
+        )
     size_hw = spec.input.size_hw
     common["multi_label"] = wanted.multi_label
     if isinstance(output, YoloOutput):

@@ -2,40 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgecv.colour import CanvasFormat
+from edgecv.colour import CanvasFormat, class_colours
 from edgecv.frame_formats import ColourMatrix, ColourRange, Pixels
 from edgecv.kernels import draw_boxes
 from edgecv.results import Detections
-
-# Neighbours differ in hue as well as in lightness, so that classes 0, 1, 2 are told apart first.
-PALETTE_RGB: NDArray[np.uint8] = np.array(
-    [
-        (46, 134, 255),  # azure
-        (255, 159, 28),  # orange
-        (46, 204, 113),  # emerald
-        (239, 71, 111),  # raspberry
-        (255, 221, 51),  # sun
-        (155, 93, 229),  # violet
-        (0, 206, 209),  # turquoise
-        (255, 99, 72),  # tomato
-        (163, 230, 53),  # lime
-        (244, 114, 208),  # pink
-        (20, 110, 160),  # petrol
-        (176, 116, 56),  # bronze
-        (0, 133, 86),  # pine
-        (150, 150, 255),  # lavender
-        (176, 32, 50),  # crimson
-        (255, 190, 152),  # peach
-        (104, 70, 180),  # indigo
-        (128, 148, 20),  # olive
-        (120, 220, 190),  # mint
-        (150, 160, 175),  # slate
-    ],
-    np.uint8,
-)
 
 
 def draw_detections(
@@ -68,9 +38,3 @@ def draw_detections(
         matrix=matrix,
         range=range,
     )
-
-
-def class_colours(class_ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return red, green and blue of each class, (N, 3) uint8, starting over after the last."""
-    colours: NDArray[np.uint8] = PALETTE_RGB[class_ids % len(PALETTE_RGB)]
-    return colours

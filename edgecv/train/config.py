@@ -115,6 +115,7 @@ class TrainConfig:
             "warmup_epochs": 0,
             "ema_decay": 0,
             "workers": 0,
+            "seed": 0,
             "patience": 1,
             "time_budget_s": 1,
         }

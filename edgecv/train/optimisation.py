@@ -47,6 +47,7 @@ class Optimisation:
         self.averaged = AveragedModel(
             self.detector, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
         )
+        self._constants = _constants_of(self.detector, self.averaged.module)
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.detector, config))
         self._dtype = _choose_precision(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
@@ -107,6 +108,8 @@ class Optimisation:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.averaged.update_parameters(self.detector)
+        for mean, constant in self._constants:
+            mean.copy_(constant)
         return losses
 
     def state(self) -> dict[str, Any]:
@@ -202,6 +205,17 @@ def _parameter_groups(detector: Detector, config: TrainConfig) -> list[dict[str,
         }
         for (is_backbone, is_matrix), parameters in groups.items()
     ]
+
+
+def _constants_of(detector: nn.Module, averaged: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return what no checkpoint holds, such as anchors: of the averaged copy, and as it should be.
+
+    A mean of equal values drifts by its rounding, over a run by a hundredth of a pixel; a model
+    that is built again has the values themselves.
+    """
+    stored = detector.state_dict().keys()
+    copies = dict(averaged.named_buffers())
+    return [(copies[name], value) for name, value in detector.named_buffers() if name not in stored]
 
 
 def _ramped_average(decay: float) -> Any:  # noqa: ANN401  # torch's own signature

@@ -65,26 +65,32 @@ void BindDecode(nb::module_& m) {
   m.def(
       "decode_ssd_cpu",
       [](Matrix offsets, Matrix logits, bool channels_first, Boxes anchors_cxcywh,
-         float centre_variance, float size_variance, float score_threshold, double iou_threshold,
-         bool class_agnostic, Pair scale_xy, Pair offset_xy, OutBoxes boxes, OutScores scores,
-         OutClassIds class_ids) {
+         float centre_variance, float size_variance, bool sigmoid, float score_threshold,
+         double iou_threshold, bool class_agnostic, Pair scale_xy, Pair offset_xy, OutBoxes boxes,
+         OutScores scores, OutClassIds class_ids) {
         const Head offset_head(offsets, channels_first), logit_head(logits, channels_first);
         const std::size_t n = anchors_cxcywh.shape(0);
         Require(offset_head.num_channels == 4 && offset_head.num_anchors == n &&
                     logit_head.num_anchors == n,
                 "decode_ssd_cpu: `offsets` must have 4 channels, and both heads an anchor per row "
                 "of `anchors_cxcywh`.");
-        const SsdHead head{offset_head.view,          logit_head.view, anchors_cxcywh.data(), n,
-                           NumClasses(logit_head, 1), centre_variance, size_variance};
+        const SsdHead head{offset_head.view,
+                           logit_head.view,
+                           anchors_cxcywh.data(),
+                           n,
+                           NumClasses(logit_head, sigmoid ? 0 : 1),
+                           centre_variance,
+                           size_variance,
+                           sigmoid ? Activation::kSigmoid : Activation::kSoftmax};
         const Detections out = DetectionsIn(boxes, scores, class_ids);
         const WithoutGil nogil;
         return DecodeSsdCpu(head, score_threshold,
                             {iou_threshold, class_agnostic, scale_xy, offset_xy}, out);
       },
       "offsets"_a.noconvert(), "logits"_a.noconvert(), "channels_first"_a,
-      "anchors_cxcywh"_a.noconvert(), "centre_variance"_a, "size_variance"_a, "score_threshold"_a,
-      "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a, "offset_xy"_a, "boxes"_a.noconvert(),
-      "scores"_a.noconvert(), "class_ids"_a.noconvert());
+      "anchors_cxcywh"_a.noconvert(), "centre_variance"_a, "size_variance"_a, "sigmoid"_a,
+      "score_threshold"_a, "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a, "offset_xy"_a,
+      "boxes"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert());
 
   m.def(
       "decode_yolo_cpu",

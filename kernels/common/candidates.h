@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -151,6 +152,21 @@ inline void FindCandidates(HeadView probabilities, std::size_t num_anchors,
   FindCandidates(
       probabilities, num_anchors, selection, [](float threshold) { return threshold; },
       [](std::uint32_t, float probability) { return probability; }, found);
+}
+
+// The same for class values that are logits, each of a sigmoid.
+inline void FindSigmoidCandidates(HeadView logits, std::size_t num_anchors,
+                                  const Selection& selection, Candidates& found) {
+  // The threshold as a logit, so that the sigmoid is computed for survivors only. Lowered by more
+  // than the sigmoid's rounding: it is the rounded score that is compared in the end.
+  const auto floor_of = [](float score_threshold) {
+    const double threshold = score_threshold * (1.0 - 1e-5);
+    return static_cast<float>(std::log(threshold / (1.0 - threshold)));
+  };
+  const auto score_of = [](std::uint32_t, float logit) {
+    return 1.0f / (1.0f + std::exp(-logit));
+  };
+  FindCandidates(logits, num_anchors, selection, floor_of, score_of, found);
 }
 
 }  // namespace edgecv

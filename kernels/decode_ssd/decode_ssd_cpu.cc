@@ -1,5 +1,5 @@
-// CPU implementation of decode_ssd.h. Nearly every anchor is background, and for those the softmax
-// is not computed: p(class) <= exp(logit(class) - logit(background)), which is one comparison a
+// CPU implementation of decode_ssd.h. Nearly every anchor is background, and for those neither the
+// sigmoids nor the softmax is computed: p(class) <= exp(logit(class) - logit(background)), which is one comparison a
 // logit, a vector at a time.
 
 #include "decode_ssd/decode_ssd.h"
@@ -92,7 +92,7 @@ void AddAnchors(HeadView logits, std::size_t num_classes, const std::uint32_t* a
   found.Extend(key);
 }
 
-void FindSsdCandidates(const SsdHead& head, Candidates& found) {
+void FindSoftmaxCandidates(const SsdHead& head, Candidates& found) {
   std::int32_t num_above[kBlock];
   std::uint32_t anchors[kBlock];
   static thread_local std::vector<float> scores;
@@ -121,7 +121,11 @@ std::size_t DecodeSsdCpu(const SsdHead& head, float score_threshold,
                          const Suppression& suppression, const Detections& out) {
   if (head.num_anchors == 0) return 0;  // there may be no memory to point into
   Candidates& found = Candidates::Begin(score_threshold);
-  FindSsdCandidates(head, found);
+  const Selection selection{head.num_classes, score_threshold, true};
+  if (head.activation == Activation::kSoftmax)
+    FindSoftmaxCandidates(head, found);
+  else
+    FindSigmoidCandidates(head.logits, head.num_anchors, selection, found);
   const auto boxes_of = [&head](const std::uint32_t* anchors, std::size_t count, Box* boxes) {
     for (std::size_t k = 0; k < count; ++k) {
       const std::size_t i = anchors[k];
@@ -134,7 +138,6 @@ std::size_t DecodeSsdCpu(const SsdHead& head, float score_threshold,
       boxes[k] = {cx - half_w, cy - half_h, cx + half_w, cy + half_h};
     }
   };
-  const Selection selection{head.num_classes, score_threshold, true};
   return found.Suppress(head.num_anchors, selection, suppression, boxes_of, out);
 }
 

@@ -3,8 +3,6 @@
 
 #include "decode_yolo/decode_yolo.h"
 
-#include <cmath>
-
 #include "common/distribution.h"
 
 namespace edgecv {
@@ -29,17 +27,8 @@ std::size_t DecodeYoloDflCpu(HeadView head, const float* points, std::size_t num
                              std::size_t num_bins, const Selection& selection,
                              const Suppression& suppression, const Detections& out) {
   if (num_anchors == 0) return 0;  // there may be no memory to point into
-  // The threshold as a logit, so that the sigmoid is computed for survivors only. Lowered by more
-  // than the sigmoid's rounding: it is the rounded score that is compared in the end.
-  const auto floor_of = [](float score_threshold) {
-    const double threshold = score_threshold * (1.0 - 1e-5);
-    return static_cast<float>(std::log(threshold / (1.0 - threshold)));
-  };
-  const auto score_of = [](std::uint32_t, float logit) {
-    return 1.0f / (1.0f + std::exp(-logit));
-  };
   Candidates& found = Candidates::Begin(selection.score_threshold);
-  FindCandidates(head.From(4 * num_bins, 0), num_anchors, selection, floor_of, score_of, found);
+  FindSigmoidCandidates(head.From(4 * num_bins, 0), num_anchors, selection, found);
   const auto boxes_of = [=](const std::uint32_t* anchors, std::size_t count, Box* boxes) {
     DistributionBoxes(head, num_bins, points, anchors, count, boxes);
   };

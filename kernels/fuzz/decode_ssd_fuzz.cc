@@ -7,12 +7,14 @@ namespace edgecv::fuzz {
 namespace {
 
 std::size_t Decode(FuzzInput& input, const DecoderOptions& options, const Detections& out) {
-  const Head logits(input, 1 + options.selection.num_classes, options);
+  const bool sigmoid = input.Bool();
+  const Head logits(input, options.selection.num_classes + (sigmoid ? 0 : 1), options);
   const Head offsets(input, 4, options);
   const auto anchors = input.Floats(4 * options.num_anchors);
   const float centre_variance = input.Float(), size_variance = input.Float();
   return DecodeSsdCpu({offsets.view, logits.view, anchors.data(), options.num_anchors,
-                       options.selection.num_classes, centre_variance, size_variance},
+                       options.selection.num_classes, centre_variance, size_variance,
+                       sigmoid ? Activation::kSigmoid : Activation::kSoftmax},
                       options.selection.score_threshold, options.suppression, out);
 }
 

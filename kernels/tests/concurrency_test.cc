@@ -111,7 +111,7 @@ Bytes RunDecodeSsd() {
   const auto anchors = Uniform(kAnchors * 4, 1.0f, 300.0f);
   return Decoded([&](const Detections& out) {
     return DecodeSsdCpu({{offsets.data(), 1, 4}, {logits.data(), 1, 1 + kClasses}, anchors.data(),
-                         kAnchors, kClasses, 0.1f, 0.2f},
+                         kAnchors, kClasses, 0.1f, 0.2f, Activation::kSoftmax},
                         0.1f, kSuppression, out);
   });
 }

@@ -16,6 +16,15 @@ def test_help_names_every_command(edgecv: Any) -> None:
         assert command in outcome.out
 
 
+def test_help_shows_the_defaults_of_a_training(edgecv: Any) -> None:
+    outcome = edgecv("train", "--help")
+    assert outcome.code == 0
+    words = " ".join(outcome.out.replace("│", " ").split())
+    for shown in ("[default: 50]", "[default: letterbox]", "[default: 0.002]"):
+        assert shown in words
+    assert "(50)" not in words
+
+
 def test_version_is_that_of_the_package(edgecv: Any) -> None:
     import edgecv as package
 
@@ -203,6 +212,7 @@ def test_export_refuses_what_it_cannot_do(
         (["train", "--resume", "nowhere", "--epochs", "3", "--recipe", "x"], "epochs, recipe"),
         (["train", "--recipe", "cake"], "ssd_mobilenetv2_bccd"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--unfreeze", "5;6"], "--unfreeze"),
+        (["train", "ssd_mobilenetv2", "--data", "bccd", "--seed", "-1"], "`seed` must be at"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--time-budget", "45"], "45m, 1h30m"),
         (["train", "ssd_mobilenetv2", "--data", "bccd", "--time-budget", ""], "--time-budget"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgecv.colour import PALETTE_RGB  # noqa: E402
 from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.data.coco import read_coco  # noqa: E402
 from edgecv.data.preview import preview_sheet  # noqa: E402
@@ -19,7 +20,6 @@ from edgecv.data.sheet import (  # noqa: E402
 )
 from edgecv.data.targets import Target  # noqa: E402
 from edgecv.spec import InputSpec  # noqa: E402
-from edgecv.stream.draw import PALETTE_RGB  # noqa: E402
 
 WANTED = InputSpec("images", (96, 128), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 

@@ -105,6 +105,20 @@ def test_a_few_steps_lower_the_loss(name: str) -> None:
     assert totals[-1] < 0.8 * totals[0]
 
 
+@pytest.mark.parametrize("name", [*MODELS, "yolo_s", "yolo_m"])
+def test_the_box_loss_is_a_choice(name: str) -> None:
+    found = {}
+    for kind in ("giou", "diou", "ciou"):
+        torch.manual_seed(0)
+        model = build_model(name, 3, (64, 64), options={"box_loss": kind}).eval()
+        assert isinstance(model, AnchorFree)
+        head = torch.randn(2, 4 * NUM_BINS + 3, len(model.centres))
+        losses = model.head_losses((head,), targets())
+        found[kind] = losses.parts["box"].item()
+    assert found["diou"] < found["ciou"]  # which adds to it
+    assert len(set(found.values())) == 3
+
+
 def test_images_without_any_object_teach_silence() -> None:
     model = built("yolo_n")
     logits = torch.zeros(2, 4 * NUM_BINS + 3, len(model.centres), requires_grad=True)

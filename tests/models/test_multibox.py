@@ -9,23 +9,21 @@ torch = pytest.importorskip("torch")
 
 from edgecv.models.multibox import multibox_loss  # noqa: E402
 
-Heads = tuple[Any, Any, Any, Any]
+Heads = tuple[Any, Any, Any]
 
 
 def case(targets: list[list[int]], *, seed: int = 0, num_classes: int = 3) -> Heads:
-    """Random heads and target offsets for the given classes of each image's anchors."""
+    """A loss of the boxes, and random logits for the given classes of each image's anchors."""
     generator = torch.Generator().manual_seed(seed)
     classes = torch.tensor(targets)
-    shape = (*classes.shape, 4)
-    offsets = 2 * torch.randn(shape, generator=generator)  # both branches of the smooth L1
     logits = torch.randn(*classes.shape, 1 + num_classes, generator=generator)
-    return offsets, logits, torch.randn(shape, generator=generator), classes
+    return torch.rand((), generator=generator) * (classes > 0).sum(), logits, classes
 
 
 def loss_by_loops(heads: Heads, negatives_per_positive: float) -> tuple[float, float]:
     """Return the box term and the class term, float64."""
-    offsets, logits, target_offsets, target_classes = (tensor.tolist() for tensor in heads)
-    box = class_ = 0.0
+    box, logits, target_classes = (tensor.tolist() for tensor in heads)
+    class_ = 0.0
     num_matched = 0
     for image, classes in enumerate(target_classes):
         negatives = []
@@ -38,11 +36,6 @@ def loss_by_loops(heads: Heads, negatives_per_positive: float) -> tuple[float, f
                 continue
             matched += 1
             class_ += entropy
-            for found, target in zip(
-                offsets[image][anchor], target_offsets[image][anchor], strict=True
-            ):
-                gap = abs(found - target)
-                box += gap**2 / 2 if gap < 1 else gap - 0.5
         quota = max(1, int(matched * negatives_per_positive))
         class_ += sum(sorted(negatives, reverse=True)[:quota])
         num_matched += matched
@@ -72,37 +65,30 @@ def test_matches_the_loops(targets: list[list[int]], negatives_per_positive: flo
 
 
 def test_an_image_without_objects_teaches_through_its_worst_anchor() -> None:
-    offsets, logits, target_offsets, classes = case([[0] * 6])
+    box_loss, logits, classes = case([[0] * 6])
     logits.requires_grad_()
-    multibox_loss(
-        offsets, logits, target_offsets, classes, negatives_per_positive=3
-    ).total.backward()
+    multibox_loss(box_loss, logits, classes, negatives_per_positive=3).total.backward()
     taught = logits.grad.abs().sum(dim=-1)[0] > 0
     worst = logits.softmax(dim=-1)[0, :, 0].argmin()
     assert taught.nonzero().tolist() == [[worst.item()]]
 
 
 def test_perfect_heads_have_no_loss() -> None:
-    _, _, target_offsets, classes = case([[0, 1, 2, 0]])
+    _, _, classes = case([[0, 1, 2, 0]])
     logits = 100.0 * torch.nn.functional.one_hot(classes, 4)
-    found = multibox_loss(target_offsets, logits, target_offsets, classes, negatives_per_positive=3)
+    found = multibox_loss(torch.zeros(()), logits, classes, negatives_per_positive=3)
     assert found.total.item() == 0.0
 
 
-def test_offsets_of_unmatched_anchors_do_not_count() -> None:
-    offsets, logits, target_offsets, classes = case([[0, 1, 0, 2]])
-    before = multibox_loss(offsets, logits, target_offsets, classes, negatives_per_positive=3)
-    target_offsets[classes == 0] = float("inf")
-    after = multibox_loss(offsets, logits, target_offsets, classes, negatives_per_positive=3)
-    assert before.total.item() == after.total.item()
-
-
 def test_the_parts_of_a_batch_combine_to_the_loss_of_the_whole() -> None:
-    heads = case([[1, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0], [3, 3, 1, 0, 0, 0]])
-    whole = multibox_loss(*heads, negatives_per_positive=1.0)
+    _, logits, classes = case([[1, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0], [3, 3, 1, 0, 0, 0]])
+    boxes = torch.tensor([1.5, 0.0, 0.25])
+    whole = multibox_loss(boxes.sum(), logits, classes, negatives_per_positive=1.0)
     parts = [
-        multibox_loss(*(tensor[rows] for tensor in heads), negatives_per_positive=1.0)
-        for rows in (slice(0, 1), slice(1, 2), slice(2, 3))
+        multibox_loss(
+            boxes[image], logits[image, None], classes[image, None], negatives_per_positive=1.0
+        )
+        for image in range(3)
     ]
     assert whole.count is not None
     counts = [int(part.count) for part in parts if part.count is not None]

@@ -42,6 +42,32 @@ def test_anchors_are_torchvisions(
     np.testing.assert_allclose(anchor_boxes(layers, (side, side)), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size_hw", [(320, 320), (128, 256)])
+@pytest.mark.parametrize("scheme", [SSDLITE, AnchorScheme((0.2, 0.4, 0.6), ((), (2.0, 3.0)))])
+def test_all_pairs_are_every_size_with_every_ratio(
+    scheme: AnchorScheme, size_hw: tuple[int, int]
+) -> None:
+    strides = STRIDES[: len(scheme.ratios)]
+    some = ssd_anchor_layers(scheme, strides, size_hw, "n+m-1")
+    every = ssd_anchor_layers(scheme, strides, size_hw, "all-pairs")
+    for level, ratios in enumerate(scheme.ratios):
+        sizes = scheme.scales[level], (scheme.scales[level] * scheme.scales[level + 1]) ** 0.5
+        shapes = {1.0, *ratios, *(1 / ratio for ratio in ratios)}
+        pairs = [(size, ratio) for size in sizes for ratio in shapes]
+        for layers, count in ((some, 2 + len(shapes) - 1), (every, 2 * len(shapes))):
+            sides = np.array(layers[level].shapes_wh) * size_hw[::-1] / min(size_hw)
+            found = np.sqrt(sides.prod(axis=1)), sides[:, 0] / sides[:, 1]
+            assert len(sides) == count
+            wanted = [
+                pair for pair in pairs if layers is every or pair[0] == sizes[0] or pair[1] == 1
+            ]
+            rounded = [(round(s, 6), round(r, 6)) for s, r in wanted]
+            assert sorted(rounded) == sorted(
+                (round(s, 6), round(r, 6)) for s, r in zip(*found, strict=True)
+            )
+        assert every[level].grid_hw == some[level].grid_hw
+
+
 @pytest.mark.parametrize("size_hw", [(128, 256), (256, 128)])
 def test_square_anchors_stay_square_in_any_input(size_hw: tuple[int, int]) -> None:
     for level, layer in enumerate(ssd_anchor_layers(SSDLITE, STRIDES, size_hw)):
@@ -78,6 +104,38 @@ def test_other_backbones_need_no_norm() -> None:
         with torch.inference_mode():
             offsets, _ = model(torch.rand(1, 3, 128, 128))
         assert offsets.shape[1] == len(model.anchors)
+
+
+def test_the_options_of_every_ssd_reach_it() -> None:
+    for name in ("ssd_mobilenetv2", "ssdlite", "ssd300", "ssd512"):
+        options = {"anchors": "all-pairs", "box_loss": "diou"}
+        model = build_model(name, 2, (64, 64), options=options)
+        assert isinstance(model, SSD)
+        assert model.box_loss == "diou"
+        assert len(model.layers[1].shapes_wh) == 2 * 5
+        assert model.output_spec().anchors == model.layers
+
+
+@pytest.mark.parametrize("box_loss", ["smooth-l1", "giou", "diou", "ciou"])
+def test_a_few_steps_lower_the_loss(box_loss: str) -> None:
+    torch.manual_seed(0)
+    options = {"anchors": "all-pairs", "box_loss": box_loss}
+    model = build_model("ssdlite", 2, (64, 96), backbone="mobilenet_v3_small", options=options)
+    model.train()
+    images = torch.rand(2, 3, 64, 96)
+    targets = [
+        Target(torch.tensor([[10.0, 10, 40, 50], [60, 20, 90, 60]]), torch.tensor([1, 0])),
+        Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
+    ]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    boxes = []
+    for _ in range(10):
+        losses = model.losses(images, targets)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        boxes.append(losses.parts["box"].item())
+    assert boxes[-1] < 0.8 * boxes[0]
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecv.colour import text_colours
+from edgecv.colour import PALETTE_RGB, text_colours
 from edgecv.results import Detections
-from edgecv.stream.draw import PALETTE_RGB, class_colours, draw_detections
+from edgecv.stream.draw import draw_detections
 
 NAMES = ("cat", "a long name of a class")
 
@@ -115,15 +115,6 @@ def contrast(a: list[int], b: list[int]) -> float:
 
     dark, light = sorted((luminance(a), luminance(b)))
     return (light + 0.05) / (dark + 0.05)
-
-
-def test_colours_are_stable_and_far_apart() -> None:
-    first, again = class_colours(np.array([3, 3 + len(PALETTE_RGB)], np.int32))
-    np.testing.assert_array_equal(first, again)
-    colours = PALETTE_RGB.astype(np.int64)
-    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
-    distances[np.diag_indices(len(colours))] = 255
-    assert distances.min() >= 60
 
 
 @pytest.mark.parametrize("size_hw", [(100, 160), (720, 1280), (2160, 3840)])

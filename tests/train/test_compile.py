@@ -11,7 +11,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from edgecv.data.batches import Batch  # noqa: E402
 from edgecv.data.targets import Target  # noqa: E402
-from edgecv.models.ssd import SSD, AnchorScheme  # noqa: E402
+from edgecv.models.ssd import SSD, AnchorScheme, ssd_anchor_layers  # noqa: E402
 from edgecv.train.config import TrainConfig  # noqa: E402
 from edgecv.train.distributed import Ranks  # noqa: E402
 from edgecv.train.optimisation import Optimisation  # noqa: E402
@@ -33,9 +33,9 @@ class OneMap(nn.Module):
 
 def optimisation_of(*, compile: bool) -> Optimisation:  # noqa: A002  # the option's name
     torch.manual_seed(0)
-    scheme = AnchorScheme((0.2, 0.5), ((2.0,),))
+    layers = ssd_anchor_layers(AnchorScheme((0.2, 0.5), ((2.0,),)), (16,), (64, 64))
     head = partial(nn.Conv2d, kernel_size=3, padding=1)
-    detector = SSD(OneMap(), scheme, head, 2, (64, 64))
+    detector = SSD(OneMap(), layers, head, 2, (64, 64))
     config = TrainConfig("unused", "unused", precision="float32", compile=compile)
     optimisation = Optimisation(detector, config, Ranks(0, 1, torch.device("cpu")))
     optimisation.begin_epoch(None)

@@ -22,13 +22,14 @@ def decode_ssd(
     anchors_cxcywh: AnyFloats,
     *,
     variances: tuple[float, float] = (0.1, 0.2),
+    activation: str = "softmax",
     score_threshold: float,
     iou_threshold: float,
     max_detections: int,
     class_agnostic: bool = False,
     layout: str = "nc",
 ) -> Decoded:
-    """Shift and stretch each anchor, and score it by the softmax over its logits."""
+    """Shift and stretch each anchor, and score it by the softmax or the sigmoids of its logits."""
 
     def candidates() -> Iterator[Candidate]:
         for (dx, dy, dw, dh), row, (cx, cy, w, h) in zip(
@@ -39,7 +40,8 @@ def decode_ssd(
         ):
             centre = cx + dx * variances[0] * w, cy + dy * variances[0] * h
             size = w * math.exp(dw * variances[1]), h * math.exp(dh * variances[1])
-            for class_id, score in enumerate(_softmax(row)[1:]):
+            scores = _softmax(row)[1:] if activation == "softmax" else 1 / (1 + np.exp(-row))
+            for class_id, score in enumerate(scores):
                 yield _box_around(centre, size), score, class_id
 
     return _best(

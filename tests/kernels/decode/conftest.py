@@ -113,6 +113,9 @@ def assert_same() -> Callable[..., None]:
 _RAW: dict[str, Any] = {"reg_max": 8, "size_hw": SIZE_HW}
 _DECODERS: dict[str, Decode] = {
     "ssd": partial(decode_ssd, *make_ssd_head(200, num_classes=3)),
+    "ssd sigmoid": partial(
+        decode_ssd, *make_ssd_head(200, num_classes=2), activation="sigmoid", variances=(1.0, 1.0)
+    ),
     "yolo": partial(decode_yolo, make_yolo_head(200, num_classes=3)),
     "yolo raw": partial(decode_yolo, make_yolo_dfl_head(num_classes=3, reg_max=8), **_RAW),
     "yolo raw multi": partial(

@@ -48,6 +48,7 @@ KERNELS: dict[str, tuple[Callable[..., int], Options]] = {
             "anchors_cxcywh": 30 * positive(NUM_POINTS, 4),
             "centre_variance": 0.1,
             "size_variance": 0.2,
+            "sigmoid": False,
         },
     ),
     "yolo": (decode_yolo_cpu, {"head": 4 * positive(NUM_POINTS, 7), **LABELS}),
@@ -114,6 +115,7 @@ def test_refuses_points_that_do_not_fit(name: str) -> None:
         ("raw yolo", {"num_bins": 2**31}),
         ("nanodet", {"num_bins": 9}),
         ("ssd", {"logits": positive(NUM_POINTS, 1)}),
+        ("ssd", {"logits": positive(NUM_POINTS, 0), "sigmoid": True}),
     ],
 )
 def test_refuses_heads_without_classes(name: str, wrong: Options) -> None:

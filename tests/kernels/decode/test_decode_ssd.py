@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv.kernels import decode_ssd, reference
-from edgecv.kernels.decode import Layout
+from edgecv.kernels.decode import Activation, Layout
 
 Floats = NDArray[np.float32]
 Options = dict[str, Any]
@@ -22,6 +22,7 @@ SIZES = [(count, 3) for count in (1, 2, 7, 8, 9, 15, 17, 255, 256, 257, 300)]
 SIZES += [(40, num_classes) for num_classes in (1, 2, 4, 15, 16, 17, 20, 33)]
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("class_agnostic", [False, True])
 @pytest.mark.parametrize("layout", ["nc", "cn"])
 @pytest.mark.parametrize(("count", "num_classes"), SIZES)
@@ -29,15 +30,19 @@ def test_matches_reference(
     count: int,
     num_classes: int,
     layout: Layout,
+    activation: Activation,
     ssd_head: Callable[..., tuple[Floats, Floats, Floats]],
     assert_same: Callable[..., None],
     *,
     class_agnostic: bool,
 ) -> None:
     offsets, logits, anchors = ssd_head(count, num_classes=num_classes)
+    if activation == "sigmoid":
+        logits = np.ascontiguousarray(logits[:, 1:])
     if layout == "cn":
         offsets, logits = offsets.T, logits.T
     options = COMMON | {"class_agnostic": class_agnostic, "score_threshold": 0.1, "layout": layout}
+    options["activation"] = activation
     actual = decode_ssd(offsets, logits, anchors, **options)
     assert_same(actual, reference.decode_ssd(offsets, logits, anchors, **options), least=0)
 
@@ -51,6 +56,45 @@ def test_worked_example() -> None:
     assert found.class_ids.tolist() == [1]
     np.testing.assert_allclose(found.scores, [0.7], rtol=SCORE_TOLERANCE)
     np.testing.assert_allclose(found.boxes_xyxy, [[42, 30, 62, 50]], rtol=SCORE_TOLERANCE)
+
+
+def test_worked_example_of_sigmoids() -> None:
+    offsets, anchors = np.zeros((2, 4), np.float32), np.array([[8] * 4, [60] * 4], np.float32)
+    chances = np.array([[0.2, 0.9], [0.6, 0.25]])
+    logits = np.log(chances / (1 - chances)).astype(np.float32)
+    found = decode_ssd(offsets, logits, anchors, activation="sigmoid", **COMMON)
+    assert found.class_ids.tolist() == [1, 0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.6], rtol=SCORE_TOLERANCE)
+    np.testing.assert_array_equal(found.boxes_xyxy, [[4, 4, 12, 12], [30, 30, 90, 90]])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.9999999, 1.0])
+def test_sigmoids_just_past_the_threshold_are_found(threshold: float) -> None:
+    """Logits around that of the threshold: found are those whose rounded score is above it."""
+    middle = {0.0: -80.0, 1.0: 17.0}.get(threshold) or np.log(threshold) - np.log1p(-threshold)
+    around = np.float32(middle) + np.spacing(np.float32(middle)) * np.arange(-40, 40)
+    logits = np.concatenate([around, [-90, 90]]).astype(np.float32)[:, None]
+    anchors = np.array([[50 * i, 8, 8, 8] for i in range(len(logits))], np.float32)
+    heads = np.zeros_like(anchors), logits, anchors
+
+    def scores(threshold: float) -> NDArray[np.float32]:
+        options = COMMON | {"score_threshold": threshold}
+        return decode_ssd(*heads, activation="sigmoid", **options).scores
+
+    everything = scores(0.0)
+    np.testing.assert_array_equal(scores(threshold), everything[everything > np.float32(threshold)])
+
+
+@pytest.mark.parametrize("layout", ["nc", "cn"])
+def test_sigmoids_that_are_not_numbers_are_no_candidates(layout: Layout) -> None:
+    logits = np.array([[np.nan, 2], [np.inf, -9], [-np.inf, np.nan]], np.float32)
+    anchors = np.array([[50 * i, 8, 8, 8] for i in range(3)], np.float32)
+    heads = (np.zeros((3, 4), np.float32), logits)
+    if layout == "cn":
+        heads = (heads[0].T, heads[1].T)
+    found = decode_ssd(*heads, anchors, layout=layout, activation="sigmoid", **COMMON)
+    assert found.class_ids.tolist() == [0, 1]
+    assert found.scores[0] == 1.0
 
 
 def test_takes_every_class_of_an_anchor() -> None:
@@ -103,6 +147,15 @@ GOOD: Options = {
         ({"logits": np.zeros((2, 1), np.float32)}, "`logits` must have channels for at least 1"),
         ({"anchors_cxcywh": np.ones((1, 4), np.float32)}, r"`anchors_cxcywh` must have shape \(2"),
         ({"variances": (0.1, 0.0)}, "`variances` must be positive"),
+        ({"activation": "tanh"}, "`activation` must be "),
+        (
+            {"activation": "sigmoid", "logits": np.zeros((3, 3), np.float32)},
+            r"`logits` must have shape \(2, C\)",
+        ),
+        (
+            {"activation": "sigmoid", "logits": np.zeros((2, 0), np.float32)},
+            "`logits` must have channels for at least 1",
+        ),
     ],
 )
 def test_refuses_values(options: Options, message: str) -> None:
