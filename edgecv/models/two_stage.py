@@ -95,6 +95,14 @@ def mask_rcnn(num_classes: int, size_hw: tuple[int, int], backbone: str = "resne
     return MaskRCNN(Backbone(backbone, sizes.strides), num_classes, size_hw, sizes)
 
 
+@register_model
+def mask_rcnn_lite(
+    num_classes: int, size_hw: tuple[int, int], backbone: str = "mobilenet_v2"
+) -> "MaskRCNN":
+    """Build a small Mask R-CNN, as `faster_rcnn_lite` is one of Faster R-CNN."""
+    return MaskRCNN(Backbone(backbone, _LITE.strides), num_classes, size_hw, _LITE)
+
+
 class FasterRCNN(Detector):
     """A region proposal network and a box head on shared feature maps.
 
