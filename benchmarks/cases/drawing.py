@@ -1,4 +1,4 @@
-"""Cases of `draw_boxes`, `colorize` and `blend_labels`: what is painted over a 1080p frame."""
+"""Cases of `draw_boxes`, `draw_masks`, `colorize`, `blend_labels`: painting over a 1080p frame."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,9 +7,9 @@ from measure import Call, Case, copying
 from numpy.typing import NDArray
 
 from edgecv.colour import CanvasFormat
-from edgecv.kernels import blend_labels, colorize, draw_boxes
+from edgecv.kernels import blend_labels, colorize, draw_boxes, draw_masks, paste_masks
 
-OPERATORS = ("draw_boxes", "colorize", "blend_labels")
+OPERATORS = ("draw_boxes", "draw_masks", "colorize", "blend_labels")
 
 Bytes = NDArray[np.uint8]
 
@@ -23,6 +23,7 @@ def cases() -> Iterator[Case]:
     """Yield one case per operator and format; label maps flat, as networks make them, and noisy."""
     for format_ in _FORMATS:
         yield _draw_boxes(format_)
+        yield _draw_masks(format_)
     for operator in (_colorize, _blend_labels):
         for format_ in _FORMATS:
             for name, labels in (("regions", _regions()), ("noise", _noise())):
@@ -57,6 +58,68 @@ def _draw_boxes(format_: CanvasFormat) -> Case:
         floor=copying(int(pixels * per_pixel)),
         floor_is="write outlines and plates",
     )
+
+
+def _draw_masks(format_: CanvasFormat) -> Case:
+    count = 20
+    rng = np.random.default_rng(0)
+    height, width = _SIZE_HW
+    corners = rng.uniform(40, [width - 500, height - 500], (count, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(60, 400, (count, 2))]).astype(np.float32)
+    y, x = np.mgrid[:28, :28]
+    disc = 1 / (1 + np.exp(np.hypot(y - 13.5, x - 13.5) - 11))
+    masks = np.repeat(disc[None].astype(np.float32), count, axis=0)
+    colours = rng.integers(0, 256, (count, 3), np.uint8)
+    frame = _frame(format_)
+
+    per_pixel = 3 if format_ == "bgr24" else 1.5
+    num_pixels = int(paste_masks(masks, boxes, _SIZE_HW).sum())
+    return Case(
+        operator="draw_masks",
+        size=f"20 masks 28x28, 1080p {format_}",
+        ours=lambda: draw_masks(frame, masks, boxes, colours=colours, alpha=_ALPHA, format=format_),
+        peers=_mask_peers(masks, boxes, colours),
+        floor=copying(int(2 * num_pixels * per_pixel)),
+        floor_is="read and write the covered pixels",
+    )
+
+
+def _mask_peers(
+    masks: NDArray[np.float32], boxes: NDArray[np.float32], colours: Bytes
+) -> dict[str, Call]:
+    """Return peers that paste each mask and blend it into a BGR frame."""
+    frame = _frame("bgr24")
+    height, width = _SIZE_HW
+    peers: dict[str, Call] = {}
+
+    def with_numpy() -> None:
+        pasted = paste_masks(masks, boxes, _SIZE_HW)
+        for mask, box, colour in zip(pasted, boxes, colours, strict=True):
+            # A mask reaches past its box by half of one of its own pixels.
+            margin = (box[2:] - box[:2]) / 28
+            x1, y1 = np.maximum(box[:2] - margin, 0).astype(int)
+            x2, y2 = np.minimum(box[2:] + margin + 1, (width, height)).astype(int)
+            here, pixels = mask[y1:y2, x1:x2], frame[y1:y2, x1:x2]
+            pixels[here] = (pixels[here] * (1 - _ALPHA) + colour * _ALPHA + 0.5).astype(np.uint8)
+
+    peers["paste_masks and NumPy in the box"] = with_numpy
+    try:
+        import torch  # noqa: PLC0415
+        from torchvision.models.detection.roi_heads import paste_masks_in_image  # noqa: PLC0415
+        from torchvision.utils import draw_segmentation_masks  # noqa: PLC0415
+    except ImportError:
+        return peers
+    torch.set_num_threads(1)
+    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(frame, 2, 0)))
+    grids, corners = torch.from_numpy(masks)[:, None], torch.from_numpy(boxes)
+    fills = [tuple(colour) for colour in colours.tolist()]
+    peers["torchvision draw_segmentation_masks"] = lambda: draw_segmentation_masks(
+        tensor,
+        paste_masks_in_image(grids, corners, _SIZE_HW)[:, 0] > 0.5,  # noqa: PLR2004
+        alpha=_ALPHA,
+        colors=fills,
+    )
+    return peers
 
 
 def _box_peers(

@@ -1,4 +1,4 @@
-"""`edgecv data`: looking at data sets."""
+"""`edgecv data`: looking at data sets, and taking a few images of one."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from edgecv.placement import Fit
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
-data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data sets, take a few images of one.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -57,3 +57,35 @@ def preview(
         sheet.save(partial)
     print_problems(screen, dataset.problems)
     screen.print(f"{count} samples of {dataset.name} {dataset.split}: {output}")
+
+
+@data_app.command()
+def subset(
+    *,
+    data: Annotated[str, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")],
+    count: Annotated[int, typer.Option(min=1, help="Images.")] = 16,
+    split: Annotated[str, typer.Option(help="Which part of the data set.")] = "train",
+    drop_unused: Annotated[
+        bool, typer.Option("--drop-unused", help="Leave out classes that none of the images shows.")
+    ] = False,
+    on_bad: Annotated[
+        Literal["error", "skip"], typer.Option(help="What to do with a broken annotation.")
+    ] = "error",
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    quiet: Quiet = False,
+) -> None:
+    """Copy the first images with objects, to be learnt by heart: train and val are the same.
+
+    A model that cannot find what it was trained on has a fault in its data or its settings.
+    """
+    from edgecv.data import open_dataset  # keeps `edgecv --help` quick
+    from edgecv.data.subset import write_subset
+
+    screen = console(quiet=quiet)
+    dataset = open_dataset(data, split, on_bad=on_bad)
+    written = write_subset(dataset, output, count=count, drop_unused=drop_unused)
+    print_problems(screen, dataset.problems)
+    objects = sum(len(sample.class_ids) for sample in written.samples)
+    screen.print(
+        f"{count} images, {objects} objects, {len(written.classes)} classes: `--data coco:{output}`"
+    )

@@ -27,6 +27,7 @@ _COLUMNS = {
     "best_F1": "best F1",
     "best_F1_score": "at score",
 }
+_MASK_COLUMNS = {"mask_AP": "mask AP", "mask_AP50": "mask AP50", "mask_AP75": "mask AP75"}
 
 
 @app.command(name="eval")
@@ -55,7 +56,7 @@ def evaluate_model(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure AP on a data set, per class and by size."""
+    """Measure AP on a data set, per class and by size; that of masks too, where there are any."""
     require_extra("eval", "faster_coco_eval", *(("matplotlib",) if report else ()))
     from edgecv.data import open_dataset  # keeps `edgecv --help` quick
     from edgecv.evaluation import evaluate
@@ -83,11 +84,12 @@ def evaluate_model(
     images = f"{len(dataset.samples)} images"
     title = f"{model} on {dataset.name} {dataset.split}, {images}"
     print_table(screen, title, ("metric", "value"), [*result.metrics.summary.items()])
+    columns = _COLUMNS | (_MASK_COLUMNS if "mask_AP" in result.metrics.summary else {})
     rows = [
-        (name, *(values[key] for key in _COLUMNS))
+        (name, *(values[key] for key in columns))
         for name, values in result.metrics.per_class.items()
     ]
-    print_table(screen, "Per class", ("class", *_COLUMNS.values()), rows)
+    print_table(screen, "Per class", ("class", *columns.values()), rows)
     thresholds = (
         f"Thresholds: score {result.score_threshold:g}, IoU {result.iou_threshold:g}, "
         f"{result.max_detections} detections an image."

@@ -240,9 +240,12 @@ def _report(screen: Console, result: "TrainResult") -> None:
     if result.best_epoch == 0:
         return
     best = result.history[result.best_epoch - 1]
-    rows = [(name, values["AP"], values["AP50"]) for name, values in best["per_class"].items()]
-    rows.append(("all", best["AP"], best["AP50"]))
+    columns = {"AP": "AP", "AP50": "AP50"}
+    if "mask_AP" in best:
+        columns |= {"mask_AP": "mask AP", "mask_AP50": "mask AP50"}
+    every = {**best["per_class"], "all": best}
+    rows = [(name, *(values[key] for key in columns)) for name, values in every.items()]
     title = f"Validation, best epoch {result.best_epoch} of {len(result.history)}"
-    print_table(screen, title, ("class", "AP", "AP50"), rows)
+    print_table(screen, title, ("class", *columns.values()), rows)
     screen.print(f"{result.seconds / 60:.1f} minutes. Weights: {result.folder / 'best.pt'}")
     screen.print(result.report)

@@ -65,10 +65,13 @@ class TrainingBar:
         """Print the epoch's line, and follow a changed plan."""
         self._num_epochs = record["planned_epochs"]
         self._bar.update(self._task, total=self._num_epochs * self._num_batches)
+        shown = {"AP": "AP", "AP50": "AP50", "AP75": "AP75"}
+        if "mask_AP" in record:
+            shown = {"AP": "AP", "AP50": "AP50", "mask_AP": "mask AP", "mask_AP50": "mask AP50"}
+        figures = "  ".join(f"{text} {_figure(record[key])}" for key, text in shown.items())
         self._screen.print(
             f"epoch {record['epoch']:3}/{self._num_epochs}  loss {record['loss']:.4f}  "
-            f"val AP {_figure(record['AP'])}  AP50 {_figure(record['AP50'])}  "
-            f"AP75 {_figure(record['AP75'])}  {record['seconds']:.0f} s, "
+            f"val {figures}  {record['seconds']:.0f} s, "
             f"{record['waiting']:.0%} of them waiting for data"
         )
 

@@ -15,7 +15,7 @@ from edgecv.data.augment.files import read_recipe
 from edgecv.data.augment.pipeline import Augmentation
 from edgecv.data.augment.recipe import Recipe
 from edgecv.data.augment.scene import Scene, scene_of
-from edgecv.data.samples import DetectionDataset, Sample
+from edgecv.data.samples import DetectionDataset
 from edgecv.data.targets import Target
 from edgecv.errors import DatasetError
 from edgecv.images import read_image
@@ -203,27 +203,14 @@ def mirrored_keypoints(names: Sequence[str]) -> list[int]:
     return mirrored
 
 
-def has_outlines(dataset: DetectionDataset) -> bool:
-    """Tell whether every object that is learnt has an outline, from which masks can be made."""
-    return any(sample.segments for sample in dataset.samples) and not any(
-        map(_num_bare, dataset.samples)
-    )
-
-
 def _require_outlines(dataset: DetectionDataset) -> None:
     for sample in dataset.samples:
-        if _num_bare(sample):
+        if sample.num_without_outline:
             raise DatasetError(
                 f"{dataset.name}: every object must have an outline to learn masks, got "
-                f"{_num_bare(sample)} without in `{sample.image_path}`. Annotate `segmentation`."
+                f"{sample.num_without_outline} without in `{sample.image_path}`. Annotate "
+                "`segmentation`."
             )
-
-
-def _num_bare(sample: Sample) -> int:
-    """Return how many objects that are learnt have no outline."""
-    segments = sample.segments or (None,) * len(sample.class_ids)
-    pairs = zip(segments, sample.is_crowd, strict=True)
-    return sum(segment is None and not is_crowd for segment, is_crowd in pairs)
 
 
 def seed_for(*numbers: int) -> None:

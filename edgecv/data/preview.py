@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgecv.colour import class_colours
 from edgecv.data.augment.recipe import Recipe
-from edgecv.data.batches import TrainingBatches, has_outlines
+from edgecv.data.batches import TrainingBatches
 from edgecv.data.samples import DetectionDataset
 from edgecv.data.sheet import contact_sheet, draw_target, enlargement, shown_pixels
 from edgecv.data.targets import Target
@@ -65,7 +65,7 @@ def _samples(
         seed=seed,
         workers=0,
         recipe=recipe,
-        with_masks=has_outlines(dataset),
+        with_masks=dataset.has_outlines,
         with_keypoints=bool(dataset.keypoint_names),
     )
     for epoch in count_from():

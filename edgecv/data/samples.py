@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.data.segments import Segment
+from edgecv.data.segments import Segment, segment_to_coco
 
 OnBad = Literal["error", "skip"]
 
@@ -43,6 +43,17 @@ class Sample:
     is_crowd: NDArray[np.bool_]
     segments: tuple[Segment | None, ...] | None = None
     keypoints: NDArray[np.float32] | None = None
+
+    @property
+    def outlines(self) -> tuple[Segment | None, ...]:
+        """`segments`, with a None for each object where no object of the image has one."""
+        return self.segments or (None,) * len(self.class_ids)
+
+    @property
+    def num_without_outline(self) -> int:
+        """How many objects that are learnt have no outline."""
+        pairs = zip(self.outlines, self.is_crowd, strict=True)
+        return sum(segment is None and not is_crowd for segment, is_crowd in pairs)
 
 
 @dataclass(frozen=True)
@@ -82,10 +93,18 @@ class DetectionDataset:
     problems: tuple[Problem, ...]
     keypoint_names: tuple[str, ...] = ()
 
+    @property
+    def has_outlines(self) -> bool:
+        """Whether every object that is learnt has an outline, from which masks can be made."""
+        return any(sample.segments for sample in self.samples) and not any(
+            sample.num_without_outline for sample in self.samples
+        )
+
     def to_coco(self) -> dict[str, Any]:
         """Return the ground truth as COCO's JSON structure, for pycocotools and its kin.
 
-        Annotation ids count from 1: pycocotools takes an id of 0 for "no match".
+        Annotation ids count from 1: pycocotools takes an id of 0 for "no match". An object that
+        has an outline has a `segmentation`, see `edgecv.data.segments.segment_to_coco`.
         """
         annotations: list[dict[str, Any]] = []
         for sample in self.samples:
@@ -94,19 +113,21 @@ class DetectionDataset:
                 sample.class_ids.tolist(),
                 sample.areas.tolist(),
                 sample.is_crowd.tolist(),
+                sample.outlines,
                 strict=True,
             )
-            for (x1, y1, x2, y2), class_id, area, is_crowd in rows:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": sample.image_id,
-                        "category_id": self.category_ids[class_id],
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": area,
-                        "iscrowd": int(is_crowd),
-                    }
-                )
+            for (x1, y1, x2, y2), class_id, area, is_crowd, segment in rows:
+                annotation: dict[str, Any] = {
+                    "id": len(annotations) + 1,
+                    "image_id": sample.image_id,
+                    "category_id": self.category_ids[class_id],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": area,
+                    "iscrowd": int(is_crowd),
+                }
+                if segment is not None:
+                    annotation["segmentation"] = segment_to_coco(segment)
+                annotations.append(annotation)
         return {
             "info": {"description": f"{self.name} {self.split}"},
             "images": [

@@ -5,7 +5,7 @@ the file it came from, and becomes a mask only where one is needed.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +48,11 @@ class RunLengths:
 
 
 Segment: TypeAlias = Polygons | RunLengths
+
+
+def segment_to_coco(segment: Segment) -> list[list[float]] | dict[str, Any]:
+    """Return an outline as COCO's `segmentation`: polygons, or run lengths uncompressed."""
+    if isinstance(segment, RunLengths):
+        return {"size": list(segment.size_hw), "counts": segment.counts.tolist()}
+    rings = np.split(segment.corners_xy, np.cumsum(segment.sizes)[:-1])
+    return [ring.ravel().tolist() for ring in rings]

@@ -2,7 +2,7 @@
 
 from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
-from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes
+from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes, draw_masks
 from edgecv.kernels.letterbox import letterbox
 from edgecv.kernels.nms import nms
 from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
@@ -20,6 +20,7 @@ __all__ = [
     "decode_yolo",
     "decode_yolox",
     "draw_boxes",
+    "draw_masks",
     "letterbox",
     "nms",
     "num_threads",

@@ -177,6 +177,14 @@ def draw_boxes_cpu(
     masks: NDArray[np.uint8],
     mask_height: int,
 ) -> None: ...
+def draw_masks_cpu(
+    planes: Sequence[NDArray[np.uint8]],
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    colours: NDArray[np.uint8],
+    threshold: float,
+    alpha_256: int,
+) -> None: ...
 def colorize_cpu(
     labels: NDArray[np.uint8],
     palette: NDArray[np.uint8],

@@ -82,3 +82,14 @@ def check_choice(function: str, name: str, value: str, choices: Sequence[str]) -
         raise ValueError(
             f"{function}: `{name}` must be one of {', '.join(choices)}, got {value!r}."
         )
+
+
+def check_masks(function: str, masks: NDArray[np.float32], boxes_xyxy: NDArray[np.float32]) -> None:
+    """Refuse anything but square float32 masks, (N, M, M), with a box for each."""
+    check_array(function, "masks", masks, np.float32, ("N", "M", "M"))
+    side = masks.shape[1]
+    if masks.shape[2] != side or side == 0:
+        raise ValueError(
+            f"{function}: `masks` must be squares of at least 1 pixel, got {masks.shape}."
+        )
+    check_array(function, "boxes_xyxy", boxes_xyxy, np.float32, (len(masks), 4))

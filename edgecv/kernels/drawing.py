@@ -1,4 +1,4 @@
-"""Drawing into frames in place, in the format they are in: boxes, labels and label maps.
+"""Drawing into frames in place, in the format they are in: boxes, labels, masks and label maps.
 
 A frame is one array or a tuple of planes, see `edgecv.frame_formats`. In `yuv420p` and `nv12` a
 sample of the chroma planes stands for up to 2 x 2 pixels and takes the mean of what they become;
@@ -21,8 +21,19 @@ from edgecv.frame_formats import (
     frame_size_hw,
     planes_of,
 )
-from edgecv.kernels._native import blend_labels_cpu, colorize_cpu, draw_boxes_cpu
-from edgecv.kernels.arguments import check_array, check_at_least, check_choice, check_fraction
+from edgecv.kernels._native import (
+    blend_labels_cpu,
+    colorize_cpu,
+    draw_boxes_cpu,
+    draw_masks_cpu,
+)
+from edgecv.kernels.arguments import (
+    check_array,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_masks,
+)
 from edgecv.kernels.text import line_height, word_mask
 
 _MAX_COLOURS = 256
@@ -98,6 +109,52 @@ def draw_boxes(
         word_widths=np.array([mask.width for mask in masks], np.int32),
         masks=np.frombuffer(b"".join([mask.coverage for mask in masks]), np.uint8),
         mask_height=line_height(font_size) if masks else 0,
+    )
+
+
+def draw_masks(
+    frame: Pixels,
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    *,
+    colours: NDArray[np.uint8],
+    alpha: float = 0.45,
+    threshold: float = 0.5,
+    format: CanvasFormat = "bgr24",  # noqa: A002
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",  # noqa: A002
+) -> None:
+    """Blend the masks of objects over a frame, the first on top.
+
+    Args:
+        frame: changed in place. Its planes must be writeable views.
+        masks: (N, M, M) float32, probabilities over each box; the pixels that a mask covers are
+            those of `edgecv.kernels.paste_masks`, whose frames are not made.
+        boxes_xyxy: (N, 4) float32, x1, y1, x2, y2 in frame pixels, see `paste_masks`.
+        colours: (N, 3) uint8, red, green and blue of each mask, whatever the format is.
+        alpha: weight of the colour, in [0, 1], rounded to whole 256ths.
+        threshold: a pixel is covered if its probability is greater, in [0, 1].
+        format: of `frame`: bgr24, rgb24, gray8, yuv420p or nv12.
+        matrix: of a frame with luma, bt601 or bt709.
+        range: of `yuv420p` and `nv12`, limited or full; gray is always full.
+
+    Raises:
+        ValueError: if a shape or an option is not as described, or a plane cannot be written to.
+        TypeError: if an array has another dtype; nothing is converted silently.
+
+    """
+    planes = _canvas("draw_masks", frame, format, matrix, range)
+    check_masks("draw_masks", masks, boxes_xyxy)
+    check_array("draw_masks", "colours", colours, np.uint8, (len(masks), 3))
+    check_fraction("draw_masks", "alpha", alpha)
+    check_fraction("draw_masks", "threshold", threshold)
+    draw_masks_cpu(
+        planes,
+        np.ascontiguousarray(masks),
+        np.ascontiguousarray(boxes_xyxy),
+        np.ascontiguousarray(colours_in(colours, format, matrix, range)),
+        threshold=threshold,
+        alpha_256=round(alpha * 256),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.kernels._native import paste_masks_cpu, paste_masks_rle_cpu
-from edgecv.kernels.arguments import check_array, check_fraction, check_output
+from edgecv.kernels.arguments import check_fraction, check_masks, check_output
 
 _MAX_SIDE = 2**22
 
@@ -118,13 +118,7 @@ def _check(
     threshold: float,
 ) -> tuple[int, int]:
     """Refuse wrong arguments and return the frame's height and width."""
-    check_array(function, "masks", masks, np.float32, ("N", "M", "M"))
-    side = masks.shape[1]
-    if masks.shape[2] != side or side == 0:
-        raise ValueError(
-            f"{function}: `masks` must be squares of at least 1 pixel, got {masks.shape}."
-        )
-    check_array(function, "boxes_xyxy", boxes_xyxy, np.float32, (len(masks), 4))
+    check_masks(function, masks, boxes_xyxy)
     height, width = size_hw
     if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE):
         raise ValueError(f"{function}: `size_hw` must be 1 to 2**22 each, got {size_hw}.")

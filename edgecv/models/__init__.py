@@ -15,7 +15,7 @@ from edgecv.models.detector import (
 from edgecv.models.fcos import fcos
 from edgecv.models.retinanet import retinanet
 from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
-from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn
+from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn, mask_rcnn_lite
 from edgecv.models.yolo import yolo_m, yolo_n, yolo_s
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "features_of",
     "has_imagenet_weights",
     "mask_rcnn",
+    "mask_rcnn_lite",
     "model_names",
     "model_options",
     "network_options",

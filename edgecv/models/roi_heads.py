@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from torchvision.ops import box_convert, roi_align
 
 from edgecv.data.targets import Target
+from edgecv.models.losses import MaskLoss, dice_loss
 from edgecv.models.matching import BACKGROUND, encode_offsets, match_regions, sample_matches
 from edgecv.models.rpn import SMOOTH_L1_BETA
 
@@ -155,13 +156,16 @@ def box_losses(logits: Tensor, offsets: Tensor, sampled: SampledRegions) -> dict
     }
 
 
-def mask_loss(logits: Tensor, sampled: SampledRegions, masks: Sequence[Tensor]) -> Tensor:
-    """Return the binary cross-entropy of the masks of each region's own class.
+def mask_loss(
+    logits: Tensor, sampled: SampledRegions, masks: Sequence[Tensor], kind: MaskLoss = "bce"
+) -> Tensor:
+    """Return the loss of the masks of each region's own class.
 
     Args:
         logits: [M, C, h, w] float32.
         sampled: the M regions, each with an object.
         masks: (K, H, W) bool of each image over the whole input.
+        kind: the paper's binary cross-entropy, `edgecv.models.losses.dice_loss`, or their sum.
 
     Source:
         He et al., "Mask R-CNN", ICCV 2017, section 3; targets are cut out as torchvision does.
@@ -178,4 +182,9 @@ def mask_loss(logits: Tensor, sampled: SampledRegions, masks: Sequence[Tensor]) 
         cut = roi_align(whole[:, None].to(logits.dtype), rois, wanted.shape[1:])
         wanted[here] = cut[:, 0]
     own = logits[torch.arange(len(logits), device=logits.device), sampled.labels - 1]
-    return F.binary_cross_entropy_with_logits(own, wanted)
+    loss = logits.new_zeros(())
+    if kind != "dice":
+        loss = loss + F.binary_cross_entropy_with_logits(own, wanted)
+    if kind != "bce":
+        loss = loss + dice_loss(own, wanted)
+    return loss

@@ -8,15 +8,17 @@ papers leave open. Every shape is fixed when the model is built, as an engine wa
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from edgecv.data.targets import Target
-from edgecv.errors import DatasetError
+from edgecv.errors import DatasetError, InputError
 from edgecv.models.backbone import Backbone
 from edgecv.models.detector import Detector, InstanceDetector, Losses, register_model
+from edgecv.models.losses import MaskLoss
 from edgecv.models.neck import FPN
 from edgecv.models.operators import align_pyramid, align_pyramid_rows
 from edgecv.models.regions import decode_regions, scores_of_proper
@@ -89,10 +91,30 @@ def faster_rcnn_lite(
 
 
 @register_model
-def mask_rcnn(num_classes: int, size_hw: tuple[int, int], backbone: str = "resnet18") -> "MaskRCNN":
-    """Build Mask R-CNN over P2 to P6."""
+def mask_rcnn(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "resnet18",
+    *,
+    mask_loss: MaskLoss = "bce",
+) -> "MaskRCNN":
+    """Build Mask R-CNN over P2 to P6; `mask_loss` as in `edgecv.models.roi_heads.mask_loss`."""
     sizes = TwoStageSizes()
-    return MaskRCNN(Backbone(backbone, sizes.strides), num_classes, size_hw, sizes)
+    trunk = Backbone(backbone, sizes.strides)
+    return MaskRCNN(trunk, num_classes, size_hw, sizes, mask_loss=mask_loss)
+
+
+@register_model
+def mask_rcnn_lite(
+    num_classes: int,
+    size_hw: tuple[int, int],
+    backbone: str = "mobilenet_v2",
+    *,
+    mask_loss: MaskLoss = "bce",
+) -> "MaskRCNN":
+    """Build a small Mask R-CNN, as `faster_rcnn_lite` is one of Faster R-CNN."""
+    trunk = Backbone(backbone, _LITE.strides)
+    return MaskRCNN(trunk, num_classes, size_hw, _LITE, mask_loss=mask_loss)
 
 
 class FasterRCNN(Detector):
@@ -228,10 +250,32 @@ class MaskRCNN(FasterRCNN, InstanceDetector):
     """
 
     def __init__(
-        self, trunk: Backbone, num_classes: int, size_hw: tuple[int, int], sizes: TwoStageSizes
+        self,
+        trunk: Backbone,
+        num_classes: int,
+        size_hw: tuple[int, int],
+        sizes: TwoStageSizes,
+        *,
+        mask_loss: MaskLoss = "bce",
     ) -> None:
-        """Build with random weights, see `FasterRCNN`."""
+        """Build with random weights, see `FasterRCNN`.
+
+        Args:
+            trunk: see `FasterRCNN`.
+            num_classes: see `FasterRCNN`.
+            size_hw: see `FasterRCNN`.
+            sizes: see `FasterRCNN`.
+            mask_loss: what the masks are learnt by, see `edgecv.models.roi_heads.mask_loss`.
+
+        Raises:
+            InputError: if there is no such loss.
+
+        """
+        if mask_loss not in get_args(MaskLoss):
+            known = ", ".join(get_args(MaskLoss))
+            raise InputError(f"`mask_loss` must be one of {known}, got {mask_loss!r}.")
         super().__init__(trunk, num_classes, size_hw, sizes)
+        self.mask_loss: MaskLoss = mask_loss
         self.mask_head = MaskHead(sizes.width, num_classes)
         levels = (stride.bit_length() - 1 for stride in sizes.strides)
         self.head_names = (*FasterRCNN.head_names, *(f"p{level}" for level in levels))
@@ -258,7 +302,7 @@ class MaskRCNN(FasterRCNN, InstanceDetector):
         positive = replace(sampled, **{name: value[rows] for name, value in vars(sampled).items()})
         logits = self.mask_head(self._bins(maps, positive, MASK_BINS))
         with torch.autocast(logits.device.type, enabled=False):
-            return {"mask": mask_loss(logits, positive, masks)}
+            return {"mask": mask_loss(logits, positive, masks, self.mask_loss)}
 
 
 def _with_coarser(maps: list[Tensor]) -> list[Tensor]:

@@ -117,6 +117,8 @@ def confusion_chart(matrix: ConfusionMatrix) -> "Figure":
 def training_chart(history: Sequence[dict[str, Any]], best_epoch: int) -> "Figure":
     """Draw loss, validation AP and learning rate over the epochs, the best one marked.
 
+    AP is that of the masks, where they were measured: it is theirs that chooses the best epoch.
+
     Args:
         history: one record per epoch, see `edgecv.report.Report`.
         best_epoch: 1-based, 0 for none.
@@ -129,14 +131,17 @@ def training_chart(history: Sequence[dict[str, Any]], best_epoch: int) -> "Figur
     of_loss, of_ap, of_rate = panels
     _draw_history(of_loss, history, {"loss": _BLUE})
     _title(of_loss, "Training loss", "the mean of each epoch")
-    _draw_history(of_ap, history, {"AP50": _SKY, "AP75": _ORANGE, "AP": _BLUE})
+    has_masks = "mask_AP" in history[0]
+    prefix, name = ("mask_", "mask AP") if has_masks else ("", "AP")
+    colours = {"AP50": _SKY, "AP75": _ORANGE, "AP": _BLUE}
+    _draw_history(of_ap, history, {f"{prefix}{key}": colour for key, colour in colours.items()})
     note = "by COCO's definition"
     if best_epoch:
-        best = history[best_epoch - 1]["AP"]
-        note = f"best AP {best:.3f} in epoch {best_epoch}"
+        best = history[best_epoch - 1][f"{prefix}AP"]
+        note = f"best {name} {best:.3f} in epoch {best_epoch}"
         of_ap.axvline(best_epoch, color=_FAINT, linewidth=0.9, zorder=1)
         _dot(of_ap, best_epoch, best, _BLUE)
-    _title(of_ap, "Validation AP", note)
+    _title(of_ap, f"Validation {name}", note)
     _draw_history(of_rate, history, {"learning_rate": _BLUE})
     _title(of_rate, "Learning rate", "at the end of each epoch")
     return figure

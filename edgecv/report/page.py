@@ -41,6 +41,12 @@ _TILES = {
     "AP75": "AP at IoU 0.75",
     "AR100": "recall, the mean over IoU 0.50 to 0.95",
 }
+_MASK_TILES = {
+    "mask_AP": "mask AP, likewise",
+    "mask_AP50": "mask AP at IoU 0.50",
+    "mask_AP75": "mask AP at IoU 0.75",
+    "mask_AR100": "mask recall",
+}
 _COLUMNS = {
     "AP": "AP",
     "AP50": "AP50",
@@ -53,6 +59,15 @@ _COLUMNS = {
     "VOC2010_AP50": "VOC 2010",
     "best_F1": "best F1",
     "best_F1_score": "at score",
+}
+_MASK_COLUMNS = {
+    "mask_AP": "mask AP",
+    "mask_AP50": "mask AP50",
+    "mask_AP75": "mask AP75",
+    "mask_AP_small": "mask AP small",
+    "mask_AP_medium": "mask AP medium",
+    "mask_AP_large": "mask AP large",
+    "mask_AR100": "mask AR100",
 }
 _PICTURES = {
     "precision_recall": "Precision over recall, class by class",
@@ -74,12 +89,9 @@ def render_page(
 
     """
     images = {name: _image(_PICTURES[name], picture) for name, picture in pictures.items()}
-    rows = [
-        (name, *(figure(values[key]) for key in _COLUMNS))
-        for name, values in metrics.per_class.items()
-    ]
     summary = metrics.summary
-    rows.append(("all", *(figure(summary[key]) if key in summary else "" for key in _COLUMNS)))
+    has_masks = "mask_AP" in summary
+    tiles = _TILES | (_MASK_TILES if has_masks else {})
     is_small = len(metrics.per_class) <= _BESIDE_EACH_OTHER
     training = f'<section class="card wide">{images.get("training")}</section>'
     return _PAGE.substitute(
@@ -88,15 +100,27 @@ def render_page(
         facts=escape(" ".join(facts)),
         tiles="".join(
             f'<div class="tile"><b>{figure(summary[key])}</b><span>{text}</span></div>'
-            for key, text in _TILES.items()
+            for key, text in tiles.items()
         ),
         curve_width="three" if is_small else "wide",
         matrix_width="two" if is_small else "wide",
         precision_recall=images["precision_recall"],
         confusion_matrix=images["confusion_matrix"],
         training=training if "training" in images else "",
-        per_class=table(("class", *_COLUMNS.values()), rows),
+        per_class=_per_class(metrics, _COLUMNS),
+        masks_per_class=_per_class(metrics, _MASK_COLUMNS) if has_masks else "",
     )
+
+
+def _per_class(metrics: DetectionMetrics, columns: Mapping[str, str]) -> str:
+    """Return a table with a row per class and one of all; some figures have no mean."""
+    rows = [
+        (name, *(figure(values[key]) for key in columns))
+        for name, values in metrics.per_class.items()
+    ]
+    summary = metrics.summary
+    rows.append(("all", *(figure(summary[key]) if key in summary else "" for key in columns)))
+    return table(("class", *columns.values()), rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -144,7 +168,7 @@ _PAGE = Template("""<!doctype html>
   $training
   <section class="card picture $curve_width">$precision_recall</section>
   <section class="card picture $matrix_width">$confusion_matrix</section>
-  <section class="card wide"><h2>Per class</h2>$per_class
+  <section class="card wide"><h2>Per class</h2>$per_class$masks_per_class
     <p class="note">AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
     0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
     above. VOC: average precision at IoU 0.50, at 11 recalls (2007) and at all (2010). Best F1: the

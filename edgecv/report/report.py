@@ -25,7 +25,7 @@ class Report:
         metrics: of the detections.
         confusion: of the same detections.
         history: one record per epoch with `epoch`, `loss`, `learning_rate`, `AP`, `AP50` and
-            `AP75`, where a training is reported.
+            `AP75`, and those of the masks where there are any, where a training is reported.
         best_epoch: the epoch (1-based) that the metrics are of, 0 without a history.
 
     """

@@ -1,11 +1,11 @@
-"""What is drawn of detections: the colour of each class, and its name with the score."""
+"""What is drawn of detections: masks and boxes in the colour of each class, name and score."""
 
 from collections.abc import Sequence
 
 from edgecv.colour import CanvasFormat, class_colours
 from edgecv.frame_formats import ColourMatrix, ColourRange, Pixels
-from edgecv.kernels import draw_boxes
-from edgecv.results import Detections
+from edgecv.kernels import draw_boxes, draw_masks
+from edgecv.results import Detections, Instances
 
 
 def draw_detections(
@@ -17,7 +17,7 @@ def draw_detections(
     matrix: ColourMatrix = "bt601",
     range: ColourRange = "limited",  # noqa: A002
 ) -> None:
-    """Draw every detection into a frame, the best score on top.
+    """Draw every detection into a frame, the best score on top; masks lie under all boxes.
 
     Args:
         pixels: one array or a tuple of planes, see `edgecv.frame_formats`; changed in place.
@@ -28,11 +28,22 @@ def draw_detections(
         range: of a frame with luma and chroma.
 
     """
+    colours = class_colours(detections.class_ids)
+    if isinstance(detections, Instances):
+        draw_masks(
+            pixels,
+            detections.masks,
+            detections.boxes_xyxy,
+            colours=colours,
+            format=format,
+            matrix=matrix,
+            range=range,
+        )
     named = zip(detections.class_ids.tolist(), detections.scores.tolist(), strict=True)
     draw_boxes(
         pixels,
         detections.boxes_xyxy,
-        colours=class_colours(detections.class_ids),
+        colours=colours,
         labels=[f"{classes[class_id]} {score:.2f}" for class_id, score in named],
         format=format,
         matrix=matrix,

@@ -9,7 +9,7 @@ from edgecv.data import DetectionDataset
 from edgecv.errors import InputError
 from edgecv.files import replacing
 from edgecv.metrics.confusion import confusion_matrix
-from edgecv.metrics.detection import detection_metrics
+from edgecv.metrics.detection import detection_metrics, with_masks_of
 from edgecv.report import Report, write_report
 from edgecv.results import Detections
 from edgecv.spec import ModelSpec
@@ -19,10 +19,11 @@ _KEPT = "best_detections.npz"
 
 
 def keep_detections(folder: Path, detections: Sequence[Detections]) -> None:
-    """Write the validation's detections beside the weights that they come from.
+    """Write the boxes that the validation found beside the weights that they come from.
 
     A run that is resumed, maybe after its best epoch, can then report that epoch without
-    detecting anew.
+    detecting anew. Masks are not kept, which would take gigabytes for a large split: the report
+    takes their figures from the history, and shows nothing else of them.
 
     Args:
         folder: of the run; `best_detections.npz` in it is replaced. Its arrays are those of all
@@ -81,10 +82,11 @@ def report_training(
     images = f"{len(dataset.samples)} images of the split {dataset.split}"
     try:
         found = kept_detections(folder)
+        of_boxes = detection_metrics(dataset, spec.classes, found)
         report = Report(
             title=f"{spec.provenance.model} on {dataset.name}",
             facts=(f"Epoch {progress.best_epoch}, the best of {len(progress.history)}, {images}.",),
-            metrics=detection_metrics(dataset, spec.classes, found),
+            metrics=with_masks_of(of_boxes, progress.history[progress.best_epoch - 1]),
             confusion=confusion_matrix(
                 dataset, spec.classes, found, score_threshold=spec.postprocess.score_threshold
             ),

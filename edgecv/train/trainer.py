@@ -16,7 +16,7 @@ from edgecv.data import open_dataset
 from edgecv.data.batches import Batch, TrainingBatches, seed_for
 from edgecv.errors import DatasetError, InputError
 from edgecv.files import make_folder, write_text
-from edgecv.metrics.detection import DetectionMetrics, detection_metrics
+from edgecv.metrics.detection import MASK_PREFIX, DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
 from edgecv.models.suppress import torch_session
 from edgecv.provenance import versions_in_use
@@ -35,6 +35,7 @@ from edgecv.train.report import keep_detections, report_training
 from edgecv.train.schedule import planned_epochs, rate_factor
 from edgecv.train.weights import load_weights
 
+_SHOWN = ("AP", "AP50", "AP75")  # of each epoch, in TensorBoard
 _VALIDATION_SCORE = 0.01  # lower scores add time and nothing to a comparison of epochs
 
 
@@ -241,9 +242,10 @@ class _Run:
             metrics = detection_metrics(self.validation, self.spec.classes, found)
             self._record(metrics, found, time.monotonic() - start)
             if figures is not None:
-                for name in ("AP", "AP50", "AP75"):
-                    value = metrics.summary[name]
-                    figures.add_scalar(f"validation/{name}", value, self.progress.step)
+                for name in (*_SHOWN, *(f"{MASK_PREFIX}{name}" for name in _SHOWN)):
+                    if name in metrics.summary:
+                        value = metrics.summary[name]
+                        figures.add_scalar(f"validation/{name}", value, self.progress.step)
                 rate = self.progress.history[-1]["learning_rate"]
                 figures.add_scalar("learning_rate", rate, self.progress.step)
         # What a clock or the validation decides must be the same in all processes.
@@ -274,8 +276,8 @@ class _Run:
             most=self.config.epochs,
             time_budget_s=self.config.time_budget_s,
         )
-        if metrics.summary["AP"] > progress.best:
-            progress.best, progress.best_epoch = metrics.summary["AP"], progress.epoch
+        if metrics.summary[metrics.headline] > progress.best:
+            progress.best, progress.best_epoch = metrics.summary[metrics.headline], progress.epoch
             measured = {
                 f"val_{key}": value
                 for key, value in metrics.summary.items()

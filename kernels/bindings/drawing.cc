@@ -1,4 +1,4 @@
-// draw_boxes, colorize and blend_labels: what they have in common is the canvas, a sequence of the
+// draw_boxes, draw_masks, colorize and blend_labels: what they have in common is the canvas, a sequence of the
 // planes of a frame whose shapes tell the format.
 
 #include <nanobind/stl/vector.h>
@@ -13,6 +13,7 @@
 #include "colorize/colorize.h"
 #include "common/canvas.h"
 #include "draw_boxes/draw_boxes.h"
+#include "draw_masks/draw_masks.h"
 
 namespace edgecv::bindings {
 namespace {
@@ -23,6 +24,7 @@ using Colours = nb::ndarray<const std::uint8_t, nb::shape<-1, 3>, nb::c_contig, 
 using ColourPairs =
     nb::ndarray<const std::uint8_t, nb::shape<-1, 2, 3>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const std::uint8_t, nb::shape<256>, nb::c_contig, nb::device::cpu>;
+using MaskGrids = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Masks = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Counts = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -113,6 +115,22 @@ void BindDrawing(nb::module_& m) {
       "planes"_a.noconvert(), "boxes_xyxy"_a.noconvert(), "colours"_a.noconvert(), "line_width"_a,
       "num_words"_a.noconvert(), "word_widths"_a.noconvert(), "masks"_a.noconvert(),
       "mask_height"_a);
+  m.def(
+      "draw_masks_cpu",
+      [](const std::vector<Plane>& planes, MaskGrids masks, Boxes boxes_xyxy, Colours colours,
+         float threshold, std::uint32_t alpha_256) {
+        const Canvas canvas = CanvasOf(planes);
+        const std::size_t n = masks.shape(0), side = masks.shape(1);
+        Require(side >= 1 && masks.shape(2) == side, "draw_masks_cpu: `masks` must be squares.");
+        Require(boxes_xyxy.shape(0) == n && colours.shape(0) == n,
+                "draw_masks_cpu: `boxes_xyxy` and `colours` must have a row per mask.");
+        Require(alpha_256 <= 256, "draw_masks_cpu: `alpha_256` must be at most 256.");
+        const WithoutGil nogil;
+        DrawMasksCpu(canvas, {masks.data(), boxes_xyxy.data(), n, side}, colours.data(), threshold,
+                     alpha_256);
+      },
+      "planes"_a.noconvert(), "masks"_a.noconvert(), "boxes_xyxy"_a.noconvert(),
+      "colours"_a.noconvert(), "threshold"_a, "alpha_256"_a);
   m.def(
       "colorize_cpu",
       [](Labels labels, Colours palette, const std::vector<Plane>& planes) {

@@ -1,4 +1,4 @@
-// Fuzzes draw_boxes, colorize and blend_labels on canvases of every format and stride.
+// Fuzzes draw_boxes, draw_masks, colorize and blend_labels on canvases of every format and stride.
 
 #include <numeric>
 #include <vector>
@@ -6,6 +6,7 @@
 #include "blend_labels/blend_labels.h"
 #include "colorize/colorize.h"
 #include "draw_boxes/draw_boxes.h"
+#include "draw_masks/draw_masks.h"
 #include "fuzz/fuzz_input.h"
 
 namespace edgecv::fuzz {
@@ -25,7 +26,7 @@ void Run(FuzzInput input) {
                         (width + subsampling - 1) / subsampling * channels[p]);
     canvas.planes[p] = {planes.back().first, planes.back().stride, channels[p]};
   }
-  const std::size_t choice = input.Size(0, 2);
+  const std::size_t choice = input.Size(0, 3);
   if (choice == 0) {
     const std::size_t n = input.Size(0, 12);
     const auto boxes = input.Floats(4 * n);
@@ -42,6 +43,15 @@ void Run(FuzzInput input) {
     DrawBoxesCpu(canvas, boxes.data(), colours.data(), n, line_width,
                  {num_words.data(), word_widths.data(), masks.data(),
                   static_cast<std::ptrdiff_t>(mask_height)});
+    return;
+  }
+  if (choice == 3) {
+    const std::size_t n = input.Size(0, 4), side = input.MostlySmall(1, 9, 30);
+    const auto masks = input.Floats(n * side * side), boxes = input.Floats(4 * n);
+    const auto colours = input.Integers<std::uint8_t>(3 * n, 0, 255);
+    const float threshold = input.Fraction();
+    DrawMasksCpu(canvas, {masks.data(), boxes.data(), n, side}, colours.data(), threshold,
+                 input.In<std::uint32_t>(0, 256));
     return;
   }
   const std::size_t num_colours = input.Size(1, 256);

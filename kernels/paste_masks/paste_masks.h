@@ -25,13 +25,9 @@
 #include <string>
 #include <vector>
 
-namespace edgecv {
+#include "common/mask_runs.h"
 
-struct InstanceMasks {
-  const float* probabilities;
-  const float* boxes_xyxy;
-  std::size_t count, side;
-};
+namespace edgecv {
 
 void PasteMasksCpu(const InstanceMasks& masks, std::size_t height, std::size_t width,
                    float threshold, bool is_zero, std::uint8_t* out);

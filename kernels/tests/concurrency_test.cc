@@ -22,6 +22,7 @@
 #include "decode_yolo/decode_yolo.h"
 #include "decode_yolox/decode_yolox.h"
 #include "draw_boxes/draw_boxes.h"
+#include "draw_masks/draw_masks.h"
 #include "letterbox/letterbox.h"
 #include "nms/nms.h"
 #include "paste_masks/paste_masks.h"
@@ -280,6 +281,15 @@ Bytes RunDrawBoxes() {
   });
 }
 
+Bytes RunDrawMasks() {
+  const auto masks = Uniform(kMasks * kMaskSide * kMaskSide, 0.0f, 1.0f), boxes = Boxes(kMasks);
+  const auto colours = RandomBytes(3 * kMasks, 256);
+  return Drawn([&](const Canvas& canvas) {
+    DrawMasksCpu(canvas, {masks.data(), boxes.data(), kMasks, kMaskSide}, colours.data(), 0.5f,
+                 115);
+  });
+}
+
 const std::vector<std::uint8_t> kPalette = RandomBytes(3 * kClasses, 256);
 
 Bytes RunColorize() {
@@ -313,6 +323,7 @@ constexpr Operator kOperators[] = {
     {"decode_yolo_dfl", RunDecodeYoloDfl},
     {"decode_yolox", RunDecodeYolox},
     {"draw_boxes", RunDrawBoxes},
+    {"draw_masks", RunDrawMasks},
     {"letterbox", RunLetterbox},
     {"letterbox_area", RunLetterboxArea},
     {"nms", RunNms},

@@ -8,6 +8,8 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from edgecv.data import open_dataset
+
 
 def test_preview_writes_a_sheet_and_repeats_it(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
     pictures = []
@@ -58,3 +60,17 @@ def test_preview_refuses_what_it_cannot_do(
     monkeypatch.chdir(tmp_path)
     assert said in refused("data", "preview", "--data", f"coco:{scenes}", *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_subset_writes_a_data_set_that_opens(
+    edgecv: Any, refused: Any, scenes: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "few"
+    command = ("data", "subset", "--data", f"coco:{scenes}", "--count", "3", "-o", folder)
+    outcome = edgecv(*command)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("3 images, ")
+    assert f"`--data coco:{folder}`" in outcome.out.replace("\n", "")
+    written = open_dataset(f"coco:{folder}", "val")
+    assert len(written.samples) == 3
+    assert "already holds a data set" in refused(*command)

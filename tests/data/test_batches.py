@@ -22,7 +22,7 @@ from torchvision.transforms import v2  # noqa: E402
 from edgecv.data import open_dataset  # noqa: E402
 from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.data.augment.recipe import Mixup, Mosaic, Recipe  # noqa: E402
-from edgecv.data.batches import TrainingBatches, has_outlines  # noqa: E402
+from edgecv.data.batches import TrainingBatches  # noqa: E402
 from edgecv.data.coco import read_coco  # noqa: E402
 from edgecv.data.samples import DetectionDataset  # noqa: E402
 from edgecv.data.segments import Polygons, RunLengths  # noqa: E402
@@ -250,14 +250,14 @@ def test_data_without_outlines_or_keypoints_is_refused(pictures: DetectionDatase
     assert second.segments is not None
     bare = replace(second, segments=(*second.segments[:5], None))
     lacking = replace(pictures, samples=(first, bare), keypoint_names=())
-    assert has_outlines(pictures)
-    assert not has_outlines(lacking)
+    assert pictures.has_outlines
+    assert not lacking.has_outlines
     with pytest.raises(DatasetError, match=r"must have an outline .* got 1 without in `.*1.png`"):
         batches_of(lacking, with_masks=True)
     with pytest.raises(DatasetError, match="split train must have keypoints, got none"):
         batches_of(lacking, with_keypoints=True)
     none = replace(pictures, samples=(replace(first, segments=None),))
-    assert not has_outlines(none)
+    assert not none.has_outlines
     with pytest.raises(DatasetError, match="got 6 without"):
         batches_of(none, with_masks=True)
 

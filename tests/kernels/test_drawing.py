@@ -22,42 +22,13 @@ from edgecv.frame_formats import (
 from edgecv.kernels import blend_labels, colorize, draw_boxes, reference
 from edgecv.kernels._native import draw_boxes_cpu
 
-Bytes = NDArray[np.uint8]
-Planes = tuple[Bytes, ...]
+from .canvases import Bytes, Planes, assert_equal, random_frame, shapes, windows
 
 # Around the vectors of 8, 16, 32 and 64 bytes, odd and even.
 SIDES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 67, 129]
 TEXTS = ("", "x", "a cat", "a longer name 0.87", " two  words ")
 
 formats = pytest.mark.parametrize("format_", CANVAS_FORMATS)
-
-
-def shapes(size_hw: tuple[int, int], format_: CanvasFormat) -> list[tuple[int, ...]]:
-    height, width = size_hw
-    half = (height + 1) // 2, (width + 1) // 2
-    return {
-        "bgr24": [(height, width, 3)],
-        "rgb24": [(height, width, 3)],
-        "gray8": [(height, width)],
-        "yuv420p": [(height, width), half, half],
-        "nv12": [(height, width), (*half, 2)],
-    }[format_]
-
-
-def random_frame(size_hw: tuple[int, int], format_: CanvasFormat, *, seed: int = 0) -> Planes:
-    rng = np.random.default_rng(seed)
-    return tuple(rng.integers(0, 256, shape, np.uint8) for shape in shapes(size_hw, format_))
-
-
-def windows(size_hw: tuple[int, int], format_: CanvasFormat) -> tuple[Planes, Planes]:
-    """Planes of one value, and a frame cut out of them: what is drawn beside it would show."""
-    margin = 5
-    whole = tuple(
-        np.full((shape[0] + 2 * margin, shape[1] + 2 * margin, *shape[2:]), 99, np.uint8)
-        for shape in shapes(size_hw, format_)
-    )
-    inside = (slice(margin, -margin),) * 2
-    return whole, tuple(plane[inside] for plane in whole)
 
 
 def copied(frame: Planes) -> Planes:
@@ -74,11 +45,6 @@ def random_boxes(count: int, size_hw: tuple[int, int], *, seed: int = 0) -> NDAr
 
 def random_colours(count: int, *, seed: int = 0) -> Bytes:
     return np.random.default_rng(seed).integers(0, 256, (count, 3), np.uint8)
-
-
-def assert_equal(ours: Planes, expected: Planes) -> None:
-    for plane, wanted in zip(ours, expected, strict=True):
-        np.testing.assert_array_equal(plane, wanted)
 
 
 def assert_draws_like_the_reference(

@@ -1,4 +1,4 @@
-"""Boxes and labels: where they are, in which colours, and never outside the frame."""
+"""Boxes, masks and labels: where they are, in which colours, and never outside the frame."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecv.colour import PALETTE_RGB, text_colours
-from edgecv.results import Detections
+from edgecv.colour import (
+    PALETTE_RGB,
+    CanvasFormat,
+    colours_in,
+    text_colours,
+)
+from edgecv.frame_formats import planes_of
+from edgecv.results import Detections, Instances
 from edgecv.stream.draw import draw_detections
 
 NAMES = ("cat", "a long name of a class")
@@ -65,6 +71,32 @@ def test_the_best_score_is_on_top() -> None:
     )
     draw_detections(pixels, both, NAMES, format="rgb24")
     assert pixels[159, 100].tolist() == PALETTE_RGB[1].tolist()
+
+
+@pytest.mark.parametrize("format_", ["bgr24", "rgb24", "gray8", "yuv420p", "nv12"])
+def test_a_mask_shines_through_under_its_box(format_: CanvasFormat) -> None:
+    found = detections((50, 60, 150, 160))
+    masks = np.ones((1, 8, 8), np.float32)
+    masks[:, :, 4:] = 0  # the left half is of the object
+    with_mask = Instances(*vars(found).values(), masks, (200, 300))
+    planes, plain = (
+        planes_of("test", np.full(shape_of(format_), 90, np.uint8), format_) for _ in range(2)
+    )
+    draw_detections(planes, with_mask, NAMES, format=format_)
+    draw_detections(plain, found, NAMES, format=format_)
+    (ours, boxes) = (planes[0].reshape(200, 300, -1), plain[0].reshape(200, 300, -1))
+    colour = colours_in(PALETTE_RGB[:1], format_, "bt601", "limited")[0, : ours.shape[2]]
+    blended = (90 * (256 - 115) + colour.astype(int) * 115 + 128) // 256
+    assert ours[110, 80].tolist() == blended.tolist()
+    np.testing.assert_array_equal(ours[110, 120:], boxes[110, 120:])  # not of the object
+    np.testing.assert_array_equal(ours[159], boxes[159])  # the outline is on top
+    for plane, untouched in zip(planes[1:], plain[1:], strict=True):
+        assert (plane != untouched).any()
+
+
+def shape_of(format_: CanvasFormat) -> tuple[int, ...]:
+    packed = {"bgr24": (200, 300, 3), "rgb24": (200, 300, 3), "gray8": (200, 300)}
+    return packed.get(format_, (300, 300))
 
 
 def test_nothing_found_changes_nothing() -> None:

@@ -10,7 +10,7 @@ input pixels, scores and class ids, in the order of the public function's detect
 """
 
 from edgecv.kernels.reference.decoding import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
-from edgecv.kernels.reference.drawing import blend_labels, colorize, draw_boxes
+from edgecv.kernels.reference.drawing import blend_labels, colorize, draw_boxes, draw_masks
 from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.overlap import box_iou
 from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
@@ -26,6 +26,7 @@ __all__ = [
     "decode_yolo",
     "decode_yolox",
     "draw_boxes",
+    "draw_masks",
     "letterbox",
     "nms",
     "paste_masks",

@@ -1,4 +1,4 @@
-"""The definition of drawing: boxes with labels, and label maps, into the planes of a frame.
+"""The definition of drawing: boxes with labels, masks and label maps, into the planes of a frame.
 
 Frames are tuples of planes; each function returns the planes of a new frame. All sums are of whole
 numbers, so that the one division before rounding is exact where it matters: at halves.
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgecv.colour import CanvasFormat, colours_in, text_colours
 from edgecv.frame_formats import ColourMatrix, ColourRange, Plane
+from edgecv.kernels.reference.segmentation import paste_masks
 from edgecv.kernels.text import line_height, word_mask
 
 Array = NDArray[np.float64]
@@ -47,6 +48,34 @@ def draw_boxes(
         mask = _text(labels[i] if labels is not None else "", font_size)
         coverage = _placed(mask, box, line_width, (height, width))
         frame = _painted(frame, coverage, fills[i], texts[i])
+    return frame
+
+
+def draw_masks(
+    frame: tuple[Plane, ...],
+    masks: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    *,
+    colours: NDArray[np.uint8],
+    alpha: float = 0.45,
+    threshold: float = 0.5,
+    format: CanvasFormat = "bgr24",  # noqa: A002
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",  # noqa: A002
+) -> tuple[Plane, ...]:
+    """Mix each pixel that a mask covers with the mask's colour, last mask first."""
+    weight = round(alpha * 256)
+    covered = paste_masks(masks, boxes_xyxy, frame[0].shape[:2], threshold=threshold)
+    fills = colours_in(colours, format, matrix, range).astype(np.float64)
+    for is_covered, fill in zip(covered[::-1], fills[::-1], strict=True):
+
+        def mixed(
+            pixel: Array, channel: int, where: NDArray[np.bool_] = is_covered, paint: Array = fill
+        ) -> Array:
+            blend = pixel * (256 - weight) + paint[channel] * weight
+            return np.where(where, blend, 256 * pixel)
+
+        frame = _changed(frame, mixed, scale=256)
     return frame
 
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 from torchvision.models.detection.roi_heads import paste_masks_in_image  # noqa: E402
 
 from edgecv.data.targets import Target  # noqa: E402
-from edgecv.errors import DatasetError  # noqa: E402
-from edgecv.models import build_model  # noqa: E402
+from edgecv.errors import DatasetError, InputError  # noqa: E402
+from edgecv.models import build_model, two_stage  # noqa: E402
 from edgecv.models.backbone import Backbone  # noqa: E402
 from edgecv.models.suppress import FusedDetector  # noqa: E402
 from edgecv.models.two_stage import MaskRCNN, TwoStageSizes  # noqa: E402
@@ -197,6 +197,25 @@ def test_losses_stand_half_precision(noise: Any) -> None:
     losses.total.backward()
     assert all(value.dtype == torch.float32 for value in losses.parts.values())
     assert all(value.isfinite() for value in losses.parts.values())
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "mask_rcnn_lite"])
+def test_the_loss_of_the_masks_is_chosen(name: str) -> None:
+    size_hw = (64, 64)
+    builder = getattr(two_stage, name)
+    images, targets = torch.randn(2, 3, *size_hw), objects(size_hw)
+    found = {}
+    for kind in ("bce", "dice", "bce+dice"):
+        torch.manual_seed(0)
+        model = builder(3, size_hw, "mobilenet_v3_small", mask_loss=kind).train()
+        found[kind] = model.losses(images, targets).parts["mask"].item()
+    assert found["bce+dice"] == pytest.approx(found["bce"] + found["dice"])
+    assert 0 < found["dice"] < 1
+    assert found["dice"] != found["bce"]
+    with pytest.raises(
+        InputError, match=r"`mask_loss` must be one of bce, dice, bce\+dice, got 'l1'"
+    ):
+        builder(3, size_hw, "mobilenet_v3_small", mask_loss="l1")
 
 
 def test_masks_are_needed_to_learn_masks() -> None:
