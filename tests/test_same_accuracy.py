@@ -15,7 +15,7 @@ from edgecv.export.parity import Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
 from edgecv.images import read_image
 from edgecv.metrics.detection import detection_metrics
-from edgecv.models.suppress import torch_session
+from edgecv.models.fused import torch_session
 from edgecv.runtime.model import Model, load
 from edgecv.train.checkpoint import load_trained
 from edgecv.train.config import TrainConfig

@@ -19,7 +19,7 @@ from edgecv.export.parity import ParityReport, Tolerance, check_parity
 from edgecv.files import replacing
 from edgecv.models import Detector
 from edgecv.models.session import TorchSession
-from edgecv.models.suppress import FusedDetector, torch_session
+from edgecv.models.fused import FusedDetector, torch_session
 from edgecv.provenance import git_revision, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import FusedOutput, ModelSpec

@@ -15,7 +15,8 @@ from torchvision.ops import complete_box_iou_loss
 
 from edgecv.data.targets import Target
 from edgecv.models.alignment import assign_by_alignment
-from edgecv.models.detector import Losses, OneStage
+from edgecv.models.detector import OneStage
+from edgecv.models.network import Losses
 from edgecv.spec import YoloOutput
 
 NUM_BINS = 16

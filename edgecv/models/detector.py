@@ -1,55 +1,34 @@
-"""What every trainable detector offers, and the registry that finds one by name."""
+"""What every trainable detector offers, and the registry that finds any model by name."""
 
+import difflib
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from edgecv.data.targets import Target
 from edgecv.errors import InputError
-from edgecv.models.backbone import Backbone
+from edgecv.models.backbone import Backbone, has_imagenet_weights
+from edgecv.models.classifier import (
+    classifier_builder,
+    has_published_weights,
+    is_classifier,
+    torchvision_classifiers,
+)
+from edgecv.models.network import Losses, Network
 from edgecv.spec import FusedOutput, OutputSpec, Task
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The terms of a batch's loss, each a scalar; `total` is what is minimised.
+class Detector(Network):
+    """A network that finds objects.
 
-    Args:
-        total: the sum of `parts`.
-        parts: the terms by name.
-        count: what the terms' sums over the batch were divided by, if at least 1, such as its
-            matched anchors; None where they are means over the images. With it, the losses of
-            parts of a batch combine to that of the whole.
-
+    Decoding and suppression are not here: the runtime does them from `output_spec`, an export may
+    fuse them behind `decoded`.
     """
 
-    total: Tensor
-    parts: dict[str, Tensor]
-    count: Tensor | None = None
-
-
-class Detector(nn.Module, ABC):
-    """A network with raw heads, the loss over them and the description of what they mean.
-
-    `forward` takes [B, 3, H, W] float32 and returns the raw heads as a tuple of tensors, named by
-    `head_names` in that order. Decoding and suppression are not here: the runtime does them from
-    `output_spec`, an export may fuse them behind `decoded`.
-
-    Attributes:
-        head_names: of the tensors that `forward` returns.
-        trains_all: whether every loss reaches every parameter; False where a batch may give a
-            part of the network nothing to learn from.
-        task: what it does, `detect` or `instance`.
-
-    """
-
-    head_names: tuple[str, ...]
-    trains_all = True
     task: Task = "detect"
 
     @abstractmethod
@@ -76,43 +55,12 @@ class Detector(nn.Module, ABC):
         """
 
     def fused_output(self) -> FusedOutput:
-        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        """Return what the outputs of `edgecv.models.fused.FusedDetector` mean."""
         return FusedOutput()
 
     @abstractmethod
     def backbone(self) -> Backbone:
         """Return the part that may be pretrained, trained at a lower rate or frozen."""
-
-    def freeze_backbone(self, *, trained_stages: int = 0) -> None:
-        """Keep the pretrained part as it is, its normalisation statistics included.
-
-        Args:
-            trained_stages: how many of `Backbone.stages` train all the same, the deepest first.
-
-        """
-        self.backbone().requires_grad_(requires_grad=True)
-        stages = self.backbone().stages() if trained_stages else [[self.backbone()]]
-        frozen = stages[: len(stages) - trained_stages]
-        self._frozen = tuple(module for stage in frozen for module in stage)
-        for module in self._frozen:
-            for parameter in module.parameters(recurse=trained_stages == 0):
-                parameter.requires_grad = False
-        self.train(self.training)
-
-    def unfreeze_backbone(self) -> None:
-        """Train the pretrained part again."""
-        self._frozen = ()
-        self.backbone().requires_grad_(requires_grad=True)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002  # nn.Module's own
-        """Switch to training, except for what is frozen of the backbone."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
-
-    _frozen: tuple[nn.Module, ...] = ()
 
 
 class OneStage(Detector):
@@ -123,6 +71,10 @@ class OneStage(Detector):
         heads = self(images)
         with torch.autocast(images.device.type, enabled=False):
             return self.head_losses(tuple(head.float() for head in heads), targets)
+
+    def compiled_part(self) -> nn.Module:
+        """Return the whole network: its heads are the same whatever it finds."""
+        return self
 
     @abstractmethod
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
@@ -155,11 +107,11 @@ class InstanceDetector(Detector):
         """
 
     def fused_output(self) -> FusedOutput:
-        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        """Return what the outputs of `edgecv.models.fused.FusedDetector` mean."""
         return FusedOutput(masks="masks")
 
 
-ModelBuilder = Callable[..., Detector]
+ModelBuilder = Callable[..., Network]
 Builder = TypeVar("Builder", bound=ModelBuilder)
 
 _BUILDERS: dict[str, ModelBuilder] = {}
@@ -169,8 +121,9 @@ def register_model(builder: Builder) -> Builder:
     """Make `builder` known under its own name.
 
     Args:
-        builder: a function of `num_classes` and `size_hw`; one that offers a choice of backbones
-            has a third argument `backbone`, with a default.
+        builder: a function of `num_classes` and `size_hw`, annotated with the class of what it
+            returns; one that offers a choice of backbones has a third argument `backbone`, with a
+            default.
 
     Raises:
         ValueError: if the name is taken.
@@ -184,7 +137,10 @@ def register_model(builder: Builder) -> Builder:
 
 
 def model_names() -> list[str]:
-    """Return the names that `build_model` knows."""
+    """Return the names of the models that are built here.
+
+    `build_model` knows those of torchvision's classifiers too, and `timm:NAME`.
+    """
     return sorted(_BUILDERS)
 
 
@@ -195,9 +151,21 @@ def require_model(name: str) -> None:
         InputError: if there is no such model.
 
     """
+    _builder(name)
+
+
+def model_task(name: str) -> Task:
+    """Return the task of a model.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
     if name not in _BUILDERS:
-        known = ", ".join(model_names())
-        raise InputError(f"there is no model `{name}`. Choose one of: {known}.")
+        require_model(name)
+        return "classify"
+    built: type[Network] = get_type_hints(_BUILDERS[name])["return"]
+    return built.task
 
 
 def default_backbone(name: str) -> str | None:
@@ -207,30 +175,61 @@ def default_backbone(name: str) -> str | None:
         InputError: if there is no such model.
 
     """
-    require_model(name)
-    choice = inspect.signature(_BUILDERS[name]).parameters.get("backbone")
+    choice = inspect.signature(_builder(name)).parameters.get("backbone")
     return None if choice is None else str(choice.default)
+
+
+def has_imagenet(name: str, backbone: str | None = None) -> bool:
+    """Tell whether somebody publishes ImageNet weights for a model over a backbone.
+
+    Args:
+        name: of the model.
+        backbone: None for the model's own.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    if model_task(name) == "classify":
+        return has_published_weights(name)
+    chosen = backbone or default_backbone(name)
+    return chosen is None or has_imagenet_weights(chosen)
 
 
 def build_model(
     name: str, num_classes: int, size_hw: tuple[int, int], *, backbone: str | None = None
-) -> Detector:
+) -> Network:
     """Return a new model with random weights.
 
     Args:
-        name: one of `model_names()`.
+        name: one of `model_names()`, of a classifier of torchvision, or `timm:NAME`.
         num_classes: C >= 1, the background not counted.
         size_hw: height and width of the input in pixels.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
 
     Raises:
-        InputError: if there is no such model or backbone, or the model leaves no choice.
+        InputError: if there is no such model or backbone, the model leaves no choice, or it cannot
+            take an input of this size.
 
     """
-    require_model(name)
-    builder = _BUILDERS[name]
+    builder = _builder(name)
     if backbone is None:
         return builder(num_classes, size_hw)
     if default_backbone(name) is None:
         raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
     return builder(num_classes, size_hw, backbone=backbone)
+
+
+def _builder(name: str) -> ModelBuilder:
+    """Return the function that builds a model, of either family."""
+    if name in _BUILDERS:
+        return _BUILDERS[name]
+    if is_classifier(name):
+        return classifier_builder(name)
+    near = difflib.get_close_matches(name, [*_BUILDERS, *torchvision_classifiers()], n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise InputError(
+        f"there is no model `{name}`. Choose one of: {', '.join(model_names())}; for "
+        "classification also any classifier of torchvision, such as resnet18, or timm:NAME for one "
+        f"of timm.{hint}"
+    )

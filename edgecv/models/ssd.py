@@ -17,9 +17,10 @@ from torchvision.ops import Conv2dNormActivation
 from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import Losses, OneStage, register_model
+from edgecv.models.detector import OneStage, register_model
 from edgecv.models.matching import decode_offsets, encode_offsets, match_anchors
 from edgecv.models.multibox import multibox_loss
+from edgecv.models.network import Losses
 from edgecv.spec import AnchorLayer, SSDOutput
 
 VARIANCES = (0.1, 0.2)

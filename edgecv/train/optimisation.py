@@ -13,7 +13,7 @@ from edgecv.data.batches import Batch
 from edgecv.data.targets import Target
 from edgecv.errors import EdgeCVError, InputError
 from edgecv.models import Detector
-from edgecv.models.detector import Losses, OneStage
+from edgecv.models.network import Losses
 from edgecv.train.config import TrainConfig
 from edgecv.train.distributed import Ranks, unshared
 

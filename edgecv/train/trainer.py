@@ -18,7 +18,7 @@ from edgecv.errors import DatasetError, InputError
 from edgecv.files import make_folder, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
-from edgecv.models.suppress import torch_session
+from edgecv.models.fused import torch_session
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
 from edgecv.results import Detections

@@ -16,7 +16,7 @@ from edgecv.export.parity import Tolerance, compare  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
 from edgecv.models.session import TorchSession  # noqa: E402
-from edgecv.models.suppress import SuppressedTorchSession  # noqa: E402
+from edgecv.models.fused import FusedTorchSession  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
 from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: E402
 from edgecv.train.checkpoint import Trained, load_trained  # noqa: E402
@@ -168,7 +168,7 @@ def test_parity_notices_one_wrong_weight(
     with torch.no_grad():
         bias = wrong.get_parameter("offset_heads.1.1.bias")
         bias.add_(0.3)
-    kind = SuppressedTorchSession if head == "fused" else TorchSession
+    kind = FusedTorchSession if head == "fused" else TorchSession
     with load(exported / f"{head}.onnx") as candidate:
         honest = compare(Model(kind(trained.detector, candidate.spec)), candidate, images)
         report = compare(Model(kind(wrong, candidate.spec)), candidate, images)
