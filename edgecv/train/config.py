@@ -22,7 +22,8 @@ class TrainConfig:
     Args:
         model: a name that `edgecv.models.build_model` knows.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
-        data: a data set as `edgecv.data.open_dataset` takes it.
+        data: a data set as `edgecv.data.open_dataset` takes it, for a classifier as
+            `edgecv.data.open_classification` does.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
         fit: how images are fitted into it, in training and ever after.
@@ -50,7 +51,7 @@ class TrainConfig:
         workers: processes that prepare batches, 0 for none.
         seed: two runs on a CPU with the same seed are the same.
         on_bad: what to do with a broken annotation, `error` or `skip`.
-        patience: epochs without a better validation AP that end the run, None for no such end.
+        patience: epochs without a better validation figure that end the run, None for no such end.
         time_budget_s: seconds of training and validation that the run plans its epochs and
             learning rate for, see `edgecv.train.schedule.planned_epochs`; None for all epochs.
 
@@ -90,8 +91,6 @@ class TrainConfig:
         self._refuse_unfreezing()
         if self.ema_decay >= 1:
             raise InputError(f"train: `ema_decay` must be below 1, got {self.ema_decay}.")
-        if min(self.size_hw) < 64:  # noqa: PLR2004  # two cells of stride 32
-            raise InputError(f"train: `size` must be at least 64 x 64, got {self.size_hw}.")
 
     def trained_stages(self, epoch: int) -> int | None:
         """Return how many stages of the backbone train in an epoch (0-based), None for all."""

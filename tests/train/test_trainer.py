@@ -268,7 +268,7 @@ def test_a_run_learns_and_describes_its_model(trained_run: Path, scenes: Path) -
     trained = load_trained(trained_run / "best.pt")
     assert trained.spec.classes == ("disc", "square", "triangle")
     assert trained.spec.input.size_hw == (96, 128)
-    assert trained.spec.output == trained.detector.output_spec()
+    assert trained.spec.output == trained.network.output_spec()
     assert trained.spec.provenance.data == f"coco:{scenes}"
     best = max(record["AP"] for record in history)
     assert trained.spec.provenance.metrics["val_AP"] == pytest.approx(best, abs=1e-5)
@@ -282,7 +282,7 @@ def test_a_frozen_backbone_does_not_move(scenes: Path, tmp_path: Path) -> None:
 
     before = build_model(config.model, 3, config.size_hw).backbone().state_dict()
     trainer.train(config, tmp_path / "run", Recorder())
-    after = load_trained(tmp_path / "run" / "last.pt").detector.backbone().state_dict()
+    after = load_trained(tmp_path / "run" / "last.pt").network.backbone().state_dict()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, msg=name)
 
