@@ -71,7 +71,7 @@ def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathF
     images = sorted((scenes / "val").glob("*.png"))[:2]
     for head in ("fused", "raw"):
         export_onnx(
-            trained.detector,
+            trained.network,
             trained.spec,
             folder / f"{head}.onnx",
             images,

@@ -61,7 +61,7 @@ def test_an_export_is_as_accurate_as_the_training(
     path = tmp_path / "model.onnx"
     options = ExportOptions(head="fused")
     export_onnx(
-        trained.detector, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
+        trained.network, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
     )
 
     def accuracy(model: Model, batch: int) -> float:
@@ -69,7 +69,7 @@ def test_an_export_is_as_accurate_as_the_training(
         return detection_metrics(dataset, model.spec.classes, found).summary["AP50"]
 
     with load(path) as exported:
-        reference = Model(torch_session(trained.detector, exported.spec))
+        reference = Model(torch_session(trained.network, exported.spec))
         expected = accuracy(reference, 4)
         assert expected > 0.05
         for batch in (1, 4):
