@@ -5,7 +5,8 @@ else as `timm:NAME`. What is ours is LeNet (`edgecv.models.lenet`) and what surr
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -170,14 +171,42 @@ def torchvision_classifiers() -> frozenset[str]:
 
 
 def classifier_builder(name: str) -> ClassifierBuilder:
-    """Return a function of `num_classes` and `size_hw` that builds the classifier `name`."""
-    return partial(_build, name)
+    """Return the function that builds the classifier `name`, as `register_model` takes them."""
+
+    def build(
+        num_classes: int, size_hw: tuple[int, int], *, label_smoothing: float = 0.0
+    ) -> Classifier:
+        make = _timm_trunk if name.startswith(TIMM) else _torchvision_trunk
+        trunk = ClassifierTrunk(name, make(name, size_hw), size_hw)
+        return Classifier(trunk, num_classes, label_smoothing=label_smoothing)
+
+    return build
 
 
-def default_size_hw(name: str) -> tuple[int, int]:
-    """Return height and width of the input that a classifier is usually trained with."""
+@dataclass(frozen=True)
+class UsualInput:
+    """What a classifier is usually fed with.
+
+    Args:
+        size_hw: height and width in pixels.
+        mean: per channel, of pixels in 0..1, as published weights expect.
+        std: likewise.
+
+    """
+
+    size_hw: tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of ImageNet, torchvision's for all
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+def usual_input(name: str) -> UsualInput:
+    """Return what a classifier is usually fed with."""
+    known = _timm_config(name) if name.startswith(TIMM) else None
+    if known is not None:
+        height, width = known.input_size[1:]
+        return UsualInput((height, width), tuple(known.mean), tuple(known.std))
     side = _SIDES.get(name, _DEFAULT_SIDE)
-    return side, side
+    return UsualInput((side, side))
 
 
 def has_published_weights(name: str) -> bool:
@@ -185,14 +214,6 @@ def has_published_weights(name: str) -> bool:
     if name.startswith(TIMM):
         return bool(timm_module().is_model_pretrained(name.removeprefix(TIMM)))
     return name in torchvision_classifiers() and hasattr(get_model_weights(name), "IMAGENET1K_V1")
-
-
-def _build(
-    name: str, num_classes: int, size_hw: tuple[int, int], *, label_smoothing: float = 0.0
-) -> Classifier:
-    make = _timm_trunk if name.startswith(TIMM) else _torchvision_trunk
-    trunk = ClassifierTrunk(name, make(name, size_hw), size_hw)
-    return Classifier(trunk, num_classes, label_smoothing=label_smoothing)
 
 
 def _torchvision_trunk(name: str, size_hw: tuple[int, int]) -> nn.Module:
@@ -223,8 +244,11 @@ def _torchvision_trunk(name: str, size_hw: tuple[int, int]) -> nn.Module:
 
 
 def _timm_trunk(name: str, size_hw: tuple[int, int], *, pretrained: bool = False) -> nn.Module:
-    options: dict[str, Any] = {}
-    known = timm_module().get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True)
-    if known is not None and known.fixed_input_size:
-        options["img_size"] = size_hw
+    known = _timm_config(name)
+    is_fixed = known is not None and known.fixed_input_size
+    options: dict[str, Any] = {"img_size": size_hw} if is_fixed else {}
     return timm_model(name, num_classes=0, pretrained=pretrained, **options)
+
+
+def _timm_config(name: str) -> Any:  # noqa: ANN401  # timm's own, None of what it does not know
+    return timm_module().get_pretrained_cfg(name.removeprefix(TIMM), allow_unregistered=True)

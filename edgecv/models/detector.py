@@ -161,10 +161,7 @@ def model_task(name: str) -> Task:
         InputError: if there is no such model.
 
     """
-    if name not in _BUILDERS:
-        require_model(name)
-        return "classify"
-    built: type[Network] = get_type_hints(_BUILDERS[name])["return"]
+    built: type[Network] = get_type_hints(_builder(name))["return"]
     return built.task
 
 

@@ -82,8 +82,8 @@ class Trunk(nn.Module, ABC):
             InputError: if a tensor is missing or of another shape; nothing has changed then.
 
         """
-        wanted = {}
-        for key, tensor in self.trunk.state_dict().items():
+        wanted = self.trunk.state_dict()  # with the versions of its modules, which some ask for
+        for key, tensor in list(wanted.items()):
             found = state.get(key)
             if found is None and key.endswith("num_batches_tracked"):
                 found = tensor

@@ -13,6 +13,7 @@ from edgecv.stream.draw import class_colours, draw_detections
 from edgecv.stream.sources import Frame
 
 _TOP = 3  # classes that are written over a picture
+_SHARE = 0.4  # of the frame's height that they may cover
 _PLATE_MARGIN = 0.012  # of the frame's mean side, between a caption and the frame's corner
 
 
@@ -51,10 +52,11 @@ def _(result: Detections, frame: Frame, classes: Sequence[str]) -> Frame:
 def _(result: Classification, frame: Frame, classes: Sequence[str]) -> Frame:
     """Write the most probable classes into the upper left corner, a line each."""
     frame, format = _canvas(frame)  # noqa: A001
-    top = result.top(_TOP)
     height, width = frame.size_hw
     side = (height * width) ** 0.5
     font_size = max(10, round(side / 36))
+    num_lines = int(_SHARE * height / line_height(font_size))
+    top = result.top(min(max(num_lines, 1), _TOP))  # one at least, on the smallest thumbnail too
     margin = round(_PLATE_MARGIN * side)
     # A label stands on the upper edge of its box: of a pixel each, a line below the other.
     corners = [(margin, margin + line_height(font_size) * line) for line in range(1, len(top) + 1)]

@@ -17,7 +17,9 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a run.
+    """The settings of a run; the defaults are a detector's.
+
+    `edgecv.train.recipe.configure` knows those of a classifier.
 
     Args:
         model: a name that `edgecv.models.build_model` knows.
@@ -91,6 +93,8 @@ class TrainConfig:
         self._refuse_unfreezing()
         if self.ema_decay >= 1:
             raise InputError(f"train: `ema_decay` must be below 1, got {self.ema_decay}.")
+        if min(self.size_hw) < 1:  # a model may want more
+            raise InputError(f"train: `size` must be at least 1 x 1, got {self.size_hw}.")
 
     def trained_stages(self, epoch: int) -> int | None:
         """Return how many stages of the backbone train in an epoch (0-based), None for all."""

@@ -10,7 +10,7 @@ from edgecv.data.augment.files import read_recipe as read_augmentation
 from edgecv.errors import InputError
 from edgecv.files import write_text
 from edgecv.models import has_imagenet, model_task
-from edgecv.models.classifier import default_size_hw
+from edgecv.models.classifier import usual_input
 from edgecv.records import from_plain, to_plain
 from edgecv.train.config import TrainConfig
 
@@ -51,8 +51,8 @@ def read_recipe(recipe: str) -> dict[str, Any]:
 def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
     """Return the configuration of a recipe with changes; what neither names has its default.
 
-    A classifier's size, fit and augmentation are those that are usual for it.
-    A backbone of which no weights are published starts from random ones. One without pretrained
+    A classifier's size, normalisation, fit and augmentation are those that are usual for it. A
+    backbone of which no weights are published starts from random ones. One without pretrained
     weights learns at the full rate unless a rate is given: what is pretrained moves less than what
     is random.
 
@@ -86,7 +86,7 @@ def _own_defaults(model: str) -> dict[str, Any]:
     """Return the settings in whose place `TrainConfig` has a detector's."""
     if model_task(model) != "classify":
         return {}
-    return {"size_hw": default_size_hw(model), "fit": "centre-crop", "augment": "classify"}
+    return {**vars(usual_input(model)), "fit": "centre-crop", "augment": "classify"}
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

@@ -70,7 +70,8 @@ def _load_checkpoint(
         # As many classes, but others: their head fits and would mean something else.
         left += sorted(_class_dependent(config, len(classes)) - set(left))
     fitting = {key: state[key] for key in own if key not in left}
-    network.load_state_dict(own | fitting)
+    own.update(fitting)  # which keeps the versions of its modules, that some ask for
+    network.load_state_dict(own)
     loaded = f"weights: {len(fitting)} of {len(own)} tensors of `{path}`"
     if not left:
         return loaded

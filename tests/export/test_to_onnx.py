@@ -15,8 +15,8 @@ from edgecv.errors import InputError, OutputError, ParityError  # noqa: E402
 from edgecv.export.parity import Tolerance, compare  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
-from edgecv.models.session import TorchSession  # noqa: E402
 from edgecv.models.fused import FusedTorchSession  # noqa: E402
+from edgecv.models.session import TorchSession  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
 from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: E402
 from edgecv.train.checkpoint import Trained, load_trained  # noqa: E402
