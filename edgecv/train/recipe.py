@@ -19,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_OF_TASK = {"size_hw", "mean", "std", "fit", "augment"}  # settings whose default depends on it
 _FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -72,7 +73,8 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
             "`edgecv train ssd_mobilenetv2 --data bccd`, or a `--recipe` with both."
         )
     model = str(merged["model"])
-    merged = _own_defaults(model) | merged
+    if not merged.keys() >= _OF_TASK:
+        merged = _own_defaults(model) | merged
     if isinstance(merged.get("augment"), str):
         merged["augment"] = read_augmentation(merged["augment"])
     if "weights" not in merged and not has_imagenet(model, merged.get("backbone")):
