@@ -5,7 +5,7 @@
     model = edgecv.load("model.onnx")
     detections = model("street.jpg")
     for result in edgecv.stream("rtsp://camera/1", model):
-        print(result.detections)
+        print(result.result)
 
 Names are imported when they are first used, so that `import edgecv` itself is quick.
 """
@@ -17,22 +17,36 @@ from edgecv.errors import EdgeCVError
 
 if TYPE_CHECKING:
     __version__: str
+    from edgecv.results import Classification as Classification
     from edgecv.results import Detections as Detections
     from edgecv.results import Instances as Instances
+    from edgecv.results import Result as Result
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load
     from edgecv.spec import ModelSpec as ModelSpec
     from edgecv.stream.pipeline import stream as stream
 
 _HOME = {
+    "Classification": "edgecv.results",
     "Detections": "edgecv.results",
     "Instances": "edgecv.results",
     "Model": "edgecv.runtime.model",
     "ModelSpec": "edgecv.spec",
+    "Result": "edgecv.results",
     "load": "edgecv.runtime.model",
 }
 
-__all__ = ["Detections", "EdgeCVError", "Instances", "Model", "ModelSpec", "load", "stream"]
+__all__ = [
+    "Classification",
+    "Detections",
+    "EdgeCVError",
+    "Instances",
+    "Model",
+    "ModelSpec",
+    "Result",
+    "load",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> object:

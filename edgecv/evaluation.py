@@ -1,13 +1,21 @@
-"""mAP through the pipeline that `run` uses: decoder, fit, network and suppression."""
+"""Accuracy through the pipeline that `run` uses: decoder, fit, network and what follows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from edgecv.data import DetectionDataset
+from edgecv.data import ClassificationDataset, DetectionDataset
+from edgecv.errors import InputError
 from edgecv.metrics.class_order import class_order
+from edgecv.metrics.classification import (
+    ClassificationMetrics,
+    class_ids_of_model,
+    classification_metrics,
+)
 from edgecv.metrics.confusion import ConfusionMatrix, confusion_matrix
 from edgecv.metrics.detection import MAX_DETECTIONS, DetectionMetrics, detection_metrics
+from edgecv.results import Classification, Detections, Result
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
 from edgecv.stream.sources import ImageSource
@@ -16,8 +24,26 @@ SCORE_THRESHOLD = 0.001  # the whole precision-recall curve, as the field evalua
 
 
 @dataclass(frozen=True)
+class ClassificationEvaluation:
+    """What was measured of a classifier, on what."""
+
+    data: str
+    split: str
+    metrics: ClassificationMetrics
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries, lists and numbers."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            **self.metrics.to_plain(),
+            "confusion": self.metrics.confusion.to_plain(),
+        }
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """What was measured, on what, with which thresholds.
+    """What was measured of a detector, on what, with which thresholds.
 
     The metrics are of every detection, the confusion matrix of those above the score threshold
     that the model itself asks for: of what `run` shows.
@@ -61,19 +87,17 @@ def evaluate(
         on_image: called after each image.
 
     Raises:
-        InputError: if the classes differ or an image cannot be read.
+        InputError: if the model is no detector, the classes differ or an image cannot be read.
         MissingDependencyError: if faster-coco-eval is not installed.
 
     """
+    _require_task(model, "detect", "instance")
     class_order(dataset, model.spec.classes)  # before the work, not after
     measured = model.with_thresholds(
         score=score_threshold, iou=iou_threshold, max_detections=MAX_DETECTIONS
     )
-    found = []
-    source = ImageSource([sample.image_path for sample in dataset.samples])
-    for result in stream(source, measured):
-        found.append(result.detections)
-        on_image()
+    paths = [sample.image_path for sample in dataset.samples]
+    found = cast("list[Detections]", _results(measured, paths, on_image))
     postprocess = measured.spec.postprocess
     return Evaluation(
         data=dataset.name,
@@ -89,3 +113,46 @@ def evaluate(
             score_threshold=max(score_threshold, model.spec.postprocess.score_threshold),
         ),
     )
+
+
+def evaluate_classifier(
+    model: Model, dataset: ClassificationDataset, *, on_image: Callable[[], None] = lambda: None
+) -> ClassificationEvaluation:
+    """Run a classifier over every image of a data set and count how often it is right.
+
+    Args:
+        model: the model.
+        dataset: the ground truth, with the model's classes or some of them, in any order.
+        on_image: called after each image.
+
+    Raises:
+        InputError: if the model is no classifier, does not know a class, or an image cannot be
+            read.
+
+    """
+    _require_task(model, "classify")
+    class_ids_of_model(dataset, model.spec.classes)  # before the work, not after
+    paths = [sample.image_path for sample in dataset.samples]
+    found = cast("list[Classification]", _results(model, paths, on_image))
+    return ClassificationEvaluation(
+        data=dataset.name,
+        split=dataset.split,
+        metrics=classification_metrics(dataset, model.spec.classes, found),
+    )
+
+
+def _require_task(model: Model, *tasks: str) -> None:
+    if model.spec.task not in tasks:
+        raise InputError(
+            f"evaluate: the model's task must be {' or '.join(tasks)} on these data, got "
+            f"{model.spec.task}. Measure it on data of its own task."
+        )
+
+
+def _results(model: Model, paths: list[Path], on_image: Callable[[], None]) -> list[Result]:
+    """Return what the stream delivers of image files, in their order."""
+    found = []
+    for delivered in stream(ImageSource(paths), model):
+        found.append(delivered.result)
+        on_image()
+    return found

@@ -1,8 +1,9 @@
 """What a user receives from a model."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,31 @@ if TYPE_CHECKING:
     import supervision
 
 
+class Result(ABC):
+    """What a model tells of one frame, whatever its task."""
+
+    KEY: ClassVar[str]  # names it in a line of JSON
+
+    @abstractmethod
+    def to_records(self, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return JSON-ready dictionaries.
+
+        Args:
+            classes: the model's class names.
+
+        """
+
+    @abstractmethod
+    def counted(self) -> list[int]:
+        """Return the class ids that a run counts, one a find."""
+
+    @abstractmethod
+    def headline(self, classes: Sequence[str]) -> str:
+        """Return a few words for people."""
+
+
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(Result):
     """The objects found in one frame, best score first.
 
     Args:
@@ -25,6 +49,7 @@ class Detections:
 
     """
 
+    KEY: ClassVar[str] = "detections"
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int32]
@@ -65,6 +90,17 @@ class Detections:
                 self.boxes_xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True
             )
         ]
+
+    def counted(self) -> list[int]:
+        """Return the class id of each object."""
+        ids: list[int] = self.class_ids.tolist()
+        return ids
+
+    def headline(self, classes: Sequence[str]) -> str:
+        """Return how many objects there are, and of which classes."""
+        names = [classes[class_id] for class_id in self.counted()]
+        found = [f"{names.count(name)} {name}" for name in dict.fromkeys(names)]
+        return ", ".join(found) or "no object"
 
     def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Return COCO result records (`bbox` is x, y, width, height in pixels).
@@ -158,3 +194,54 @@ class Instances(Detections):
         found = super().to_supervision()
         found.mask = self.frame_masks()
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Classification(Result):
+    """What one frame shows as a whole: a probability for each class.
+
+    Args:
+        probabilities: (C,) float32 in [0, 1], in the order of the model's `classes`; their sum is
+            1 but for rounding.
+
+    """
+
+    KEY: ClassVar[str] = "classes"
+    probabilities: NDArray[np.float32]
+
+    @property
+    def class_id(self) -> int:
+        """The most probable class, the first of equal ones: an index into `classes`."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def score(self) -> float:
+        """The probability of the most probable class."""
+        return float(self.probabilities.max())
+
+    def top(self, k: int = 5) -> list[tuple[int, float]]:
+        """Return class id and probability of the `k` most probable classes, or of all if fewer.
+
+        Args:
+            k: at least 1. Of equal probabilities the first class comes first.
+
+        """
+        if k < 1:
+            raise ValueError(f"Classification.top: `k` must be at least 1, got {k}.")
+        best = np.argsort(-self.probabilities, kind="stable")[:k]
+        return list(zip(best.tolist(), self.probabilities[best].tolist(), strict=True))
+
+    def to_records(self, classes: Sequence[str], k: int = 5) -> list[dict[str, Any]]:
+        """Return a JSON-ready dictionary for each of the `k` best: class, class_id, score."""
+        return [
+            {"class": classes[class_id], "class_id": class_id, "score": round(score, 5)}
+            for class_id, score in self.top(k)
+        ]
+
+    def counted(self) -> list[int]:
+        """Return the most probable class."""
+        return [self.class_id]
+
+    def headline(self, classes: Sequence[str]) -> str:
+        """Return the most probable classes, up to five."""
+        return ", ".join(f"{classes[class_id]} {score:.3f}" for class_id, score in self.top())

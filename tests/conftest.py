@@ -71,7 +71,83 @@ def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathF
     images = sorted((scenes / "val").glob("*.png"))[:2]
     for head in ("fused", "raw"):
         export_onnx(
-            trained.detector,
+            trained.network,
+            trained.spec,
+            folder / f"{head}.onnx",
+            images,
+            options=ExportOptions(head=head),
+            tolerance=Tolerance(),
+        )
+    return folder
+
+
+SHAPES = ("disc", "square", "stripes")
+SHAPE_IMAGES = {"train": 24, "val": 10, "test": 10}  # of each class
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images by class: a shape of any bright colour on a dark ground, 40x48."""
+    from PIL import Image, ImageDraw
+
+    folder = tmp_path_factory.mktemp("shapes")
+    rng = np.random.default_rng(0)
+    for split, count in SHAPE_IMAGES.items():
+        for name in SHAPES:
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                image = Image.new("RGB", (48, 40), tuple(rng.integers(0, 80, 3).tolist()))
+                pen, colour = ImageDraw.Draw(image), tuple(rng.integers(140, 256, 3).tolist())
+                left, top = rng.integers(6, 15, 2).tolist()
+                box = (left, top, left + 22, top + 22)
+                if name == "disc":
+                    pen.ellipse(box, fill=colour)
+                elif name == "square":
+                    pen.rectangle(box, fill=colour)
+                else:
+                    for y in range(top, top + 24, 8):
+                        pen.rectangle((left, y, left + 22, y + 3), fill=colour)
+                image.save(folder / split / name / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a LeNet's training on the shapes."""
+    pytest.importorskip("torch")
+    from edgecv.train.recipe import configure
+    from edgecv.train.trainer import train
+
+    folder = tmp_path_factory.mktemp("classifier") / "run"
+    settings = {
+        "model": "lenet",
+        "data": f"folder:{shapes}",
+        "epochs": 20,
+        "batch_size": 12,
+        "learning_rate": 5e-3,
+        "augment": "none",
+        "precision": "float32",
+    }
+    train(configure(settings, {}), folder, SilentObserver())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported_classifier(
+    trained_classifier: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder with that LeNet's `fused.onnx` (probabilities) and `raw.onnx` (logits)."""
+    pytest.importorskip("onnx")
+    from edgecv.export.parity import Tolerance
+    from edgecv.export.to_onnx import ExportOptions, export_onnx
+    from edgecv.train.checkpoint import load_trained
+
+    folder = tmp_path_factory.mktemp("exported_classifier")
+    trained = load_trained(trained_classifier / "best.pt")
+    images = sorted((shapes / "val").rglob("*.png"))[::10]
+    for head in ("fused", "raw"):
+        export_onnx(
+            trained.network,
             trained.spec,
             folder / f"{head}.onnx",
             images,

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from edgecv.errors import MissingDependencyError
-from edgecv.results import Detections, Instances
+from edgecv.results import Classification, Detections, Instances
 
 TWO = Detections(
     np.array([[10, 20, 30.5, 60], [-4, -8, 200, 100.125]], np.float32),
@@ -137,3 +137,26 @@ def test_supervision_gets_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
     guest: Any = instances().to_supervision()
     np.testing.assert_array_equal(guest.mask, instances().frame_masks())
+
+
+def test_a_classification_ranks_its_classes() -> None:
+    found = Classification(np.array([0.1, 0.4, 0.1, 0.4], np.float32))
+    assert (found.class_id, found.score) == (1, pytest.approx(0.4))
+    assert [class_id for class_id, _ in found.top(3)] == [1, 3, 0]  # of equal ones the first first
+    assert len(found.top(9)) == 4
+    assert found.to_records("abcd", 2) == [
+        {"class": "b", "class_id": 1, "score": 0.4},
+        {"class": "d", "class_id": 3, "score": 0.4},
+    ]
+    assert found.counted() == [1]
+    assert found.headline("abcd") == "b 0.400, d 0.400, a 0.100, c 0.100"
+    with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
+        found.top(0)
+
+
+def test_detections_in_a_few_words() -> None:
+    class_ids = np.array([1, 0, 1], np.int32)
+    found = Detections(np.zeros((3, 4), np.float32), np.zeros(3, np.float32), class_ids)
+    assert found.headline(["cat", "dog"]) == "2 dog, 1 cat"
+    assert found.counted() == [1, 0, 1]
+    assert Detections.empty().headline(["cat"]) == "no object"

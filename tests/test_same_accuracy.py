@@ -10,15 +10,17 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("faster_coco_eval")
 
-from edgecv.data import open_dataset
+from edgecv.data import open_classification, open_dataset
 from edgecv.export.parity import Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
 from edgecv.images import read_image
+from edgecv.metrics.classification import classification_metrics
 from edgecv.metrics.detection import detection_metrics
-from edgecv.models.suppress import torch_session
+from edgecv.models.fused import torch_session
 from edgecv.runtime.model import Model, load
 from edgecv.train.checkpoint import load_trained
 from edgecv.train.config import TrainConfig
+from edgecv.train.recipe import configure
 from edgecv.train.trainer import train
 
 SAME = 0.002
@@ -61,7 +63,7 @@ def test_an_export_is_as_accurate_as_the_training(
     path = tmp_path / "model.onnx"
     options = ExportOptions(head="fused")
     export_onnx(
-        trained.detector, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
+        trained.network, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
     )
 
     def accuracy(model: Model, batch: int) -> float:
@@ -69,8 +71,52 @@ def test_an_export_is_as_accurate_as_the_training(
         return detection_metrics(dataset, model.spec.classes, found).summary["AP50"]
 
     with load(path) as exported:
-        reference = Model(torch_session(trained.detector, exported.spec))
+        reference = Model(torch_session(trained.network, exported.spec))
         expected = accuracy(reference, 4)
         assert expected > 0.05
         for batch in (1, 4):
             assert accuracy(exported, batch) == pytest.approx(expected, abs=SAME)
+
+
+@pytest.mark.parametrize("size_hw", [(32, 32), (40, 48)])
+@pytest.mark.parametrize("head", ["fused", "raw"])
+def test_an_exported_classifier_is_as_accurate_as_the_training(
+    shapes: Path,
+    tmp_path: Path,
+    silent_observer: Any,
+    size_hw: tuple[int, int],
+    head: Any,
+) -> None:
+    settings = {
+        "model": "lenet",
+        "data": f"folder:{shapes}",
+        "epochs": 6,
+        "size_hw": size_hw,
+        "batch_size": 12,
+        "learning_rate": 5e-3,
+        "precision": "float32",
+    }
+    train(configure(settings, {}), tmp_path / "run", silent_observer)
+    trained = load_trained(tmp_path / "run" / "best.pt")
+    dataset = open_classification(str(shapes), "test")
+    images = [sample.image_path for sample in dataset.samples]
+    path = tmp_path / "model.onnx"
+    export_onnx(
+        trained.network,
+        trained.spec,
+        path,
+        images[:2],
+        options=ExportOptions(head=head),
+        tolerance=Tolerance(),
+    )
+
+    def accuracy(model: Model, batch: int) -> float:
+        found = found_in_batches(model, images, batch)
+        return classification_metrics(dataset, model.spec.classes, found).summary["top1"]
+
+    with load(path) as exported:
+        reference = Model(torch_session(trained.network, exported.spec))
+        expected = accuracy(reference, 4)
+        assert expected > 0.5  # better than chance, a third
+        for batch in (1, 4):
+            assert accuracy(exported, batch) == expected

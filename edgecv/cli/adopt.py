@@ -15,7 +15,8 @@ def adopt(
     model: Annotated[Path, typer.Argument(help="The ONNX file as its project exports it.")],
     *,
     format: Annotated[  # noqa: A002  # the option's name
-        Literal["yolox", "yolo", "nanodet", "ssd"], typer.Option(help="What its outputs mean.")
+        Literal["yolox", "yolo", "nanodet", "ssd", "logits", "probabilities"],
+        typer.Option(help="What its outputs mean; the last two are a classifier's."),
     ],
     classes: Annotated[
         str, typer.Option(help="coco, voc, a file with a name a line, or names with commas.")

@@ -1,9 +1,11 @@
-"""`edgecv eval`: COCO and VOC metrics through the pipeline that `run` uses."""
+"""`edgecv eval`: accuracy through the pipeline that `run` uses."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from edgecv.cli.app import app
@@ -18,6 +20,12 @@ from edgecv.cli.console import (
     require_extra,
     write_json,
 )
+from edgecv.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecv.data import ClassificationDataset, DetectionDataset
+    from edgecv.evaluation import ClassificationEvaluation, Evaluation
+    from edgecv.runtime.model import Model
 
 _COLUMNS = {
     "AP": "AP",
@@ -28,19 +36,35 @@ _COLUMNS = {
     "best_F1_score": "at score",
 }
 _MASK_COLUMNS = {"mask_AP": "mask AP", "mask_AP50": "mask AP50", "mask_AP75": "mask AP75"}
+_CLASS_COLUMNS = {
+    "top1": "top-1 (recall)",
+    "top5": "top-5",
+    "precision": "precision",
+    "num_images": "images",
+}
+_DEFAULT_SCORE = 0.001
+_MOST_CONFUSED = 12  # classes whose confusion matrix fits a terminal
 
 
 @app.command(name="eval")
 def evaluate_model(
     model: Annotated[Path, typer.Argument(help="An ONNX file of `export` or `adopt`.")],
     *,
-    data: Annotated[str, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")],
+    data: Annotated[
+        str, typer.Option(help="bccd, voc:DIR, coco:DIR, yolo:DIR; by class: folder:DIR.")
+    ],
     split: Annotated[
         str | None, typer.Option(help="Default: test, else val, else the only one.")
     ] = None,
     score: Annotated[
-        float, typer.Option(min=0, max=1, help="Score threshold; higher ones lower AP.")
-    ] = 0.001,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Score threshold; higher ones lower AP.",
+            show_default=str(_DEFAULT_SCORE),
+        ),
+    ] = None,
     iou: Annotated[
         float | None, typer.Option(min=0, max=1, help="IoU threshold; default: the model's own.")
     ] = None,
@@ -56,51 +80,119 @@ def evaluate_model(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure AP on a data set, per class and by size; that of masks too, where there are any."""
-    require_extra("eval", "faster_coco_eval", *(("matplotlib",) if report else ()))
-    from edgecv.data import open_dataset  # keeps `edgecv --help` quick
-    from edgecv.evaluation import evaluate
+    """Measure AP on a data set, that of masks too, or a classifier's accuracy, also per class."""
+    from edgecv.data import open_classification, open_dataset  # keeps `edgecv --help` quick
     from edgecv.files import make_folder
-    from edgecv.report import Report, write_report
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    if report is not None:
-        make_folder(report)  # before the work, not after
-    dataset = open_dataset(data, split, on_bad=on_bad)
-    with (
-        load(model, device, threads=threads) as detector,
-        Progress(console=screen, transient=True) as bar,
-    ):
-        task = bar.add_task("images", total=len(dataset.samples))
-        result = evaluate(
-            detector,
-            dataset,
-            score_threshold=score,
-            iou_threshold=iou,
-            on_image=lambda: bar.advance(task),
-        )
-        backend = detector.session.backend
-    images = f"{len(dataset.samples)} images"
-    title = f"{model} on {dataset.name} {dataset.split}, {images}"
-    print_table(screen, title, ("metric", "value"), [*result.metrics.summary.items()])
-    columns = _COLUMNS | (_MASK_COLUMNS if "mask_AP" in result.metrics.summary else {})
-    rows = [
-        (name, *(values[key] for key in columns))
-        for name, values in result.metrics.per_class.items()
-    ]
-    print_table(screen, "Per class", ("class", *columns.values()), rows)
-    thresholds = (
-        f"Thresholds: score {result.score_threshold:g}, IoU {result.iou_threshold:g}, "
-        f"{result.max_detections} detections an image."
+    with load(model, device, threads=threads) as opened:
+        is_classifier = opened.spec.task == "classify"
+        packages = () if is_classifier else ("faster_coco_eval",)
+        require_extra("eval", *packages, *(("matplotlib",) if report else ()))
+        if report is not None:
+            make_folder(report)  # before the work, not after
+        command = _Command(screen, model, report, opened.session.backend)
+        if is_classifier:
+            if score is not None or iou is not None:
+                raise InputError("a classifier has no thresholds. Leave out `--score` and `--iou`.")
+            images = open_classification(data, split, on_bad=on_bad)
+            figures = command.classifier(opened, images)
+            problems = images.problems
+        else:
+            objects = open_dataset(data, split, on_bad=on_bad)
+            chosen = _DEFAULT_SCORE if score is None else score
+            figures = command.detector(opened, objects, chosen, iou)
+            problems = objects.problems
+    skipped = [str(problem) for problem in problems]
+    write_json(
+        json,
+        {"model": str(model), "backend": command.backend, **figures, "skipped": skipped},
     )
-    screen.print(f"{thresholds} Backend: {backend}.")
-    print_problems(screen, dataset.problems)
-    if report is not None:
-        facts = (f"Split {dataset.split}, {images}.", thresholds, f"Backend: {backend}.")
-        name = f"{model.stem} on {dataset.name}"
-        page = write_report(Report(name, facts, result.metrics, result.confusion), report)
-        screen.print(f"Report: {page}")
-    skipped = [str(problem) for problem in dataset.problems]
-    figures = {"model": str(model), "backend": backend, **result.to_plain(), "skipped": skipped}
-    write_json(json, figures)
+
+
+class _Command:
+    """What is printed and written, a method a family of tasks; each returns the figures."""
+
+    def __init__(self, screen: Console, path: Path, report: Path | None, backend: str) -> None:
+        self.screen = screen
+        self.path = path
+        self.report = report
+        self.backend = backend
+
+    def detector(
+        self, model: "Model", dataset: "DetectionDataset", score: float, iou: float | None
+    ) -> dict[str, Any]:
+        from edgecv.evaluation import evaluate
+        from edgecv.report import Report, write_report
+
+        result: Evaluation = self._followed(
+            len(dataset.samples),
+            lambda on_image: evaluate(
+                model, dataset, score_threshold=score, iou_threshold=iou, on_image=on_image
+            ),
+        )
+        images = f"{len(dataset.samples)} images"
+        title = f"{self.path} on {dataset.name} {dataset.split}, {images}"
+        print_table(self.screen, title, ("metric", "value"), [*result.metrics.summary.items()])
+        columns = _COLUMNS | (_MASK_COLUMNS if "mask_AP" in result.metrics.summary else {})
+        rows = [
+            (name, *(values[key] for key in columns))
+            for name, values in result.metrics.per_class.items()
+        ]
+        print_table(self.screen, "Per class", ("class", *columns.values()), rows)
+        thresholds = (
+            f"Thresholds: score {result.score_threshold:g}, IoU {result.iou_threshold:g}, "
+            f"{result.max_detections} detections an image."
+        )
+        self.screen.print(f"{thresholds} Backend: {self.backend}.")
+        print_problems(self.screen, dataset.problems)
+        if self.report is not None:
+            facts = (f"Split {dataset.split}, {images}.", thresholds, f"Backend: {self.backend}.")
+            name = f"{self.path.stem} on {dataset.name}"
+            written = Report(name, facts, result.metrics, result.confusion)
+            self.screen.print(f"Report: {write_report(written, self.report)}")
+        return result.to_plain()
+
+    def classifier(self, model: "Model", dataset: "ClassificationDataset") -> dict[str, Any]:
+        from edgecv.evaluation import evaluate_classifier
+        from edgecv.report import ClassificationReport, write_report
+
+        result: ClassificationEvaluation = self._followed(
+            len(dataset.samples),
+            lambda on_image: evaluate_classifier(model, dataset, on_image=on_image),
+        )
+        metrics = result.metrics
+        images = f"{len(dataset.samples)} images"
+        title = f"{self.path} on {dataset.name} {dataset.split}, {images}"
+        print_table(self.screen, title, ("metric", "value"), [*metrics.summary.items()])
+        rows = [
+            (name, *(values[key] for key in _CLASS_COLUMNS))
+            for name, values in metrics.per_class.items()
+        ]
+        print_table(self.screen, "Per class", ("class", *_CLASS_COLUMNS.values()), rows)
+        labels = metrics.confusion.labels
+        if len(labels) <= _MOST_CONFUSED:
+            counts = zip(labels, metrics.confusion.counts.tolist(), strict=True)
+            header = ("true \\ predicted", *labels)
+            print_table(
+                self.screen, "Confusion matrix", header, [(name, *row) for name, row in counts]
+            )
+        else:
+            self.screen.print("The confusion matrix is in `--report DIR` and `--json FILE`.")
+        if dataset.note:
+            self.screen.print(f"{dataset.note}.", markup=False)
+        self.screen.print(f"Backend: {self.backend}.")
+        print_problems(self.screen, dataset.problems)
+        if self.report is not None:
+            facts = (f"Split {dataset.split}, {images}.", f"Backend: {self.backend}.")
+            name = f"{self.path.stem} on {dataset.name}"
+            written = ClassificationReport(name, facts, metrics)
+            self.screen.print(f"Report: {write_report(written, self.report)}")
+        return result.to_plain()
+
+    def _followed(self, num_images: int, work: Callable[[Callable[[], None]], Any]) -> Any:  # noqa: ANN401
+        """Return what `work` returns, a bar following its images."""
+        with Progress(console=self.screen, transient=True) as bar:
+            task = bar.add_task("images", total=num_images)
+            return work(lambda: bar.advance(task))

@@ -1,7 +1,7 @@
 """`edgecv export`: from `best.pt` to an ONNX file that was compared with it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ from edgecv.cli.console import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from edgecv.spec import Task
+
 
 @app.command()
 def export(
@@ -23,7 +26,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
     head: Annotated[
         Literal["fused", "raw"],
-        typer.Option(help="fused ends the graph in EdgeNMS; raw leaves decoding to the runtime."),
+        typer.Option(
+            help="fused ends the graph in EdgeNMS or probabilities; raw leaves that to the runtime."
+        ),
     ] = "fused",
     opset: Annotated[int, typer.Option(help="19 or 20.")] = 20,
     batch: Annotated[
@@ -38,7 +43,7 @@ def export(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export a trained detector; nothing is written unless it matches PyTorch on real images."""
+    """Export a trained model; nothing is written unless it matches PyTorch on real images."""
     require_extra("export", "onnx", "onnxscript")
     require_extra("train", "torch", "torchvision")
     from edgecv.export.parity import Tolerance  # torch takes seconds to import
@@ -48,10 +53,10 @@ def export(
     screen = console(quiet=quiet)
     options = ExportOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
     trained = load_trained(checkpoint)
-    compared = _images_to_compare(images, trained.config.data)[:num_images]
+    compared = _images_to_compare(images, trained.spec.task, trained.config.data)[:num_images]
     with screen.status("exporting and comparing"):
         report = export_onnx(
-            trained.detector,
+            trained.network,
             trained.spec,
             output,
             compared,
@@ -63,20 +68,20 @@ def export(
     ]
     title = f"Largest difference from PyTorch on {report.num_images} images"
     print_table(screen, title, ("output", "absolute", "of the largest value"), rows)
+    boxes = "" if trained.spec.task == "classify" else f"boxes within {report.box_px:.1e} px, "
     screen.print(
-        f"Detections: {report.num_reference} in PyTorch, {report.num_candidate} exported, "
-        f"{report.num_matched} matched; boxes within {report.box_px:.1e} px, "
-        f"scores within {report.score:.1e}."
+        f"{report.unit.capitalize()}: {report.num_reference} in PyTorch, {report.num_candidate} "
+        f"exported, {report.num_matched} matched; {boxes}scores within {report.score:.1e}."
     )
     screen.print(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, {head} head).")
     write_json(json, {"model": str(output), "head": head, "opset": opset, **report.to_plain()})
 
 
-def _images_to_compare(folder: Path | None, data: str) -> list[Path]:
+def _images_to_compare(folder: Path | None, task: "Task", data: str) -> list[Path]:
     """Return the images of `folder`, else those of the validation split of `data`."""
-    from edgecv.data import open_dataset
+    from edgecv.data import open_for_task
     from edgecv.stream.sources import images_of
 
     if folder is not None:
         return images_of(folder)
-    return [sample.image_path for sample in open_dataset(data, "val", on_bad="skip").samples]
+    return [sample.image_path for sample in open_for_task(task, data, "val", on_bad="skip").samples]

@@ -1,6 +1,7 @@
 """`edgecv run`: a model over a video, pictures or a camera."""
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _REFRESH_S = 0.25
+_MOST_TOLD = 10  # pictures of which each has its line
 
 
 @app.command()
@@ -68,10 +70,15 @@ def run(
         classes = detector.spec.classes
         sinks = [] if save is None else [open_sink(save, opened, classes)]
         sinks += [] if jsonl is None else [JsonlSink(jsonl, classes)]
-        status = stack.enter_context(_LiveLine(screen, opened.num_frames))
+        status = stack.enter_context(_LiveLine(screen, opened.num_frames, classes))
+
+        speaks = opened.num_frames is not None and opened.num_frames <= _MOST_TOLD
 
         def follow(result: StreamResult) -> bool:
             status.update(result)
+            if speaks and result.frame.path is not None:
+                told = f"{result.frame.path}: {result.result.headline(classes)}"
+                screen.print(told, markup=False, soft_wrap=True)
             return window is None or window.show(result)
 
         detector.session.warm_up()
@@ -100,7 +107,7 @@ def print_summary(screen: Console, summary: RunSummary) -> None:
     ]
     header = ("stage", "median ms", "p95 ms", "waiting ms", "busy %")
     print_table(screen, "Stages, each in a thread of its own", header, rows)
-    found = ", ".join(f"{count} {name}" for name, count in summary.num_detections.items())
+    found = ", ".join(f"{count} {name}" for name, count in summary.num_found.items())
     screen.print(
         f"{summary.num_frames} frames in {summary.wall_s:.2f} s: {summary.fps:.1f} fps"
         + (f", {summary.num_dropped} dropped" if summary.num_dropped else "")
@@ -111,11 +118,12 @@ def print_summary(screen: Console, summary: RunSummary) -> None:
 
 
 class _LiveLine:
-    """One line that follows a run: frames, FPS of the last moments, latency, objects."""
+    """One line that follows a run: frames, FPS of the last moments, latency, the last result."""
 
-    def __init__(self, screen: Console, num_frames: int | None) -> None:
+    def __init__(self, screen: Console, num_frames: int | None, classes: Sequence[str]) -> None:
         self._live = Live(console=screen, transient=True, auto_refresh=False)
         self._of = "" if num_frames is None else f"/{num_frames}"
+        self._classes = classes
         self._since = time.perf_counter()
         self._count = 0
 
@@ -135,6 +143,6 @@ class _LiveLine:
         self._since, self._count = now, 0
         self._live.update(
             f"frame {result.frame.index + 1}{self._of}  {fps:5.1f} fps  "
-            f"latency {result.ledger.latency_ms:6.1f} ms  {len(result.detections)} objects",
+            f"latency {result.ledger.latency_ms:6.1f} ms  {result.result.headline(self._classes)}",
             refresh=True,
         )

@@ -39,7 +39,9 @@ def _option(*names: str, help: str, default: object = None, **more: Any) -> Any:
 
 @app.command()
 def train(
-    model: Annotated[str | None, typer.Argument(help="For example ssd_mobilenetv2.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="For example ssd_mobilenetv2, resnet18 or timm:NAME.")
+    ] = None,
     *,
     recipe: Annotated[
         str | None,
@@ -52,13 +54,17 @@ def train(
         list[str] | None,
         typer.Option(help="An option of the model, NAME=VALUE, such as anchors=all-pairs; repeat."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR; classifiers: folder:DIR."),
+    ] = None,
     epochs: Annotated[
         int | None,
         _option(min=1, help="Passes over the training split.", default=TrainConfig.epochs),
     ] = None,
     size: Annotated[
-        str | None, _option(help="Input in pixels: 320, or HEIGHTxWIDTH.", default=320)
+        str | None,
+        _option(help="Input in pixels: 320, or HEIGHTxWIDTH.", default="320, for classifiers 224"),
     ] = None,
     fit: Annotated[
         Fit | None, _option(help="How images are fitted into it.", default=TrainConfig.fit)
@@ -144,7 +150,8 @@ def train(
         _option(help="What to do with a broken annotation.", default=TrainConfig.on_bad),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="End after so many epochs without a better AP.")
+        int | None,
+        typer.Option(min=1, help="End after so many epochs without better AP or top-1."),
     ] = None,
     time_budget: Annotated[
         str | None,
@@ -159,7 +166,7 @@ def train(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector; CTRL-C saves, `--resume` continues exactly.
+    """Train a detector or a classifier; CTRL-C saves, `--resume` continues exactly.
 
     On several GPUs: `torchrun --nproc-per-node 2 -m edgecv train ...`.
     """
@@ -240,12 +247,10 @@ def _report(screen: Console, result: "TrainResult") -> None:
     if result.best_epoch == 0:
         return
     best = result.history[result.best_epoch - 1]
-    columns = {"AP": "AP", "AP50": "AP50"}
-    if "mask_AP" in best:
-        columns |= {"mask_AP": "mask AP", "mask_AP50": "mask AP50"}
+    figures = result.figures
     every = {**best["per_class"], "all": best}
-    rows = [(name, *(values[key] for key in columns)) for name, values in every.items()]
+    rows = [(name, *(values[figure] for figure in figures)) for name, values in every.items()]
     title = f"Validation, best epoch {result.best_epoch} of {len(result.history)}"
-    print_table(screen, title, ("class", *columns.values()), rows)
+    print_table(screen, title, ("class", *(name.replace("_", " ") for name in figures)), rows)
     screen.print(f"{result.seconds / 60:.1f} minutes. Weights: {result.folder / 'best.pt'}")
     screen.print(result.report)

@@ -36,6 +36,7 @@ class TrainingBar:
         )
         self._task = self._bar.add_task("preparing", total=None)
         self._num_epochs = self._num_batches = 0
+        self._figures: tuple[str, ...] = ()
 
     def __enter__(self) -> "Self":
         """Show the bar."""
@@ -47,13 +48,20 @@ class TrainingBar:
         self._bar.stop()
 
     def started(
-        self, *, num_epochs: int, num_batches: int, progress: "RunProgress", notes: tuple[str, ...]
+        self,
+        *,
+        num_epochs: int,
+        num_batches: int,
+        progress: "RunProgress",
+        notes: tuple[str, ...],
+        figures: tuple[str, ...],
     ) -> None:
         """Print how the run was set up, and set the bar to where it begins."""
         for note in notes:
             self._screen.print(note, style="dim", markup=False)
         self._num_epochs = num_epochs
         self._num_batches = num_batches
+        self._figures = figures
         self._bar.update(self._task, total=num_epochs * num_batches, completed=progress.step)
 
     def stepped(self, *, epoch: int, loss: float, waiting: float) -> None:
@@ -65,10 +73,9 @@ class TrainingBar:
         """Print the epoch's line, and follow a changed plan."""
         self._num_epochs = record["planned_epochs"]
         self._bar.update(self._task, total=self._num_epochs * self._num_batches)
-        shown = {"AP": "AP", "AP50": "AP50", "AP75": "AP75"}
-        if "mask_AP" in record:
-            shown = {"AP": "AP", "AP50": "AP50", "mask_AP": "mask AP", "mask_AP50": "mask AP50"}
-        figures = "  ".join(f"{text} {_figure(record[key])}" for key, text in shown.items())
+        figures = "  ".join(
+            f"{name.replace('_', ' ')} {_figure(record[name])}" for name in self._figures
+        )
         self._screen.print(
             f"epoch {record['epoch']:3}/{self._num_epochs}  loss {record['loss']:.4f}  "
             f"val {figures}  {record['seconds']:.0f} s, "

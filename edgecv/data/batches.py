@@ -2,8 +2,11 @@
 
 import math
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,27 +16,72 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgecv.data.augment.files import read_recipe
 from edgecv.data.augment.pipeline import Augmentation
-from edgecv.data.augment.recipe import Recipe
-from edgecv.data.augment.scene import Scene, scene_of
+from edgecv.data.augment.recipe import IouCrop, Mixup, Mosaic, Recipe
+from edgecv.data.augment.scene import Scene, annotated, scene_of
+from edgecv.data.labelled import ClassificationDataset
 from edgecv.data.samples import DetectionDataset
 from edgecv.data.targets import Target
-from edgecv.errors import DatasetError
+from edgecv.errors import DatasetError, InputError
 from edgecv.images import read_image
 from edgecv.spec import InputSpec
 
 _CACHE_BYTES = 2 << 30  # decoded images kept in memory, so that small sets are decoded once
 
 
+Targets: TypeAlias = Sequence[Target] | Tensor
+_Item: TypeAlias = tuple[Tensor, Any]  # an image and its target
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, H, W] float32 as the model wants them, and the objects of each."""
+    """Images [B, 3, H, W] float32 as the model wants them, and what each should yield.
+
+    The targets are the objects of each image for a detector, [B] int64 class ids for a classifier.
+    """
 
     images: Tensor
-    targets: tuple[Target, ...]
+    targets: Targets
 
 
-class TrainingBatches:
+class Batches:
     """The batches of each epoch, the same ones whenever they are asked for again."""
+
+    def __init__(
+        self,
+        samples: "_AugmentedSamples",
+        collate: Callable[[list[_Item]], Batch],
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        share: tuple[int, int],
+    ) -> None:
+        """Prepare to draw; images are read when a batch needs them."""
+        self._samples = samples
+        self._order = _EpochOrder(len(samples), batch_size=batch_size, seed=seed, share=share)
+        self._loader = DataLoader(
+            samples,
+            batch_sampler=self._order,
+            collate_fn=collate,
+            num_workers=workers,
+            worker_init_fn=_leave_interrupts_to_parent,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return self._order.num_batches
+
+    def epoch(self, number: int, *, first_batch: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of an epoch, from `first_batch` on."""
+        self._order.epoch = number
+        self._order.first_batch = first_batch
+        # The loader draws a seed for its workers: keep it out of the caller's generator.
+        with torch.random.fork_rng(devices=[]):
+            yield from self._loader
+
+
+class TrainingBatches(Batches):
+    """Batches of images with their objects."""
 
     def __init__(
         self,
@@ -79,7 +127,7 @@ class TrainingBatches:
             )
         recipe = recipe or read_recipe("default")
         last = math.inf if num_epochs is None else round(num_epochs * recipe.mixing_until)
-        self._samples = _AugmentedSamples(
+        samples = _SceneSamples(
             dataset,
             wanted,
             recipe,
@@ -88,28 +136,60 @@ class TrainingBatches:
             with_masks=with_masks,
             with_keypoints=with_keypoints,
         )
-        self._order = _EpochOrder(
-            len(dataset.samples), batch_size=batch_size, seed=seed, share=share
-        )
-        self._loader = DataLoader(
-            self._samples,
-            batch_sampler=self._order,
-            collate_fn=_collate,
-            num_workers=workers,
-            worker_init_fn=_leave_interrupts_to_parent,
+        super().__init__(
+            samples, _collate, batch_size=batch_size, seed=seed, workers=workers, share=share
         )
 
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return self._order.num_batches
 
-    def epoch(self, number: int, *, first_batch: int = 0) -> Generator[Batch, None, None]:
-        """Yield the batches of an epoch, from `first_batch` on."""
-        self._order.epoch = number
-        self._order.first_batch = first_batch
-        # The loader draws a seed for its workers: keep it out of the caller's generator.
-        with torch.random.fork_rng(devices=[]):
-            yield from self._loader
+class LabelledBatches(Batches):
+    """Batches of images with the class of each."""
+
+    def __init__(
+        self,
+        dataset: ClassificationDataset,
+        wanted: InputSpec,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        recipe: Recipe | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Prepare to draw from `dataset`; images are read when a batch needs them.
+
+        Args:
+            dataset: the training split.
+            wanted: the network's input.
+            batch_size: images a batch; the last batch of an epoch is dropped if it is short.
+            seed: of order and augmentation.
+            workers: processes that prepare batches, 0 for none.
+            recipe: of the augmentation; None for the recipe `classify`.
+            share: (rank, number of ranks): of each batch, the images that this process gets.
+
+        Raises:
+            InputError: if the recipe needs boxes, or would mix classes.
+            MissingDependencyError: if the recipe needs a library that is not installed.
+
+        """
+        recipe = recipe or read_recipe("classify")
+        for transform in recipe.transforms:
+            if isinstance(transform, _OF_OBJECTS):
+                raise InputError(
+                    f"the recipe `{recipe.name}` has `{transform.FORMAT}`, which is made for "
+                    "images with objects in boxes. Train a classifier with `--augment classify`, "
+                    "or a recipe without it."
+                )
+        super().__init__(
+            _LabelledSamples(dataset, wanted, recipe, seed=seed),
+            _collate_labels,
+            batch_size=batch_size,
+            seed=seed,
+            workers=workers,
+            share=share,
+        )
+
+
+_OF_OBJECTS = (IouCrop, Mosaic, Mixup)
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
@@ -137,7 +217,58 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         return self.num_batches - self.first_batch
 
 
-class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
+class _AugmentedSamples(Dataset[_Item], ABC):
+    """Images drawn from files, each reproducible by (epoch, row)."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        wanted: InputSpec,
+        recipe: Recipe,
+        *,
+        seed: int,
+        num_mixing_epochs: float = math.inf,
+    ) -> None:
+        self._paths = paths
+        self._seed = seed
+        self._num_mixing_epochs = num_mixing_epochs
+        self._augment = Augmentation(recipe, wanted, self._scene, len(paths))
+        self._cache: dict[int, NDArray[np.uint8]] = {}
+        self._cached_bytes = 0
+        self._mean = torch.tensor(wanted.mean)[:, None, None]
+        self._std = torch.tensor(wanted.std)[:, None, None]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> _Item:
+        """Return the image and the target of (epoch, sample)."""
+        epoch, row = key
+        with torch.random.fork_rng(devices=[]):
+            seed_for(self._seed, epoch, row)
+            image, target = self._augment(row, is_mixing=epoch < self._num_mixing_epochs)
+        return image.sub_(self._mean).div_(self._std), self._target(row, target)
+
+    @abstractmethod
+    def _scene(self, row: int) -> Scene:
+        """Return the frame of a row with what is in it."""
+
+    @abstractmethod
+    def _target(self, row: int, seen: Target) -> Any:  # noqa: ANN401  # of the task
+        """Return what the image of a row should yield, of which `seen` is left in it."""
+
+    def _pixels(self, row: int) -> NDArray[np.uint8]:
+        found = self._cache.get(row)
+        if found is not None:
+            return found
+        pixels = read_image(self._paths[row])
+        if self._cached_bytes + pixels.nbytes <= _CACHE_BYTES:
+            self._cache[row] = pixels
+            self._cached_bytes += pixels.nbytes
+        return pixels
+
+
+class _SceneSamples(_AugmentedSamples):
     def __init__(
         self,
         dataset: DetectionDataset,
@@ -149,28 +280,12 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
         with_masks: bool,
         with_keypoints: bool,
     ) -> None:
+        paths = [sample.image_path for sample in dataset.samples]
+        super().__init__(paths, wanted, recipe, seed=seed, num_mixing_epochs=num_mixing_epochs)
         self._samples = dataset.samples
-        self._seed = seed
-        self._num_mixing_epochs = num_mixing_epochs
         self._with_masks = with_masks
         self._with_keypoints = with_keypoints
         self._mirrored = torch.tensor(mirrored_keypoints(dataset.keypoint_names), dtype=torch.int64)
-        self._augment = Augmentation(recipe, wanted, self._scene, len(dataset.samples))
-        self._cache: dict[int, NDArray[np.uint8]] = {}
-        self._cached_bytes = 0
-        self._mean = torch.tensor(wanted.mean)[:, None, None]
-        self._std = torch.tensor(wanted.std)[:, None, None]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
-        """Return the image and objects of (epoch, sample)."""
-        epoch, row = key
-        with torch.random.fork_rng(devices=[]):
-            seed_for(self._seed, epoch, row)
-            image, target = self._augment(row, is_mixing=epoch < self._num_mixing_epochs)
-        return image.sub_(self._mean).div_(self._std), target
 
     def _scene(self, row: int) -> Scene:
         return scene_of(
@@ -181,15 +296,26 @@ class _AugmentedSamples(Dataset[tuple[Tensor, Target]]):
             mirrored=self._mirrored,
         )
 
-    def _pixels(self, row: int) -> NDArray[np.uint8]:
-        found = self._cache.get(row)
-        if found is not None:
-            return found
-        pixels = read_image(self._samples[row].image_path)
-        if self._cached_bytes + pixels.nbytes <= _CACHE_BYTES:
-            self._cache[row] = pixels
-            self._cached_bytes += pixels.nbytes
-        return pixels
+    def _target(self, row: int, seen: Target) -> Target:
+        del row
+        return seen
+
+
+class _LabelledSamples(_AugmentedSamples):
+    def __init__(
+        self, dataset: ClassificationDataset, wanted: InputSpec, recipe: Recipe, *, seed: int
+    ) -> None:
+        paths = [sample.image_path for sample in dataset.samples]
+        super().__init__(paths, wanted, recipe, seed=seed)
+        self._class_ids = [sample.class_id for sample in dataset.samples]
+
+    def _scene(self, row: int) -> Scene:
+        pixels = torch.from_numpy(self._pixels(row)).permute(2, 0, 1)
+        return Scene(annotated(pixels, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)))
+
+    def _target(self, row: int, seen: Target) -> int:
+        del seen
+        return self._class_ids[row]
 
 
 def mirrored_keypoints(names: Sequence[str]) -> list[int]:
@@ -231,6 +357,11 @@ def _leave_interrupts_to_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _collate(items: list[tuple[Tensor, Target]]) -> Batch:
+def _collate(items: list[_Item]) -> Batch:
     images, targets = zip(*items, strict=True)
     return Batch(torch.stack(images), targets)
+
+
+def _collate_labels(items: list[_Item]) -> Batch:
+    images, class_ids = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.tensor(class_ids))

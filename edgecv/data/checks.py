@@ -198,7 +198,7 @@ def choose_split(asked: str | None, found: Iterable[str], folder: Path, remedy: 
     if asked is not None and asked in names:
         return asked
     for wanted in _PREFERRED if asked is None else (asked,):
-        matches = [name for name in names if _means(wanted, name)]
+        matches = [name for name in names if is_split_name(name, wanted)]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -210,6 +210,12 @@ def choose_split(asked: str | None, found: Iterable[str], folder: Path, remedy: 
     raise DatasetError(
         f"`{folder}`: the split must be one of {', '.join(names)}, got {got}. Name one of these."
     )
+
+
+def is_split_name(name: str, asked: str) -> bool:
+    """Tell whether a split called `name` is what `asked` stands for: val2017 is val."""
+    plain = re.sub(r"[-_]?(19|20)\d\d$", "", name)
+    return plain == asked or plain in _ALIASES.get(asked, ())
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
@@ -266,12 +272,6 @@ def unknown_class(name: object, classes: Sequence[object], origin: str) -> str:
     """Return the text of the problem that `name` is not among `classes`, listed if few."""
     shown = ", ".join(map(str, classes[:10])) + (", …" if len(classes) > 10 else "")  # noqa: PLR2004
     return f"class must be one of {shown} (from {origin}), got {name!r}"
-
-
-def _means(asked: str, name: str) -> bool:
-    """Tell whether a split called `name` is what `asked` stands for: val2017 is val."""
-    plain = re.sub(r"[-_]?(19|20)\d\d$", "", name)
-    return plain == asked or plain in _ALIASES.get(asked, ())
 
 
 def _checked_size(path: Path, stated_size_hw: tuple[int, int] | None) -> tuple[int, int]:

@@ -1,17 +1,29 @@
-"""Opening a detection data set by a short address: a known name, or a format and a folder."""
+"""Opening a data set by a short address: a known name, or a format and a folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from edgecv.data.class_folders import is_class_folder, read_class_folders
 from edgecv.data.coco import is_coco_folder, read_coco
 from edgecv.data.known import KNOWN_DATASETS
+from edgecv.data.labelled import ClassificationDataset
 from edgecv.data.samples import DetectionDataset, OnBad, Problem, Sample
 from edgecv.data.voc import is_voc_folder, read_voc
 from edgecv.data.yolo import is_yolo_folder, read_yolo
 from edgecv.errors import DatasetError
+from edgecv.spec import Task
 
-__all__ = ["DetectionDataset", "OnBad", "Problem", "Sample", "open_dataset"]
+__all__ = [
+    "ClassificationDataset",
+    "DetectionDataset",
+    "OnBad",
+    "Problem",
+    "Sample",
+    "open_classification",
+    "open_dataset",
+    "open_for_task",
+]
 
 
 class _Reader(Protocol):
@@ -32,10 +44,13 @@ _FORMATS = {
 }
 
 
+_CLASS_FOLDERS = "folder"
+
+
 def open_dataset(
     text: str, split: str | None = None, *, on_bad: OnBad = "error"
 ) -> DetectionDataset:
-    """Read one split of the data set that `text` names, and check every annotation.
+    """Read one split of the detection data set that `text` names, and check every annotation.
 
     Args:
         text: a known name (`bccd`), or `voc:DIR`, `coco:DIR`, `yolo:DIR`.
@@ -53,23 +68,88 @@ def open_dataset(
     prefix, colon, place = text.partition(":")
     if not colon or prefix not in _FORMATS or not place:
         raise DatasetError(_unaccepted(text))
+    folder = _existing(place, "open_dataset")
+    return _FORMATS[prefix].read(folder, split, on_bad=on_bad)
+
+
+def open_classification(
+    text: str, split: str | None = None, *, on_bad: OnBad = "error"
+) -> ClassificationDataset:
+    """Read one split of the data set for classification that `text` names, and check every file.
+
+    Args:
+        text: `folder:DIR`, or DIR alone, see `edgecv.data.class_folders`.
+        split: None: test, else val, else the only one; `val` also means `validation`.
+        on_bad: `error` raises for what cannot be used, `skip` leaves it out and records it.
+
+    Raises:
+        DatasetError: if `text` is nothing of that, the split is unknown, or something is bad and
+            `on_bad` is `error`; the message names the file.
+
+    """
+    prefix, colon, place = text.partition(":")
+    if colon and prefix == _CLASS_FOLDERS and place:
+        return read_class_folders(_existing(place, "open_classification"), split, on_bad=on_bad)
+    accepted = (
+        f"open_classification: images by class must be `{_CLASS_FOLDERS}:DIR` or the folder "
+        f"itself, got `{text}`. "
+    )
+    if text in KNOWN_DATASETS or (colon and prefix in _FORMATS):
+        raise DatasetError(accepted + "That holds objects with boxes: train a detector on it.")
+    folder = Path(text).expanduser()
+    fitting = [f"`{name}:{text}`" for name, known in _FORMATS.items() if _fits(known, folder)]
+    if fitting:
+        raise DatasetError(
+            accepted + f"By its content the folder is {' or '.join(fitting)}, objects with boxes: "
+            "train a detector on it."
+        )
+    if not text or (colon and not folder.exists()):
+        raise DatasetError(accepted + "Name a folder that holds a folder of images per class.")
+    return read_class_folders(_existing(text, "open_classification"), split, on_bad=on_bad)
+
+
+def open_for_task(
+    task: Task, text: str, split: str | None = None, *, on_bad: OnBad = "error"
+) -> DetectionDataset | ClassificationDataset:
+    """Read one split of the data set that `text` names, of the kind that a task learns from.
+
+    Raises:
+        DatasetError: see `open_dataset` and `open_classification`.
+
+    """
+    opened = open_classification if task == "classify" else open_dataset
+    return opened(text, split, on_bad=on_bad)
+
+
+def _existing(place: str, function: str) -> Path:
     folder = Path(place).expanduser()
     if not folder.is_dir():
         raise DatasetError(
-            f"open_dataset: `{place}` must be a folder, got "
+            f"{function}: `{place}` must be a folder, got "
             f"{'a file' if folder.exists() else 'no such folder'}. Check the path."
         )
-    return _FORMATS[prefix].read(folder, split, on_bad=on_bad)
+    return folder
+
+
+def _fits(known: _Format, folder: Path) -> bool:
+    return folder.is_dir() and known.fits(folder)
 
 
 def _unaccepted(text: str) -> str:
     """Return what is accepted instead of `text`, or the prefix that the folder `text` lacks."""
     accepted = [*sorted(KNOWN_DATASETS), *(f"{prefix}:DIR" for prefix in _FORMATS)]
     message = f"open_dataset: the data set must be one of {', '.join(accepted)}, got `{text}`. "
+    if text.startswith(f"{_CLASS_FOLDERS}:"):
+        return message + "Images by class have no boxes: train a classifier, such as resnet18."
     folder = Path(text).expanduser()
     if text and folder.is_dir():
         fitting = [f"`{prefix}:{text}`" for prefix, known in _FORMATS.items() if known.fits(folder)]
         if fitting:
             return message + f"By its content the folder is {' or '.join(fitting)}."
+        if is_class_folder(folder):
+            return message + (
+                f"By its content the folder is `{_CLASS_FOLDERS}:{text}`, images by class: train a "
+                "classifier, such as resnet18."
+            )
         return message + "The folder has the layout of none of them."
     return message + "Put the format before the folder, as in `voc:path/to/folder`."

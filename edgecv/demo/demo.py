@@ -107,7 +107,7 @@ def run_demo(folder: Path, observer: Observer, say: Callable[[str], None]) -> De
     validation = open_dataset(address, "val")
     say(f"Exporting to {model_path} and comparing it with PyTorch, image by image.")
     parity = export_onnx(
-        trained.detector,
+        trained.network,
         trained.spec,
         model_path,
         [sample.image_path for sample in validation.samples[:8]],

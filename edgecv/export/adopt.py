@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.export.metadata import write_spec
@@ -22,18 +23,23 @@ from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import (
     AnchorLayer,
     InputSpec,
+    LogitsOutput,
     ModelSpec,
     NanodetOutput,
     OutputSpec,
     PostprocessSpec,
+    ProbabilitiesOutput,
     Provenance,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
 )
 
-Format = Literal["yolox", "yolo", "nanodet", "ssd"]
+Format = Literal["yolox", "yolo", "nanodet", "ssd", "logits", "probabilities"]
 Shapes = Mapping[str, tuple[int, ...]]
+
+_NEARLY_ONE = 1e-3  # how far the sum of float16 probabilities may be from it
+_OF_CLASSIFIERS: tuple[Format, ...] = ("logits", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,15 @@ class _Convention:
     colour: Literal["rgb", "bgr"]
     fit: Fit
     scale: float
-    iou_threshold: float
+    iou_threshold: float = PostprocessSpec.iou_threshold
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
+
+# What torchvision's and nearly all of timm's classifiers were trained with.
+_IMAGENET = _Convention(
+    "rgb", "centre-crop", 1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
 
 _CONVENTIONS: dict[Format, _Convention] = {
     # YOLOX ≥ 0.1.1rc0, `ValTransform(legacy=False)` and `nmsthre` of its experiments.
@@ -84,6 +95,8 @@ _CONVENTIONS: dict[Format, _Convention] = {
     # SSDs differ in their normalisation: values in 0..1 unless `--mean` and `--std` say otherwise.
     # Images are stretched and the threshold is 0.45 in Liu et al. 2016, sections 2.2 and 3.
     "ssd": _Convention("rgb", "stretch", 1 / 255, 0.45),
+    "logits": _IMAGENET,
+    "probabilities": _IMAGENET,
 }
 
 
@@ -120,10 +133,13 @@ def adopt(
     model = _read_model(source)
     convention = _CONVENTIONS[format]
     name, size_hw = _image_input(model, preprocessing.size_hw, source)
-    shapes = _output_shapes(source, name, size_hw)
+    values = _output_values(source, name, size_hw)
+    shapes = {output: value.shape for output, value in values.items()}
     layers = _anchor_layers(format, anchors)
+    recognised = _recognise(format, shapes, len(classes), size_hw, layers)
+    _refuse_other_scores(recognised, values)
     spec = ModelSpec(
-        task="detect",
+        task="classify" if format in _OF_CLASSIFIERS else "detect",
         classes=classes,
         input=InputSpec(
             name=name,
@@ -135,7 +151,7 @@ def adopt(
             mean=preprocessing.mean or convention.mean,
             std=preprocessing.std or convention.std,
         ),
-        output=_recognise(format, shapes, len(classes), size_hw, layers),
+        output=recognised,
         postprocess=PostprocessSpec(iou_threshold=convention.iou_threshold),
         provenance=Provenance(model=source.name, versions=versions_in_use("onnx")),
     )
@@ -215,7 +231,9 @@ def _image_input(
     return inputs[0].name, wanted
 
 
-def _output_shapes(source: Path, name: str, size_hw: tuple[int, int]) -> Shapes:
+def _output_values(
+    source: Path, name: str, size_hw: tuple[int, int]
+) -> dict[str, NDArray[np.float32]]:
     """Run the graph once on zeros: what comes out needs no shape inference to be believed."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -229,7 +247,27 @@ def _output_shapes(source: Path, name: str, size_hw: tuple[int, int]) -> Shapes:
             f"`{source}` does not run at {size_hw} in onnxruntime: {str(error).splitlines()[0]}."
         ) from error
     names = [output.name for output in session.get_outputs()]
-    return {name: tuple(value.shape) for name, value in zip(names, values, strict=True)}
+    return dict(zip(names, values, strict=True))
+
+
+def _refuse_other_scores(output: OutputSpec, values: Mapping[str, NDArray[np.float32]]) -> None:
+    """Refuse probabilities that are called logits, and the other way round."""
+    if isinstance(output, LogitsOutput):
+        scores = values[output.logits]
+    elif isinstance(output, ProbabilitiesOutput):
+        scores = values[output.probabilities]
+    else:
+        return
+    sums_to_one = np.abs(scores.sum(axis=1) - 1).max() < _NEARLY_ONE
+    is_softmax = bool(sums_to_one and scores.min() >= 0)
+    if is_softmax == isinstance(output, LogitsOutput):
+        kind = "are probabilities" if is_softmax else "are no probabilities"
+        other = "probabilities" if is_softmax else "logits"
+        raise InputError(
+            f"`--format {output.FORMAT}`, but the values that the graph gives for a black image "
+            f"{kind}: {scores.min():.3g} to {scores.max():.3g}, their sum {scores[0].sum():.3g}. "
+            f"Use `--format {other}`."
+        )
 
 
 def _anchor_layers(format: Format, anchors: Path | None) -> tuple[AnchorLayer, ...]:  # noqa: A002
@@ -277,7 +315,7 @@ class _Case:
         height, width = self.size_hw
         return sum(math.ceil(height / s) * math.ceil(width / s) for s in strides)
 
-    def only(self, shape: tuple[int, int]) -> str | None:
+    def only(self, shape: tuple[int, ...]) -> str | None:
         """Return the name of the only output if it has `shape` after the batch."""
         (name, found), *others = self.shapes.items()
         return name if not others and found[1:] == shape else None
@@ -319,16 +357,30 @@ def _match_ssd(case: _Case) -> SSDOutput | None:
     return SSDOutput(anchors=case.layers, offsets=offsets, logits=logits)
 
 
+def _match_logits(case: _Case) -> LogitsOutput | None:
+    name = case.only((case.num_classes,))
+    return None if name is None else LogitsOutput(logits=name)
+
+
+def _match_probabilities(case: _Case) -> ProbabilitiesOutput | None:
+    name = case.only((case.num_classes,))
+    return None if name is None else ProbabilitiesOutput(probabilities=name)
+
+
 _MATCHERS: dict[Format, Callable[[_Case], OutputSpec | None]] = {
     "yolox": _match_yolox,
     "yolo": _match_yolo,
     "nanodet": _match_nanodet,
     "ssd": _match_ssd,
+    "logits": _match_logits,
+    "probabilities": _match_probabilities,
 }
 
 
 def _wanted(format: Format, case: _Case) -> str:  # noqa: A002
     count = case.num_classes
+    if format in _OF_CLASSIFIERS:
+        return f"one output [B, {count}]"
     if format == "yolox":
         return f"one output [B, {case.cells(YoloxOutput().strides)}, {5 + count}]"
     if format == "yolo":

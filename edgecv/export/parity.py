@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from edgecv.errors import ParityError
 from edgecv.images import read_image
-from edgecv.results import Detections
+from edgecv.results import Classification, Detections, Result
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
 from edgecv.spec import FusedOutput
 
 _MASKS = "masks"
+_SAME_PROBABILITY = 1e-3  # apart: which of two such classes comes first is a matter of rounding
 _SAME_BOX_PX = 2.0  # corners this close, and the same class: the same detection
 
 
@@ -29,9 +31,10 @@ class Tolerance:
     Args:
         relative: of an output, the largest difference over its largest magnitude.
         unmatched: fraction of detections that only one of the two reports; a score or an overlap
-            within rounding of its threshold falls on either side.
+            within rounding of its threshold falls on either side. Of a classifier, fraction of
+            images that the two put into other classes.
         box_px: corner of matched detections, in frame pixels.
-        score: of matched detections.
+        score: of matched detections, of a classifier that of the most probable class.
         mask: of the probabilities of an `instance` graph's masks, in place of `relative`: they are
             read at the very corners of boxes that differ already.
 
@@ -68,11 +71,13 @@ class ParityReport:
         num_images: real images that both ran on.
         outputs: a difference per output of the graph; of a fused graph the boxes, scores,
             classes and masks of the rows that both report (the counts are the next fields).
-        num_reference: detections of the reference through the whole pipeline.
-        num_candidate: detections of the exported file.
+        num_reference: detections of the reference through the whole pipeline; of a classifier,
+            images.
+        num_candidate: those of the exported file.
         num_matched: those of the same class and place in both.
         box_px: largest difference of a corner of matched detections, in frame pixels.
         score: largest difference of their scores.
+        unit: what was counted, `detections` or `images`.
 
     """
 
@@ -83,6 +88,7 @@ class ParityReport:
     num_matched: int
     box_px: float
     score: float
+    unit: str = "detections"
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers."""
@@ -101,7 +107,7 @@ class ParityReport:
         total = max(self.num_reference, self.num_candidate)
         unmatched = total - self.num_matched
         if unmatched > tolerance.unmatched * total:
-            found.append(f"{unmatched} of {total} detections have no counterpart")
+            found.append(f"{unmatched} of {total} {self.unit} have no counterpart")
         if not self.box_px <= tolerance.box_px:
             found.append(f"boxes differ by {self.box_px:.3g} px (allowed {tolerance.box_px:g})")
         if not self.score <= tolerance.score:
@@ -139,33 +145,67 @@ def compare(reference: Model, candidate: Model, images: Sequence[Path]) -> Parit
     """Return how far two models are apart on the same images, without a verdict."""
     is_fused = isinstance(candidate.spec.output, FusedOutput)
     differences = _Differences()
-    num_reference = num_candidate = num_matched = 0
-    box_px = score = 0.0
+    matches = []
     for path in images:
         batch, placement = reference.fit(read_image(path), format="rgb24")
         wanted, found = reference.infer(batch), candidate.infer(batch)
         expected = reference.finish(wanted, placement)
-        actual = candidate.finish(found, placement)
-        rows = match_detections(expected, actual)
-        num_reference += len(expected)
-        num_candidate += len(actual)
-        num_matched += len(rows)
-        left, right = rows.T
-        box_px = max(box_px, _largest(expected.boxes_xyxy[left] - actual.boxes_xyxy[right]))
-        score = max(score, _largest(expected.scores[left] - actual.scores[right]))
+        match = _match(expected, candidate.finish(found, placement))
+        matches.append(match)
         if is_fused:
-            differences.add_rows(wanted, found, rows)
+            differences.add_rows(wanted, found, match.rows)
         else:
             differences.add(wanted, found)
     return ParityReport(
         num_images=len(images),
         outputs=differences.summary(),
-        num_reference=num_reference,
-        num_candidate=num_candidate,
-        num_matched=num_matched,
-        box_px=box_px,
-        score=score,
+        num_reference=sum(match.num_reference for match in matches),
+        num_candidate=sum(match.num_candidate for match in matches),
+        num_matched=sum(len(match.rows) for match in matches),
+        box_px=max(match.box_px for match in matches),
+        score=max(match.score for match in matches),
+        unit=matches[0].unit,
     )
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How far two results of one image are apart, see `ParityReport`; rows are (M, 2) pairs."""
+
+    unit: str
+    num_reference: int
+    num_candidate: int
+    rows: NDArray[np.int64]
+    score: float
+    box_px: float = 0.0
+
+
+@singledispatch
+def _match(expected: Result, actual: Result) -> _Match:
+    kinds = f"a {type(expected).__name__} with a {type(actual).__name__}"
+    raise TypeError(f"compare: nothing is known of how to compare {kinds}.")
+
+
+@_match.register
+def _(expected: Detections, actual: Detections) -> _Match:
+    rows = match_detections(expected, actual)
+    left, right = rows.T
+    return _Match(
+        "detections",
+        len(expected),
+        len(actual),
+        rows,
+        score=_largest(expected.scores[left] - actual.scores[right]),
+        box_px=_largest(expected.boxes_xyxy[left] - actual.boxes_xyxy[right]),
+    )
+
+
+@_match.register
+def _(expected: Classification, actual: Classification) -> _Match:
+    score = float(actual.probabilities[expected.class_id])  # NaN is no match
+    is_same = actual.score - score <= _SAME_PROBABILITY
+    rows = np.zeros((int(is_same), 2), np.int64)
+    return _Match("images", 1, 1, rows, score=abs(expected.score - score))
 
 
 def match_detections(expected: Detections, actual: Detections) -> NDArray[np.int64]:

@@ -17,9 +17,9 @@ from edgecv.export.metadata import write_spec
 from edgecv.export.operators import define_operators, translation_table
 from edgecv.export.parity import ParityReport, Tolerance, check_parity
 from edgecv.files import replacing
-from edgecv.models import Detector
+from edgecv.models import Network
+from edgecv.models.fused import fused, torch_session
 from edgecv.models.session import TorchSession
-from edgecv.models.suppress import FusedDetector, torch_session
 from edgecv.provenance import git_revision, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import FusedOutput, ModelSpec
@@ -32,13 +32,14 @@ Head = Literal["fused", "raw"]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a detector is exported.
+    """How a network is exported.
 
     Args:
-        head: `fused` ends the graph in `EdgeNMS`, `raw` leaves decoding to the runtime.
+        head: `fused` ends the graph in results, a detector's in `EdgeNMS` and a classifier's in
+            probabilities; `raw` leaves what follows the network to the runtime.
         opset: 19 or 20.
         batch: images a call, None for any number.
-        max_detections: rows of a fused output.
+        max_detections: rows of a detector's fused output.
 
     """
 
@@ -62,7 +63,7 @@ class ExportOptions:
 
 
 def export_onnx(
-    detector: Detector,
+    network: Network,
     spec: ModelSpec,
     path: Path,
     images: Sequence[Path],
@@ -70,10 +71,10 @@ def export_onnx(
     options: ExportOptions,
     tolerance: Tolerance,
 ) -> ParityReport:
-    """Export a detector and compare the file with it on real images; then only is it kept.
+    """Export a network and compare the file with it on real images; then only is it kept.
 
     Args:
-        detector: on the CPU.
+        network: on the CPU.
         spec: its description with raw heads, as training leaves it.
         path: the ONNX file to write.
         images: image files to compare on, at least one.
@@ -91,14 +92,14 @@ def export_onnx(
     if not images:
         raise InputError("export compares on real images, got none. Name some with `--images DIR`.")
     with replacing(path) as partial:  # first, so that a bad place is known before the work
-        model, reference = _build(detector.eval(), spec, options)
+        model, reference = _build(network.eval(), spec, options)
         onnx.save(model, partial)
         with contextlib.closing(OnnxruntimeSession(partial, "cpu")) as candidate:
             return check_parity(reference, candidate, images, tolerance=tolerance)
 
 
 def _build(
-    detector: Detector, spec: ModelSpec, options: ExportOptions
+    network: Network, spec: ModelSpec, options: ExportOptions
 ) -> tuple[onnx.ModelProto, TorchSession]:
     """Return the described graph, and the PyTorch model that it must match."""
     provenance = replace(
@@ -109,31 +110,29 @@ def _build(
     postprocess = replace(spec.postprocess, max_detections=options.max_detections)
     spec = replace(spec, provenance=provenance, postprocess=postprocess)
     if options.head == "fused":
-        spec = replace(spec, output=detector.fused_output())
-        model = _trace_fused(detector, spec, options)
+        spec = replace(spec, output=network.fused_output())
+        model = _trace_fused(network, spec, options)
     elif isinstance(spec.output, FusedOutput):
         raise InputError(
             f"export: the heads of `{spec.provenance.model}` speak of regions that its own graph "
             "proposes, and nothing outside it can decode them. Use `--head fused`."
         )
     else:
-        names = [spec.input.name], list(detector.head_names)
-        model = _trace(detector, (_example(spec, options),), names, options)
+        names = [spec.input.name], list(network.head_names)
+        model = _trace(network, (_example(spec, options),), names, options)
     define_operators(model)
     write_spec(model, spec)
     onnx.checker.check_model(model, full_check=True)
-    return model, torch_session(detector, spec)
+    return model, torch_session(network, spec)
 
 
-def _trace_fused(detector: Detector, spec: ModelSpec, options: ExportOptions) -> onnx.ModelProto:
-    """Trace the detector with its suppression; the thresholds are inputs with a default."""
+def _trace_fused(network: Network, spec: ModelSpec, options: ExportOptions) -> onnx.ModelProto:
+    """Trace the network with what follows it; thresholds are inputs with a default."""
     wanted = spec.postprocess
-    module = FusedDetector(
-        detector, max_detections=wanted.max_detections, class_agnostic=wanted.class_agnostic
-    )
+    module = fused(network, wanted)
     thresholds = {
-        "score_threshold": torch.tensor(wanted.score_threshold, dtype=torch.float32),
-        "iou_threshold": torch.tensor(wanted.iou_threshold, dtype=torch.float32),
+        name: torch.tensor(getattr(wanted, name), dtype=torch.float32)
+        for name in module.scalar_names
     }
     names = [spec.input.name, *thresholds], module.output_names
     example = _example(spec, options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ class ConfusionMatrix:
 
     """
 
+    HAS_BACKGROUND: ClassVar[bool] = True
     classes: tuple[str, ...]
     counts: NDArray[np.int64]
     score_threshold: float
@@ -39,6 +40,11 @@ class ConfusionMatrix:
     def labels(self) -> tuple[str, ...]:
         """The names of rows and columns."""
         return (*self.classes, BACKGROUND)
+
+    @property
+    def note(self) -> str:
+        """How the matrix was made, for people."""
+        return f"score above {self.score_threshold:.3g}, IoU at least {self.iou_threshold:.3g}"
 
     def shares(self) -> NDArray[np.float64]:
         """Return the counts as fractions of their rows, 0 where a row is empty."""

@@ -49,12 +49,6 @@ class DetectionMetrics:
     precision_curves: dict[str, tuple[float, ...]]
     num_images: int
 
-    @property
-    def headline(self) -> str:
-        """The name of the figure that ranks models: mask_AP where masks were measured, else AP."""
-        masks = f"{MASK_PREFIX}AP"
-        return masks if masks in self.summary else "AP"
-
     def to_plain(self, *, curves: bool = False) -> dict[str, Any]:
         """Return dictionaries and numbers, None for NaN.
 

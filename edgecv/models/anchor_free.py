@@ -14,8 +14,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from edgecv.data.targets import Target
 from edgecv.models.alignment import assign_by_alignment
-from edgecv.models.detector import Losses, OneStage
+from edgecv.models.detector import OneStage
 from edgecv.models.losses import OverlapLoss, overlap_loss
+from edgecv.models.network import Losses
 from edgecv.spec import YoloOutput
 
 NUM_BINS = 16

@@ -4,8 +4,6 @@ A backbone is named as torchvision names it (`resnet18`), `timm:NAME` for any mo
 `csp_n`, `csp_s`, `csp_m`, which no classifier was trained on.
 """
 
-import contextlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +12,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from edgecv.errors import DownloadError, InputError, MissingDependencyError
+from edgecv.errors import InputError, MissingDependencyError
 from edgecv.models.csp import CSP_SIZES, CSPTrunk
 from edgecv.models.csp import STRIDES as CSP_STRIDES
+from edgecv.models.trunk import Trunk
 
 TIMM = "timm:"
 
@@ -34,7 +33,7 @@ _LAYERS: dict[str, dict[int, str]] = {
 }
 
 
-class Backbone(nn.Module):
+class Backbone(Trunk):
     """The trunk of a classifier as a pyramid of feature maps.
 
     Attributes:
@@ -87,90 +86,9 @@ class Backbone(nn.Module):
         found = trunk(images)
         return list(found.values()) if isinstance(found, dict) else list(found)
 
-    def stages(self) -> list[list[nn.Module]]:
-        """Return the layers that hold parameters or statistics, by the stride of what they give.
-
-        The first list is the shallowest stage, stride 2 for the usual trunk; each is in the order
-        of computation. A layer on pooled features, such as that of a squeeze-and-excitation block,
-        belongs to the stage in which it is computed.
-        """
-        layers = [layer for layer in self.trunk.modules() if _has_state(layer)]
-        size = 64
-        stages: dict[int, list[nn.Module]] = {}
-        current = 1
-
-        def note(layer: nn.Module, _: Any, output: Any) -> None:  # noqa: ANN401  # torch's hook
-            nonlocal current
-            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:  # noqa: PLR2004  # a map
-                current = max(current, size // output.shape[-1])
-            if _has_state(layer):
-                stages.setdefault(current, []).append(layer)
-
-        # Forward hooks of layers without parameters see a pooling that opens a stage.
-        handles = [layer.register_forward_hook(note) for layer in self.trunk.modules()]
-        modes = {module: module.training for module in self.trunk.modules()}  # some may be frozen
-        device = next(self.trunk.parameters()).device
-        try:
-            with torch.inference_mode():
-                self._maps(self.trunk.eval(), torch.zeros(1, 3, size, size, device=device))
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-            for handle in handles:
-                handle.remove()
-        ordered = [stages[stride] for stride in sorted(stages)]
-        met = {id(layer) for stage in ordered for layer in stage}
-        ordered[0].extend(layer for layer in layers if id(layer) not in met)
-        return ordered
-
-    def load(self, state: Mapping[str, Tensor], *, origin: str) -> None:
-        """Load a classifier's weights under its library's names; those of its head are ignored.
-
-        Args:
-            state: tensors by name, of any floating type.
-            origin: names them in errors.
-
-        Raises:
-            InputError: if a tensor is missing or of another shape; nothing has changed then.
-
-        """
-        wanted = {}
-        for key, tensor in self.trunk.state_dict().items():
-            found = state.get(key)
-            if found is None and key.endswith("num_batches_tracked"):
-                found = tensor
-            if found is None or found.shape != tensor.shape:
-                shape = None if found is None else tuple(found.shape)
-                raise InputError(
-                    f"`{origin}`: `{key}` must have shape {tuple(tensor.shape)}, got {shape}. "
-                    f"Give weights of {self.name}."
-                )
-            wanted[key] = found.to(tensor.dtype)
-        self.trunk.load_state_dict(wanted)
-
-    def imagenet_state(self) -> dict[str, Tensor]:
-        """Return the library's ImageNet weights, downloaded once, for `load`.
-
-        Raises:
-            DownloadError: if the hub cannot be reached.
-            InputError: if nobody publishes any.
-
-        """
-        if not has_imagenet_weights(self.name):
-            raise InputError(
-                f"there are no ImageNet weights of {self.name}. Start from random weights with "
-                "`--weights none`, or choose another `--backbone`."
-            )
-        try:
-            # The hub announces a download on standard output, whatever `progress` says.
-            with contextlib.redirect_stdout(io.StringIO()):
-                return _hub_state(self.name, self.strides)
-        except (OSError, RuntimeError) as error:
-            raise DownloadError(
-                f"the ImageNet weights of {self.name} could not be downloaded: {error}. "
-                "Give a file with `--weights FILE`, or `--weights none` to start from random "
-                "weights."
-            ) from error
+    def published_state(self) -> Mapping[str, Tensor] | None:
+        """Return the library's ImageNet weights, see `Trunk.published_state`."""
+        return _hub_state(self.name, self.strides) if has_imagenet_weights(self.name) else None
 
 
 def backbone_names() -> list[str]:
@@ -210,11 +128,6 @@ def _round_up(trunk: nn.Module) -> None:
             layer.ceil_mode = True
 
 
-def _has_state(layer: nn.Module) -> bool:
-    own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
-    return bool(own)
-
-
 def _layer(name: str, stride: int) -> str:
     if name not in _LAYERS:
         known = ", ".join(backbone_names())
@@ -233,19 +146,35 @@ def _require_strides(name: str, wanted: Iterable[int], known: Iterable[int]) -> 
             raise InputError(f"the backbone `{name}` has no map of stride {stride}. It has {has}.")
 
 
-def _timm() -> Any:  # noqa: ANN401  # a module
+def timm_module() -> Any:  # noqa: ANN401  # a module
+    """Return the package timm.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+
+    """
     try:
         import timm  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise MissingDependencyError(
-            "a backbone of timm needs the package timm. Install it with "
-            "`pip install 'edgecv[timm]'`."
+            "a model of timm needs the package timm. Install it with `pip install 'edgecv[timm]'`."
         ) from error
     return timm
 
 
-def _timm_model(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  # timm's own
-    timm = _timm()
+def timm_model(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  # timm's own
+    """Return a model of timm.
+
+    Args:
+        name: `timm:NAME`.
+        options: of `timm.create_model`.
+
+    Raises:
+        InputError: if timm has no such model.
+        MissingDependencyError: if timm is not installed.
+
+    """
+    timm = timm_module()
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         close = ", ".join(timm.list_models(f"*{short}*")[:5]) or "none with such a name"
@@ -255,18 +184,18 @@ def _timm_model(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  # timm
 
 
 def _timm_trunk(name: str, strides: tuple[int, ...]) -> nn.Module:
-    info: Any = _timm_model(name, features_only=True, pretrained=False).feature_info
+    info: Any = timm_model(name, features_only=True, pretrained=False).feature_info
     reductions = list(info.reduction())
     _require_strides(name, strides, reductions)
     indices = tuple(reductions.index(stride) for stride in strides)
-    return _timm_model(name, features_only=True, pretrained=False, out_indices=indices)
+    return timm_model(name, features_only=True, pretrained=False, out_indices=indices)
 
 
 def _hub_state(name: str, strides: tuple[int, ...]) -> dict[str, Tensor]:
     if name.startswith(TIMM):
-        info: Any = _timm_model(name, features_only=True, pretrained=False).feature_info
+        info: Any = timm_model(name, features_only=True, pretrained=False).feature_info
         indices = tuple(list(info.reduction()).index(stride) for stride in strides)
-        trunk = _timm_model(name, features_only=True, pretrained=True, out_indices=indices)
+        trunk = timm_model(name, features_only=True, pretrained=True, out_indices=indices)
         return trunk.state_dict()
     weights = get_model_weights(name).IMAGENET1K_V1
     state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)

@@ -1,57 +1,36 @@
-"""What every trainable detector offers, and the registry that finds one by name."""
+"""What every trainable detector offers, and the registry that finds any model by name."""
 
+import difflib
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from edgecv.data.targets import Target
 from edgecv.errors import InputError
-from edgecv.models.backbone import Backbone
+from edgecv.models.backbone import Backbone, has_imagenet_weights
+from edgecv.models.classifier import (
+    classifier_builder,
+    has_published_weights,
+    is_classifier,
+    torchvision_classifiers,
+)
+from edgecv.models.network import Losses, Network
 from edgecv.options import ModelOption, options_of, read_options
 from edgecv.spec import FusedOutput, OutputSpec, Task
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The terms of a batch's loss, each a scalar; `total` is what is minimised.
+class Detector(Network):
+    """A network that finds objects.
 
-    Args:
-        total: the sum of `parts`.
-        parts: the terms by name.
-        count: what the terms' sums over the batch were divided by, if at least 1, such as its
-            matched anchors; None where they are means over the images. With it, the losses of
-            parts of a batch combine to that of the whole.
-
+    Decoding and suppression are not here: the runtime does them from `output_spec`, an export may
+    fuse them behind `decoded`.
     """
 
-    total: Tensor
-    parts: dict[str, Tensor]
-    count: Tensor | None = None
-
-
-class Detector(nn.Module, ABC):
-    """A network with raw heads, the loss over them and the description of what they mean.
-
-    `forward` takes [B, 3, H, W] float32 and returns the raw heads as a tuple of tensors, named by
-    `head_names` in that order. Decoding and suppression are not here: the runtime does them from
-    `output_spec`, an export may fuse them behind `decoded`.
-
-    Attributes:
-        head_names: of the tensors that `forward` returns.
-        trains_all: whether every loss reaches every parameter; False where a batch may give a
-            part of the network nothing to learn from.
-        task: what it does, `detect` or `instance`.
-
-    """
-
-    head_names: tuple[str, ...]
-    trains_all = True
     task: Task = "detect"
 
     @abstractmethod
@@ -78,43 +57,12 @@ class Detector(nn.Module, ABC):
         """
 
     def fused_output(self) -> FusedOutput:
-        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        """Return what the outputs of `edgecv.models.fused.FusedDetector` mean."""
         return FusedOutput()
 
     @abstractmethod
     def backbone(self) -> Backbone:
         """Return the part that may be pretrained, trained at a lower rate or frozen."""
-
-    def freeze_backbone(self, *, trained_stages: int = 0) -> None:
-        """Keep the pretrained part as it is, its normalisation statistics included.
-
-        Args:
-            trained_stages: how many of `Backbone.stages` train all the same, the deepest first.
-
-        """
-        self.backbone().requires_grad_(requires_grad=True)
-        stages = self.backbone().stages() if trained_stages else [[self.backbone()]]
-        frozen = stages[: len(stages) - trained_stages]
-        self._frozen = tuple(module for stage in frozen for module in stage)
-        for module in self._frozen:
-            for parameter in module.parameters(recurse=trained_stages == 0):
-                parameter.requires_grad = False
-        self.train(self.training)
-
-    def unfreeze_backbone(self) -> None:
-        """Train the pretrained part again."""
-        self._frozen = ()
-        self.backbone().requires_grad_(requires_grad=True)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002  # nn.Module's own
-        """Switch to training, except for what is frozen of the backbone."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
-
-    _frozen: tuple[nn.Module, ...] = ()
 
 
 class OneStage(Detector):
@@ -125,6 +73,10 @@ class OneStage(Detector):
         heads = self(images)
         with torch.autocast(images.device.type, enabled=False):
             return self.head_losses(tuple(head.float() for head in heads), targets)
+
+    def compiled_part(self) -> nn.Module:
+        """Return the whole network: its heads are the same whatever it finds."""
+        return self
 
     @abstractmethod
     def head_losses(self, heads: tuple[Tensor, ...], targets: Sequence[Target]) -> Losses:
@@ -157,13 +109,14 @@ class InstanceDetector(Detector):
         """
 
     def fused_output(self) -> FusedOutput:
-        """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
+        """Return what the outputs of `edgecv.models.fused.FusedDetector` mean."""
         return FusedOutput(masks="masks")
 
 
-ModelBuilder = Callable[..., Detector]
+ModelBuilder = Callable[..., Network]
 Builder = TypeVar("Builder", bound=ModelBuilder)
 
+_OF_TRAINING = ("loss", "smoothing")  # how names of options end that leave the network alone
 _BUILDERS: dict[str, ModelBuilder] = {}
 
 
@@ -171,11 +124,11 @@ def register_model(builder: Builder) -> Builder:
     """Make `builder` known under its own name.
 
     Args:
-        builder: a function of `num_classes` and `size_hw`; one that offers a choice of backbones
-            has a third argument `backbone`, with a default. Its keyword-only parameters are the
-            model's options: annotated as bool, int, float, str, a `Literal` or a tuple of numbers,
-            each with a default. One whose name ends in `loss` changes the training alone, every
-            other one the network.
+        builder: a function of `num_classes` and `size_hw`, annotated with the class of what it
+            returns; one that offers a choice of backbones has a third argument `backbone`, with a
+            default. Its keyword-only parameters are the model's options: annotated as bool, int,
+            float, str, a `Literal` or a tuple of numbers, each with a default. One whose name ends
+            in `loss` or `smoothing` changes the training alone, every other one the network.
 
     Raises:
         ValueError: if the name is taken.
@@ -189,7 +142,10 @@ def register_model(builder: Builder) -> Builder:
 
 
 def model_names() -> list[str]:
-    """Return the names that `build_model` knows."""
+    """Return the names of the models that are built here.
+
+    `build_model` knows those of torchvision's classifiers too, and `timm:NAME`.
+    """
     return sorted(_BUILDERS)
 
 
@@ -200,9 +156,18 @@ def require_model(name: str) -> None:
         InputError: if there is no such model.
 
     """
-    if name not in _BUILDERS:
-        known = ", ".join(model_names())
-        raise InputError(f"there is no model `{name}`. Choose one of: {known}.")
+    _builder(name)
+
+
+def model_task(name: str) -> Task:
+    """Return the task of a model.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    built: type[Network] = get_type_hints(_builder(name))["return"]
+    return built.task
 
 
 def default_backbone(name: str) -> str | None:
@@ -212,8 +177,7 @@ def default_backbone(name: str) -> str | None:
         InputError: if there is no such model.
 
     """
-    require_model(name)
-    choice = inspect.signature(_BUILDERS[name]).parameters.get("backbone")
+    choice = inspect.signature(_builder(name)).parameters.get("backbone")
     return None if choice is None else str(choice.default)
 
 
@@ -224,8 +188,7 @@ def model_options(name: str) -> dict[str, ModelOption]:
         InputError: if there is no such model.
 
     """
-    require_model(name)
-    return options_of(_BUILDERS[name])
+    return options_of(_builder(name))
 
 
 def network_options(name: str, options: Mapping[str, object]) -> dict[str, object]:
@@ -238,7 +201,24 @@ def network_options(name: str, options: Mapping[str, object]) -> dict[str, objec
     known = model_options(name)
     values = {key: option.default for key, option in known.items()}
     values |= read_options(name, known, options)
-    return {key: value for key, value in values.items() if not key.endswith("loss")}
+    return {key: value for key, value in values.items() if not key.endswith(_OF_TRAINING)}
+
+
+def has_imagenet(name: str, backbone: str | None = None) -> bool:
+    """Tell whether somebody publishes ImageNet weights for a model over a backbone.
+
+    Args:
+        name: of the model.
+        backbone: None for the model's own.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    if model_task(name) == "classify":
+        return has_published_weights(name)
+    chosen = backbone or default_backbone(name)
+    return chosen is None or has_imagenet_weights(chosen)
 
 
 def build_model(
@@ -248,19 +228,19 @@ def build_model(
     *,
     backbone: str | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
-) -> Detector:
+) -> Network:
     """Return a new model with random weights.
 
     Args:
-        name: one of `model_names()`.
+        name: one of `model_names()`, of a classifier of torchvision, or `timm:NAME`.
         num_classes: C >= 1, the background not counted.
         size_hw: height and width of the input in pixels.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
         options: values of `model_options(name)` by name; what is left out has its default.
 
     Raises:
-        InputError: if there is no such model, backbone or option, the model leaves no choice, or
-            an option has not the value.
+        InputError: if there is no such model, backbone or option, the model leaves no choice, an
+            option has not the value, or the model cannot take an input of this size.
 
     """
     chosen: dict[str, object] = {**read_options(name, model_options(name), options)}
@@ -268,4 +248,19 @@ def build_model(
         if default_backbone(name) is None:
             raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
         chosen["backbone"] = backbone
-    return _BUILDERS[name](num_classes, size_hw, **chosen)
+    return _builder(name)(num_classes, size_hw, **chosen)
+
+
+def _builder(name: str) -> ModelBuilder:
+    """Return the function that builds a model, of either family."""
+    if name in _BUILDERS:
+        return _BUILDERS[name]
+    if is_classifier(name):
+        return classifier_builder(name)
+    near = difflib.get_close_matches(name, [*_BUILDERS, *torchvision_classifiers()], n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise InputError(
+        f"there is no model `{name}`. Choose one of: {', '.join(model_names())}; for "
+        "classification also any classifier of torchvision, such as resnet18, or timm:NAME for one "
+        f"of timm.{hint}"
+    )

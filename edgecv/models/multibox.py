@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from edgecv.models.detector import Losses
+from edgecv.models.network import Losses
 
 
 def multibox_loss(

@@ -16,10 +16,11 @@ from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
 from edgecv.models.blocks import anchor_rows
-from edgecv.models.detector import Losses, OneStage, register_model
+from edgecv.models.detector import OneStage, register_model
 from edgecv.models.losses import AnchorBoxLoss, anchor_box_loss
 from edgecv.models.matching import IGNORED, decode_offsets, match_regions
 from edgecv.models.neck import FPN
+from edgecv.models.network import Losses
 from edgecv.spec import AnchorLayer, SSDOutput
 
 STRIDES = (8, 16, 32)

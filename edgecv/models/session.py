@@ -1,4 +1,4 @@
-"""A PyTorch detector behind the runtime's Session protocol.
+"""A PyTorch network behind the runtime's Session protocol.
 
 Validation during training and the parity check after an export run the very pipeline that a
 deployed model runs, with this in the place of the exported file.
@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecv.models.detector import Detector
+from edgecv.models.network import Network
 from edgecv.runtime.session import Outputs
 from edgecv.spec import ModelSpec
 
 
 class TorchSession:
-    """Raw heads of a detector, see `edgecv.runtime.session.Session`."""
+    """Raw heads of a network, see `edgecv.runtime.session.Session`."""
 
-    def __init__(self, detector: Detector, spec: ModelSpec) -> None:
-        """Run `detector` in evaluation mode; its `training` flag is put back after each call."""
-        self.detector = detector
+    def __init__(self, network: Network, spec: ModelSpec) -> None:
+        """Run `network` in evaluation mode; its `training` flag is put back after each call."""
+        self.network = network
         self.spec = spec
-        self._device = next(detector.parameters()).device
+        self._device = next(network.parameters()).device
         self.backend = f"torch {self._device.type}"
 
     def run(
@@ -37,23 +37,23 @@ class TorchSession:
         if scalars:
             raise ValueError(f"TorchSession.run: raw heads take no scalars, got {scalars}.")
         with self.evaluating():
-            heads = self.detector(self.on_device(batch))
-        names = self.detector.head_names
+            heads = self.network(self.on_device(batch))
+        names = self.network.head_names
         return {name: head.cpu().numpy() for name, head in zip(names, heads, strict=True)}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Switch to evaluation without gradients, and back."""
-        was_training = self.detector.training
-        self.detector.eval()
+        was_training = self.network.training
+        self.network.eval()
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self.detector.train(was_training)
+            self.network.train(was_training)
 
     def on_device(self, batch: NDArray[Any]) -> Tensor:
-        """Return a batch where the detector is."""
+        """Return a batch where the network is."""
         return torch.from_numpy(batch).to(self._device)
 
     def warm_up(self) -> None:
@@ -61,4 +61,4 @@ class TorchSession:
         self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
 
     def close(self) -> None:
-        """Do nothing: the detector belongs to the caller."""
+        """Do nothing: the network belongs to the caller."""

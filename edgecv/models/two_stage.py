@@ -17,9 +17,10 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from edgecv.data.targets import Target
 from edgecv.errors import DatasetError, InputError
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import Detector, InstanceDetector, Losses, register_model
+from edgecv.models.detector import Detector, InstanceDetector, register_model
 from edgecv.models.losses import MaskLoss
 from edgecv.models.neck import FPN
+from edgecv.models.network import Losses
 from edgecv.models.operators import align_pyramid, align_pyramid_rows
 from edgecv.models.regions import decode_regions, scores_of_proper
 from edgecv.models.roi_heads import (

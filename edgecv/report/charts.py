@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecv.errors import MissingDependencyError
+from edgecv.metrics.classification import ClassConfusion
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import RECALLS, DetectionMetrics
 
@@ -74,7 +75,7 @@ def precision_recall_chart(metrics: DetectionMetrics) -> "Figure":
     return figure
 
 
-def confusion_chart(matrix: ConfusionMatrix) -> "Figure":
+def confusion_chart(matrix: ConfusionMatrix | ClassConfusion) -> "Figure":
     """Draw a confusion matrix: the colour is the share of the row, the numbers are counts.
 
     Raises:
@@ -86,7 +87,8 @@ def confusion_chart(matrix: ConfusionMatrix) -> "Figure":
     cell = float(np.clip(8 / num, 0.12, 0.9))  # inches
     figure, (axes,) = _figure(cell * num + 1.9, cell * num + 1.9)
     shares = np.ma.masked_array(matrix.shares(), np.zeros((num, num), bool))
-    shares[-1, -1] = np.ma.masked  # background that was left alone is not counted
+    if matrix.HAS_BACKGROUND:
+        shares[-1, -1] = np.ma.masked  # background that was left alone is not counted
     image = axes.imshow(shares, cmap=_white_to_blue(), vmin=0, vmax=1)
     size = min(10.0, 58 * cell)
     has_room = max(map(len, names)) * size * _LETTER_WIDTH <= 72 * cell  # 72 points are an inch
@@ -95,53 +97,57 @@ def confusion_chart(matrix: ConfusionMatrix) -> "Figure":
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         for text in ticks:
             text.set_parse_math(False)  # a class may be called "$5"
-        ticks[-1].set(style="italic", color=_MUTED)
+        if matrix.HAS_BACKGROUND:
+            ticks[-1].set(style="italic", color=_MUTED)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(visible=False)
-    _separate_cells(axes, num)
+    _separate_cells(axes, num, has_background=matrix.HAS_BACKGROUND)
     if num <= _NUM_WITH_COUNTS:
         _write_counts(axes, matrix)
     else:
         scale = figure.colorbar(image, cax=axes.inset_axes((1.03, 0.7, 0.018, 0.3)), format="%.1f")
         scale.outline.set_visible(False)
         scale.ax.tick_params(colors=_MUTED, length=0, labelsize=9)
-    thresholds = (
-        f"score above {matrix.score_threshold:.3g}, IoU at least {matrix.iou_threshold:.3g}"
-    )
-    _title(axes, "Confusion matrix", f"{thresholds}\ncolour: share of the row")
+    _title(axes, "Confusion matrix", f"{matrix.note}\ncolour: share of the row")
     return figure
 
 
-def training_chart(history: Sequence[dict[str, Any]], best_epoch: int) -> "Figure":
-    """Draw loss, validation AP and learning rate over the epochs, the best one marked.
-
-    AP is that of the masks, where they were measured: it is theirs that chooses the best epoch.
+def training_chart(
+    history: Sequence[dict[str, Any]],
+    best_epoch: int,
+    *,
+    figures: Sequence[str] = ("AP", "AP50", "AP75"),
+    title: str = "Validation AP",
+    note: str = "by COCO's definition",
+) -> "Figure":
+    """Draw loss, validation figures and learning rate over the epochs, the best one marked.
 
     Args:
         history: one record per epoch, see `edgecv.report.Report`.
         best_epoch: 1-based, 0 for none.
+        figures: up to three keys of the records; the first chose the best epoch.
+        title: of the figures.
+        note: on them, where there is no best epoch.
 
     Raises:
         MissingDependencyError: if matplotlib is not installed.
 
     """
     figure, panels = _figure(11.6, 3.4, 3)
-    of_loss, of_ap, of_rate = panels
+    of_loss, of_figures, of_rate = panels
     _draw_history(of_loss, history, {"loss": _BLUE})
     _title(of_loss, "Training loss", "the mean of each epoch")
-    has_masks = "mask_AP" in history[0]
-    prefix, name = ("mask_", "mask AP") if has_masks else ("", "AP")
-    colours = {"AP50": _SKY, "AP75": _ORANGE, "AP": _BLUE}
-    _draw_history(of_ap, history, {f"{prefix}{key}": colour for key, colour in colours.items()})
-    note = "by COCO's definition"
+    leading, *others = figures
+    colours = dict(zip(others, (_SKY, _ORANGE), strict=False)) | {leading: _BLUE}  # it is on top
+    _draw_history(of_figures, history, colours)
     if best_epoch:
-        best = history[best_epoch - 1][f"{prefix}AP"]
-        note = f"best {name} {best:.3f} in epoch {best_epoch}"
-        of_ap.axvline(best_epoch, color=_FAINT, linewidth=0.9, zorder=1)
-        _dot(of_ap, best_epoch, best, _BLUE)
-    _title(of_ap, f"Validation {name}", note)
+        best = history[best_epoch - 1][leading]
+        note = f"best {leading.replace('_', ' ')} {best:.3f} in epoch {best_epoch}"
+        of_figures.axvline(best_epoch, color=_FAINT, linewidth=0.9, zorder=1)
+        _dot(of_figures, best_epoch, best, _BLUE)
+    _title(of_figures, title, note)
     _draw_history(of_rate, history, {"learning_rate": _BLUE})
     _title(of_rate, "Learning rate", "at the end of each epoch")
     return figure
@@ -263,22 +269,22 @@ def _white_to_blue() -> "Colormap":
     return LinearSegmentedColormap.from_list("white_to_blue", colours)
 
 
-def _separate_cells(axes: "Axes", num: int) -> None:
+def _separate_cells(axes: "Axes", num: int, *, has_background: bool) -> None:
     """Part the cells by white lines, and the background's by broader ones."""
     thin = 1.5 if num <= _NUM_WITH_COUNTS else 0.3
     for edge in range(1, num):
-        width = 3 * thin if edge == num - 1 else thin
+        width = 3 * thin if has_background and edge == num - 1 else thin
         axes.axhline(edge - 0.5, color="white", linewidth=width)
         axes.axvline(edge - 0.5, color="white", linewidth=width)
 
 
-def _write_counts(axes: "Axes", matrix: ConfusionMatrix) -> None:
+def _write_counts(axes: "Axes", matrix: ConfusionMatrix | ClassConfusion) -> None:
     """Write the counts into their cells, and their shares below them where there is room."""
     shares = matrix.shares()
     num = len(shares)
     with_shares = num <= _NUM_WITH_SHARES
     for (row, column), count in np.ndenumerate(matrix.counts):
-        if row == column == num - 1:
+        if matrix.HAS_BACKGROUND and row == column == num - 1:
             continue
         share = shares[row, column]
         colour = "white" if share > _DARK_SHARE else _INK if count else _FAINT

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
+from edgecv.metrics.classification import ClassificationMetrics
 from edgecv.metrics.detection import DetectionMetrics
 
 STYLE = """
@@ -69,10 +70,24 @@ _MASK_COLUMNS = {
     "mask_AP_large": "mask AP large",
     "mask_AR100": "mask AR100",
 }
-_PICTURES = {
+_NOTE = """AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
+    0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
+    above. VOC: average precision at IoU 0.50, at 11 recalls (2007) and at all (2010). Best F1: the
+    highest at IoU 0.50, and the score threshold that reaches it. A dash: the data have no such
+    object."""
+_CLASS_TILES = {
+    "top1": "top-1: the true class is the most probable",
+    "top5": "top-5: it is among the five most probable",
+    "mean_top1": "the mean of the classes' top-1",
+}
+_CLASS_COLUMNS = {"top1": "top-1 (recall)", "top5": "top-5", "precision": "precision"}
+_CLASS_NOTE = """Top-1 and top-5: the share of a class's images whose true class is the most
+    probable one, or among the five most probable. Precision: of the images that are taken for the
+    class, the share that is of it. A dash: there is no such image."""
+_PICTURES = {  # in the order of the page
+    "training": "Loss, validation figures and learning rate over the epochs",
     "precision_recall": "Precision over recall, class by class",
     "confusion_matrix": "Confusion matrix",
-    "training": "Loss, validation AP and learning rate over the epochs",
 }
 
 
@@ -88,27 +103,90 @@ def render_page(
         pictures: PNG files, `precision_recall`, `confusion_matrix` and perhaps `training`.
 
     """
-    images = {name: _image(_PICTURES[name], picture) for name, picture in pictures.items()}
     summary = metrics.summary
     has_masks = "mask_AP" in summary
     tiles = _TILES | (_MASK_TILES if has_masks else {})
+    per_class = _per_class(metrics, _COLUMNS)
+    if has_masks:
+        per_class += _per_class(metrics, _MASK_COLUMNS)
     is_small = len(metrics.per_class) <= _BESIDE_EACH_OTHER
-    training = f'<section class="card wide">{images.get("training")}</section>'
+    widths = {
+        "precision_recall": "three" if is_small else "wide",
+        "confusion_matrix": "two" if is_small else "wide",
+    }
+    return _render(
+        title,
+        facts,
+        tiles=[(figure(summary[key]), text) for key, text in tiles.items()],
+        pictures=pictures,
+        widths=widths,
+        per_class=per_class,
+        note=_NOTE,
+    )
+
+
+def render_classification_page(
+    title: str, facts: Sequence[str], metrics: ClassificationMetrics, pictures: Mapping[str, bytes]
+) -> str:
+    """Return the page of a classifier's report.
+
+    Args:
+        title: which model on which data.
+        facts: sentences on how the figures were come by.
+        metrics: of the images.
+        pictures: PNG files, `confusion_matrix` and perhaps `training`.
+
+    """
+    rows = [
+        (name, *(figure(values[key]) for key in _CLASS_COLUMNS), f"{values['num_images']}")
+        for name, values in metrics.per_class.items()
+    ]
+    summary = metrics.summary
+    rows.append(
+        (
+            "all",
+            *(figure(summary[key]) if key in summary else "" for key in _CLASS_COLUMNS),
+            f"{metrics.num_images}",
+        )
+    )
+    tiles = [(figure(summary[key]), text) for key, text in _CLASS_TILES.items()]
+    return _render(
+        title,
+        facts,
+        tiles=[*tiles, (f"{metrics.num_images}", "images")],
+        pictures=pictures,
+        widths={},
+        per_class=table(("class", *_CLASS_COLUMNS.values(), "images"), rows),
+        note=_CLASS_NOTE,
+    )
+
+
+def _render(
+    title: str,
+    facts: Sequence[str],
+    *,
+    tiles: Sequence[tuple[str, str]],
+    pictures: Mapping[str, bytes],
+    widths: Mapping[str, str],
+    per_class: str,
+    note: str,
+) -> str:
+    cards = [
+        f'<section class="card picture {widths.get(name, "wide")}">'
+        f"{_image(text, pictures[name])}</section>"
+        for name, text in _PICTURES.items()
+        if name in pictures
+    ]
     return _PAGE.substitute(
         title=escape(title),
         style=STYLE,
         facts=escape(" ".join(facts)),
         tiles="".join(
-            f'<div class="tile"><b>{figure(summary[key])}</b><span>{text}</span></div>'
-            for key, text in tiles.items()
+            f'<div class="tile"><b>{value}</b><span>{text}</span></div>' for value, text in tiles
         ),
-        curve_width="three" if is_small else "wide",
-        matrix_width="two" if is_small else "wide",
-        precision_recall=images["precision_recall"],
-        confusion_matrix=images["confusion_matrix"],
-        training=training if "training" in images else "",
-        per_class=_per_class(metrics, _COLUMNS),
-        masks_per_class=_per_class(metrics, _MASK_COLUMNS) if has_masks else "",
+        pictures="\n  ".join(cards),
+        per_class=per_class,
+        note=note,
     )
 
 
@@ -165,15 +243,9 @@ _PAGE = Template("""<!doctype html>
 <p class="lead">$facts</p>
 <div class="tiles">$tiles</div>
 <div class="cards">
-  $training
-  <section class="card picture $curve_width">$precision_recall</section>
-  <section class="card picture $matrix_width">$confusion_matrix</section>
-  <section class="card wide"><h2>Per class</h2>$per_class$masks_per_class
-    <p class="note">AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
-    0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
-    above. VOC: average precision at IoU 0.50, at 11 recalls (2007) and at all (2010). Best F1: the
-    highest at IoU 0.50, and the score threshold that reaches it. A dash: the data have no such
-    object.</p></section>
+  $pictures
+  <section class="card wide"><h2>Per class</h2>$per_class
+    <p class="note">$note</p></section>
 </div>
 </main></body>
 </html>

@@ -1,23 +1,27 @@
 """Writing a report: the pictures as files, the figures for machines, and the page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecv.files import replacing, write_text
+from edgecv.metrics.classification import ClassificationMetrics
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import DetectionMetrics
 from edgecv.report.charts import confusion_chart, png, precision_recall_chart, training_chart
-from edgecv.report.page import render_page
+from edgecv.report.page import render_classification_page, render_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = "report.html"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report tells.
+    """What the report of a detector tells.
 
     Args:
         title: of the page: which model on which data.
@@ -37,34 +41,92 @@ class Report:
     history: Sequence[dict[str, Any]] = ()
     best_epoch: int = 0
 
+    def charts(self) -> dict[str, "Figure"]:
+        """Return the pictures by name."""
+        figures = {
+            "precision_recall": precision_recall_chart(self.metrics),
+            "confusion_matrix": confusion_chart(self.confusion),
+        }
+        if self.history:
+            # Where masks are measured, theirs is the figure that chooses the best epoch.
+            shown = ("mask_AP", "mask_AP50", "mask_AP75")
+            has_masks = shown[0] in self.history[0]
+            figures["training"] = training_chart(
+                self.history,
+                self.best_epoch,
+                figures=shown if has_masks else ("AP", "AP50", "AP75"),
+                title="Validation mask AP" if has_masks else "Validation AP",
+                note="by COCO's definition",
+            )
+        return figures
 
-def write_report(report: Report, folder: Path) -> Path:
+    def to_plain(self) -> dict[str, Any]:
+        """Return the figures for machines."""
+        return {**self.metrics.to_plain(curves=True), "confusion": self.confusion.to_plain()}
+
+    def page(self, pictures: Mapping[str, bytes]) -> str:
+        """Return the page with the pictures as PNG files."""
+        return render_page(self.title, self.facts, self.metrics, pictures)
+
+
+@dataclass(frozen=True)
+class ClassificationReport:
+    """What the report of a classifier tells.
+
+    Args:
+        title: of the page: which model on which data.
+        facts: sentences on how the figures were come by: split, images, backend.
+        metrics: of the images.
+        history: one record per epoch with `epoch`, `loss`, `learning_rate`, `top1` and `top5`,
+            where a training is reported.
+        best_epoch: the epoch (1-based) that the metrics are of, 0 without a history.
+
+    """
+
+    title: str
+    facts: Sequence[str]
+    metrics: ClassificationMetrics
+    history: Sequence[dict[str, Any]] = ()
+    best_epoch: int = 0
+
+    def charts(self) -> dict[str, "Figure"]:
+        """Return the pictures by name."""
+        figures = {"confusion_matrix": confusion_chart(self.metrics.confusion)}
+        if self.history:
+            figures["training"] = training_chart(
+                self.history,
+                self.best_epoch,
+                figures=("top1", "top5"),
+                title="Validation accuracy",
+                note="shares of the images",
+            )
+        return figures
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the figures for machines."""
+        return {**self.metrics.to_plain(), "confusion": self.metrics.confusion.to_plain()}
+
+    def page(self, pictures: Mapping[str, bytes]) -> str:
+        """Return the page with the pictures as PNG files."""
+        return render_classification_page(self.title, self.facts, self.metrics, pictures)
+
+
+def write_report(report: Report | ClassificationReport, folder: Path) -> Path:
     """Write `report.html`, its pictures as PNG files and `metrics.json`; return the page's path.
 
-    The page holds the pictures itself and loads nothing. The files are `precision_recall.png`,
-    `confusion_matrix.png` and, of a training, `training.png`; older ones are replaced.
+    The page holds the pictures itself and loads nothing. The files are `confusion_matrix.png`, of
+    a detector `precision_recall.png`, and of a training `training.png`; older ones are replaced.
 
     Raises:
         MissingDependencyError: if matplotlib is not installed.
         OutputError: if `folder` cannot be written.
 
     """
-    figures = {
-        "precision_recall": precision_recall_chart(report.metrics),
-        "confusion_matrix": confusion_chart(report.confusion),
-    }
-    if report.history:
-        figures["training"] = training_chart(report.history, report.best_epoch)
-    pictures = {name: png(figure) for name, figure in figures.items()}
+    pictures = {name: png(figure) for name, figure in report.charts().items()}
     for name, picture in pictures.items():
         with replacing(folder / f"{name}.png") as partial:
             partial.write_bytes(picture)
-    plain = {
-        "title": report.title,
-        **report.metrics.to_plain(curves=True),
-        "confusion": report.confusion.to_plain(),
-    }
+    plain = {"title": report.title, **report.to_plain()}
     write_text(folder / "metrics.json", json.dumps(plain, indent=1, allow_nan=False) + "\n")
-    page = render_page(report.title, report.facts, report.metrics, pictures)
-    write_text(folder / PAGE, page)
+    write_text(folder / PAGE, report.page(pictures))
     return folder / PAGE

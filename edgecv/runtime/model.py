@@ -12,8 +12,8 @@ from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
 from edgecv.placement import Placement
-from edgecv.results import Detections
-from edgecv.runtime.postprocess import finish_detections, refuse_unsupported
+from edgecv.results import Result
+from edgecv.runtime.postprocess import finish, refuse_unsupported
 from edgecv.runtime.session import Outputs, Session, open_session
 from edgecv.spec import FusedOutput, ModelSpec
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     import PIL.Image
 
 
+_OF_OBJECTS = ("detect", "instance")
+
+
 class Model(Closing):
-    """A detector with everything around the network, driven by its description alone.
+    """A model with everything around the network, driven by its description alone.
 
     Calling it runs `fit`, `infer` and `finish` one after the other; the stream runs the same three
     in threads of their own. All three may be called from several threads at once.
@@ -41,8 +44,11 @@ class Model(Closing):
         format: FrameFormat = "bgr24",  # noqa: A002
         matrix: ColourMatrix = "bt601",
         range: ColourRange = "limited",  # noqa: A002
-    ) -> Detections:
-        """Return what the model finds in one image.
+    ) -> Result:
+        """Return what the model tells of one image, in the class of its task.
+
+        That is `Detections` for task `detect`, `Instances` for `instance`, `Classification` for
+        `classify`.
 
         Args:
             image: a file, a PIL image, or the pixels of a frame: an array (H, W, 3) uint8 of
@@ -113,9 +119,9 @@ class Model(Closing):
         given = {name: value for name, value in scalars.items() if name is not None}
         return self.session.run(batch, given)
 
-    def finish(self, outputs: Outputs, placement: Placement) -> Detections:
-        """Turn the outputs of one frame into detections in that frame's pixels."""
-        return finish_detections(self.spec, outputs, placement)
+    def finish(self, outputs: Outputs, placement: Placement) -> Result:
+        """Turn the outputs of one frame into the result of its task, in that frame's pixels."""
+        return finish(self.spec, outputs, placement)
 
     def with_thresholds(
         self,
@@ -127,10 +133,17 @@ class Model(Closing):
         """Return the same open model with other thresholds; what is None stays.
 
         Raises:
-            InputError: if a `fused` graph fixed its threshold when it was exported.
+            InputError: if a `fused` graph fixed its threshold when it was exported, or the model
+                finds no objects.
 
         """
         output = self.spec.output
+        is_changed = any(value is not None for value in (score, iou, max_detections))
+        if is_changed and self.spec.task not in _OF_OBJECTS:
+            raise InputError(
+                f"a model of task {self.spec.task} has no thresholds, got score {score} and IoU "
+                f"{iou}. Leave them out."
+            )
         if isinstance(output, FusedOutput):
             fixed = {
                 "score": score is not None and output.score_threshold is None,

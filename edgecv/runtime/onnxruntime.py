@@ -1,6 +1,6 @@
 """The onnxruntime backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class OnnxruntimeSession:
         _check_names(path, self.spec, inputs, set(self._output_names))
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
         _check_input(path, self.spec.input, batch)
+        _check_classes(path, self.spec, session.get_outputs())
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
         self._session: onnxruntime.InferenceSession | None = session
 
@@ -125,6 +126,21 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
                 f"`{path}`: `{key}` names `{name}`, but the graph's inputs are "
                 f"{', '.join(sorted(inputs))}. Adopt or export the model again."
             )
+
+
+def _check_classes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
+    """Refuse a classifier whose description has other classes than its output has columns."""
+    if spec.task != "classify":
+        return
+    name = getattr(spec.output, spec.output.FORMAT)
+    shape = next(node.shape for node in outputs if node.name == name)
+    count = len(spec.classes)
+    is_other = isinstance(shape[-1], int) and shape[-1] != count  # a name or None is a free side
+    if len(shape) != 2 or is_other:  # noqa: PLR2004  # [B, C]
+        raise InputError(
+            f"`{path}`: the description has {count} classes, but the graph's output `{name}` is "
+            f"{shape}. Adopt or export the model again."
+        )
 
 
 def _check_input(path: Path, wanted: InputSpec, node: onnxruntime.NodeArg) -> None:

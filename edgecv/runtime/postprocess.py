@@ -1,5 +1,6 @@
-"""From a network's outputs to detections, one case per output format."""
+"""From a network's outputs to results: a function a task, a case an output format."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -10,19 +11,26 @@ from edgecv.anchors import anchor_boxes
 from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.placement import Placement
-from edgecv.results import Detections, Instances
+from edgecv.results import Classification, Detections, Instances, Result
 from edgecv.runtime.session import Outputs
 from edgecv.spec import (
     AnchorLayer,
     FusedOutput,
+    LogitsOutput,
     ModelSpec,
     NanodetOutput,
+    ProbabilitiesOutput,
     SSDOutput,
+    Task,
     YoloOutput,
     YoloxOutput,
 )
 
-_DECODED = (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput)
+_DECODED = {
+    "detect": (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput),
+    "instance": (FusedOutput,),
+    "classify": (ProbabilitiesOutput, LogitsOutput),
+}
 
 
 def refuse_unsupported(spec: ModelSpec) -> None:
@@ -32,9 +40,10 @@ def refuse_unsupported(spec: ModelSpec) -> None:
         SpecError: with the key and the values that do run.
 
     """
+    formats = tuple(kind.FORMAT for kind in _DECODED.get(spec.task, ()))
     runs = {
-        "task": (spec.task, ("detect", "instance")),
-        "output.format": (spec.output.FORMAT, tuple(kind.FORMAT for kind in _DECODED)),
+        "task": (spec.task, tuple(_FINISHERS)),
+        "output.format": (spec.output.FORMAT, formats),
     }
     for key, (value, supported) in runs.items():
         if value not in supported:
@@ -49,6 +58,33 @@ def refuse_unsupported(spec: ModelSpec) -> None:
             f"and `input.std` are not 0 and 1, got {wanted.mean} and {wanted.std}. "
             "Normalise inside the network."
         )
+
+
+def finish(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Result:
+    """Turn the outputs of one frame into what its task asks for.
+
+    Args:
+        spec: the model's description, with the thresholds to use.
+        outputs: by name, each with a leading axis of 1.
+        placement: how the frame was fitted.
+
+    """
+    return _FINISHERS[spec.task](spec, outputs, placement)
+
+
+def finish_classification(
+    spec: ModelSpec, outputs: Outputs, placement: Placement
+) -> Classification:
+    """Return the probabilities of one frame, whatever part of it the network saw."""
+    del placement
+    output = spec.output
+    if isinstance(output, ProbabilitiesOutput):
+        return Classification(np.ascontiguousarray(outputs[output.probabilities][0], np.float32))
+    if isinstance(output, LogitsOutput):
+        logits = outputs[output.logits][0].astype(np.float32)
+        powers = np.exp(logits - logits.max())
+        return Classification(powers / powers.sum())
+    raise TypeError(f"finish_classification: no decoder for {output.FORMAT}.")  # refused at loading
 
 
 def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -> Detections:
@@ -120,6 +156,13 @@ def _finish_fused(
         return Detections(boxes_xyxy, scores, class_ids)
     masks = np.ascontiguousarray(outputs[output.masks][0, :count])
     return Instances(boxes_xyxy, scores, class_ids, masks, placement.frame_hw)
+
+
+_FINISHERS: dict[Task, Callable[[ModelSpec, Outputs, Placement], Result]] = {
+    "detect": finish_detections,
+    "instance": finish_detections,
+    "classify": finish_classification,
+}
 
 
 @lru_cache(maxsize=8)

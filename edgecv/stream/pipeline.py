@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgecv.closing import Closing
 from edgecv.placement import Placement
-from edgecv.results import Detections
+from edgecv.results import Detections, Result
 from edgecv.stream.channel import Cancelled, Channel
 from edgecv.stream.ledger import RESULT_STAGE, Ledger
 from edgecv.stream.sources import Frame, Source, open_source
@@ -32,11 +32,33 @@ LIVE_QUEUE_SIZE = 1  # a frame that waits is latency
 
 @dataclass(frozen=True, eq=False)
 class StreamResult:
-    """One frame, what was found in it, and where its time went."""
+    """One frame, what the model tells of it, and where its time went.
+
+    Args:
+        frame: with its pixels.
+        result: in the class of the model's task, see `edgecv.runtime.model.Model`.
+        ledger: when each stage began and ended.
+
+    """
 
     frame: Frame
-    detections: Detections
+    result: Result
     ledger: Ledger
+
+    @property
+    def detections(self) -> Detections:
+        """The result of a detector.
+
+        Raises:
+            TypeError: if the model is none.
+
+        """
+        if not isinstance(self.result, Detections):
+            raise TypeError(
+                f"StreamResult.detections: the model must be a detector, got a "
+                f"{type(self.result).__name__}. Take `result` instead."
+            )
+        return self.result
 
 
 @dataclass(eq=False)
@@ -48,11 +70,11 @@ class Job:
     batch: NDArray[Any] = field(init=False)
     placement: Placement = field(init=False)
     outputs: "Outputs" = field(init=False)
-    detections: Detections = field(init=False)
+    result: Result = field(init=False)
 
-    def result(self) -> StreamResult:
+    def delivered(self) -> StreamResult:
         """Return what the consumer receives."""
-        return StreamResult(self.frame, self.detections, self.ledger)
+        return StreamResult(self.frame, self.result, self.ledger)
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,7 @@ class Stage:
 def stream(
     source: str | int | Path | Sequence[str | Path] | Source, model: "Model"
 ) -> Iterator[StreamResult]:
-    """Run a detector over every frame of a source.
+    """Run a model over every frame of a source.
 
     The source is opened at once; the threads start with the first result and end, together with
     the source, when the iteration does: at the end, by `break`, or by an exception.
@@ -97,7 +119,7 @@ def _results(pipeline: "Pipeline") -> Iterator[StreamResult]:
 
 
 def model_stages(model: "Model") -> list[Stage]:
-    """Return the stages that turn a frame into detections."""
+    """Return the stages that turn a frame into a result."""
 
     def fit(job: Job) -> None:
         frame = job.frame
@@ -110,7 +132,7 @@ def model_stages(model: "Model") -> list[Stage]:
         del job.batch
 
     def finish(job: Job) -> None:
-        job.detections = model.finish(job.outputs, job.placement)
+        job.result = model.finish(job.outputs, job.placement)
         del job.outputs
 
     return [Stage("fit", fit), Stage("infer", infer), Stage(RESULT_STAGE, finish)]
@@ -162,7 +184,7 @@ class Pipeline(Closing):
             for job in self._channels[-1]:
                 now_s = time.perf_counter()
                 job.ledger.record("deliver", now_s, now_s)
-                yield job.result()
+                yield job.delivered()
         except Cancelled:
             return
 

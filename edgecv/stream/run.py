@@ -11,13 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from edgecv.colour import CANVAS_FORMATS
 from edgecv.metrics.latency import LatencyStatistics
-from edgecv.results import Detections
-from edgecv.stream.draw import draw_detections
+from edgecv.stream.annotate import annotated
 from edgecv.stream.ledger import LedgerBook, StageStatistics
 from edgecv.stream.pipeline import Job, Pipeline, Stage, StreamResult, model_stages
-from edgecv.stream.sources import Frame, Source, open_source
+from edgecv.stream.sources import Source, open_source
 
 if TYPE_CHECKING:
     from edgecv.runtime.model import Model
@@ -33,8 +31,9 @@ class RunSummary:
         num_dropped: frames of a live source that came while all stages were busy.
         wall_s: from the start of the threads to the last result, in seconds.
         stages: per stage the times of work and of waiting, in the order of the pipeline.
-        latency: from capture to detections, None without a frame.
-        num_detections: objects found, by class name, the most frequent first.
+        latency: from capture to result, None without a frame.
+        num_found: what was found, by class name, the most frequent first: objects of a detector,
+            frames of a classifier.
         is_interrupted: whether it was stopped before the source's end, by CTRL-C, SIGTERM or
             the callback.
 
@@ -45,7 +44,7 @@ class RunSummary:
     wall_s: float
     stages: Mapping[str, StageStatistics]
     latency: LatencyStatistics | None
-    num_detections: Mapping[str, int]
+    num_found: Mapping[str, int]
     is_interrupted: bool
 
     @property
@@ -63,7 +62,7 @@ class RunSummary:
             "interrupted": self.is_interrupted,
             "latency": None if self.latency is None else self.latency.to_plain(),
             "stages": {name: stage.to_plain() for name, stage in self.stages.items()},
-            "detections": dict(self.num_detections),
+            "found": dict(self.num_found),
         }
 
 
@@ -75,7 +74,7 @@ def run_stream(
     draw: bool = False,
     on_result: Callable[[StreamResult], object] | None = None,
 ) -> RunSummary:
-    """Run a detector over a source, into sinks, to the end or until CTRL-C.
+    """Run a model over a source, into sinks, to the end or until CTRL-C.
 
     CTRL-C and SIGTERM end the run in order, when called from the main thread: what is in flight
     is dropped, the sinks are closed so that their files can be used, and the summary is returned.
@@ -85,7 +84,7 @@ def run_stream(
         source: what `open_source` takes, or an open source; closed at the end.
         model: see `edgecv.load`.
         sinks: each gets every result, in a thread of their own; closed at the end.
-        draw: draw the detections into the frames before the sinks and `on_result` see them.
+        draw: draw the results into the frames before the sinks and `on_result` see them.
         on_result: called in the calling thread with every result; returning False ends the run.
 
     Raises:
@@ -115,7 +114,7 @@ def run_stream(
         wall_s=end_s - begin_s,
         stages=tally.book.stages(),
         latency=tally.book.latency(),
-        num_detections=dict(tally.num_detections.most_common()),
+        num_found=dict(tally.num_found.most_common()),
         is_interrupted=stopped.is_set(),
     )
 
@@ -125,49 +124,28 @@ class _Tally:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.num_frames = 0
-        self.num_detections: Counter[str] = Counter()
+        self.num_found: Counter[str] = Counter()
         self.book = LedgerBook()
         self._classes = classes
 
     def add(self, result: StreamResult) -> None:
         self.num_frames += 1
         self.book.add(result.ledger)
-        self.num_detections.update(
-            self._classes[class_id] for class_id in result.detections.class_ids.tolist()
-        )
+        self.num_found.update(self._classes[class_id] for class_id in result.result.counted())
 
 
 def _output_stages(classes: Sequence[str], sinks: Sequence["Sink"], *, draw: bool) -> list[Stage]:
     """Return the stages behind the model: those that this run needs."""
 
     def annotate(job: Job) -> None:
-        job.frame = annotated(job.frame, job.detections, classes)
+        job.frame = annotated(job.result, job.frame, classes)
 
     def write(job: Job) -> None:
         for sink in sinks:
-            sink.write(job.result())
+            sink.write(job.delivered())
 
     stages = [Stage("draw", annotate)] if draw else []
     return [*stages, Stage("encode", write)] if sinks else stages
-
-
-def annotated(frame: Frame, detections: Detections, classes: Sequence[str]) -> Frame:
-    """Return the frame with its detections drawn in.
-
-    A frame that may be changed is; of a decoder's, which it predicts the next frames from, a copy
-    is drawn into. One in a format that cannot be drawn in (`yuyv422`, Bayer) becomes `bgr24`.
-    """
-    format = next((known for known in CANVAS_FORMATS if known == frame.format), None)  # noqa: A001
-    frame = frame.converted("bgr24") if format is None else frame.writable()
-    draw_detections(
-        frame.pixels,
-        detections,
-        classes,
-        format=format or "bgr24",
-        matrix=frame.matrix,
-        range=frame.range,
-    )
-    return frame
 
 
 @contextmanager

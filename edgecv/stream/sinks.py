@@ -130,7 +130,7 @@ class _PartialFile:
 
 
 class JsonlSink(Sink):
-    """One line of JSON per frame: frame, pts_s, path (of pictures) and detections.
+    """One line of JSON per frame: frame, pts_s, path (of pictures) and result.
 
     Args:
         path: the file, replaced when the sink is closed.
@@ -188,7 +188,7 @@ def as_record(result: StreamResult, classes: Sequence[str]) -> dict[str, Any]:
     record["pts_s"] = None if pts_s is None else round(pts_s, 6)
     if result.frame.path is not None:
         record["path"] = str(result.frame.path)
-    record["detections"] = result.detections.to_records(classes)
+    record[result.result.KEY] = result.result.to_records(classes)
     return record
 
 

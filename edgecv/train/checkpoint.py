@@ -9,7 +9,7 @@ import torch
 
 from edgecv.errors import InputError
 from edgecv.files import replacing
-from edgecv.models import Detector, build_model
+from edgecv.models import Network, build_model
 from edgecv.records import from_plain, to_plain
 from edgecv.spec import ModelSpec
 from edgecv.train.config import TrainConfig
@@ -28,7 +28,7 @@ class Progress:
         step: optimiser steps since the start.
         losses: total loss of the batches of this epoch so far.
         history: one record per finished epoch.
-        best: the best validation AP so far, -1 before the first.
+        best: the best validation figure so far, AP or top-1, -1 before the first.
         best_epoch: the epoch (1-based) that reached it, whose weights are in `best.pt`; 0 before.
         epoch_seconds: that this epoch's batches have taken so far.
         waited_seconds: of these, how many the loop waited for the next batch.
@@ -55,9 +55,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained detector with its description, as `best.pt` holds it."""
+    """A trained network with its description, as `best.pt` holds it."""
 
-    detector: Detector
+    network: Network
     spec: ModelSpec
     config: TrainConfig
 
@@ -103,7 +103,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_trained(path: Path) -> Trained:
-    """Return the detector with the averaged weights of `best.pt` or `last.pt`, on the CPU.
+    """Return the network with the averaged weights of `best.pt` or `last.pt`, on the CPU.
 
     Raises:
         InputError: if the file is not a checkpoint, see `read_checkpoint`.
@@ -112,16 +112,16 @@ def load_trained(path: Path) -> Trained:
     contents = read_checkpoint(path)
     config = from_plain(TrainConfig, contents["config"], where="config")
     spec = ModelSpec.from_json(contents["spec"])
-    detector = build_model(
+    network = build_model(
         config.model,
         len(spec.classes),
         config.size_hw,
         backbone=config.backbone,
         options=config.options,
     )
-    detector.load_state_dict(contents["averaged"])
-    detector.eval()
-    return Trained(detector, spec, config)
+    network.load_state_dict(contents["averaged"])
+    network.eval()
+    return Trained(network, spec, config)
 
 
 def config_to_plain(config: TrainConfig) -> dict[str, Any]:

@@ -19,13 +19,16 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a run.
+    """The settings of a run; the defaults are a detector's.
+
+    `edgecv.train.recipe.configure` knows those of a classifier.
 
     Args:
         model: a name that `edgecv.models.build_model` knows.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
         options: of the model, see `edgecv.models.model_options`; those left out have their default.
-        data: a data set as `edgecv.data.open_dataset` takes it.
+        data: a data set as `edgecv.data.open_dataset` takes it, for a classifier as
+            `edgecv.data.open_classification` does.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
         fit: how images are fitted into it, in training and ever after.
@@ -53,8 +56,8 @@ class TrainConfig:
         workers: processes that prepare batches, 0 for none.
         seed: two runs on a CPU with the same seed are the same.
         on_bad: what to do with a broken annotation, `error` or `skip`.
-        patience: epochs without a better validation AP (of the masks, where the model finds masks)
-            that end the run, None for no such end.
+        patience: epochs without a better validation figure (AP, that of the masks where the model
+            finds masks, or top-1) that end the run, None for no such end.
         time_budget_s: seconds of training and validation that the run plans its epochs and
             learning rate for, see `edgecv.train.schedule.planned_epochs`; None for all epochs.
 
@@ -95,8 +98,8 @@ class TrainConfig:
         self._refuse_unfreezing()
         if self.ema_decay >= 1:
             raise InputError(f"train: `ema_decay` must be below 1, got {self.ema_decay}.")
-        if min(self.size_hw) < 64:  # noqa: PLR2004  # two cells of stride 32
-            raise InputError(f"train: `size` must be at least 64 x 64, got {self.size_hw}.")
+        if min(self.size_hw) < 1:  # a model may want more
+            raise InputError(f"train: `size` must be at least 1 x 1, got {self.size_hw}.")
 
     def trained_stages(self, epoch: int) -> int | None:
         """Return how many stages of the backbone train in an epoch (0-based), None for all."""

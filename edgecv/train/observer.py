@@ -12,9 +12,25 @@ class Observer(Protocol):
     """Whoever wants to follow a run, such as the progress bar."""
 
     def started(
-        self, *, num_epochs: int, num_batches: int, progress: Progress, notes: tuple[str, ...]
+        self,
+        *,
+        num_epochs: int,
+        num_batches: int,
+        progress: Progress,
+        notes: tuple[str, ...],
+        figures: tuple[str, ...],
     ) -> None:
-        """The first batch comes next; `notes` are lines on how the run was set up."""
+        """The first batch comes next.
+
+        Args:
+            num_epochs: of the run, as planned so far.
+            num_batches: of an epoch.
+            progress: where the run begins.
+            notes: lines on how the run was set up.
+            figures: keys of an epoch's record that its validation is judged by, the first above
+                all.
+
+        """
 
     def stepped(self, *, epoch: int, loss: float, waiting: float) -> None:
         """A batch is done; `waiting` is the share of the epoch's time spent on waiting for data."""
@@ -44,6 +60,7 @@ class TrainResult:
         folder: where `best.pt`, `last.pt`, `config.toml`, `history.json` and TensorBoard's files
             lie.
         history: one record per finished epoch.
+        figures: keys of a record, and of its classes, that the validation is judged by.
         best_epoch: the epoch (1-based) whose weights are in `best.pt`, 0 if there is none yet.
         was_interrupted: the run was stopped and can be resumed.
         ending: why it ended, one line; empty if all epochs are done.
@@ -56,6 +73,7 @@ class TrainResult:
 
     folder: Path
     history: list[dict[str, Any]]
+    figures: tuple[str, ...]
     best_epoch: int
     was_interrupted: bool
     ending: str

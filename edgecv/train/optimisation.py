@@ -1,7 +1,7 @@
 """One optimiser step over a batch: precision, parts and processes, gradients, averaged weights."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from edgecv.data.batches import Batch
-from edgecv.data.targets import Target
+from edgecv.data.batches import Batch, Targets
 from edgecv.errors import EdgeCVError, InputError
-from edgecv.models import Detector
-from edgecv.models.detector import Losses, OneStage
+from edgecv.models.network import Losses, Network
 from edgecv.train.config import TrainConfig
 from edgecv.train.distributed import Ranks, unshared
 
@@ -21,13 +19,13 @@ _MAX_GRADIENT_NORM = 10.0
 
 
 class Optimisation:
-    """A detector with all that its steps change: optimiser, loss scale and averaged weights."""
+    """A network with all that its steps change: optimiser, loss scale and averaged weights."""
 
-    def __init__(self, detector: Detector, config: TrainConfig, ranks: Ranks) -> None:
-        """Prepare the steps of `config` for a detector that lies on the CPU.
+    def __init__(self, network: Network, config: TrainConfig, ranks: Ranks) -> None:
+        """Prepare the steps of `config` for a network that lies on the CPU.
 
         Args:
-            detector: moved to the device, its layout changed to channels last.
+            network: moved to the device, its layout changed to channels last.
             config: of the run.
             ranks: of the run, with this process' device.
 
@@ -40,37 +38,36 @@ class Optimisation:
             if device.type != "cuda":
                 raise InputError("`--sync-norms` needs GPUs. Leave it out on a CPU.")
             if ranks.size > 1:
-                detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)  # type: ignore[no-untyped-call]
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         # oneDNN and cuDNN convolve fastest with channels last.
-        self.detector: Detector = detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.averaged = AveragedModel(
-            self.detector, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
+            self.network, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
         )
-        self._constants = _constants_of(self.detector, self.averaged.module)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.detector, config))
+        self._constants = _constants_of(self.network, self.averaged.module)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, config))
         self._dtype = _choose_precision(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._ranks = ranks
         self._accumulate = config.accumulate
         if config.compile:  # after the copy for the averaged weights, which stay as they are
-            one_stage = isinstance(self.detector, OneStage)
-            (self.detector if one_stage else self.detector.backbone()).compile(dynamic=False)
+            self.network.compiled_part().compile(dynamic=False)
         self._trained_stages: int | None = -1
-        self._losses: nn.Module = _LossModule(self.detector)
+        self._losses: nn.Module = _LossModule(self.network)
 
     def begin_epoch(self, trained_stages: int | None) -> None:
         """Switch to training with so many stages of the backbone, None for all of it."""
         if trained_stages != self._trained_stages:
             self._trained_stages = trained_stages
             if trained_stages is None:
-                self.detector.unfreeze_backbone()
+                self.network.unfreeze_backbone()
             else:
-                self.detector.freeze_backbone(trained_stages=trained_stages)
+                self.network.freeze_backbone(trained_stages=trained_stages)
             self._losses = self._ranks.sharing_gradients(
-                _LossModule(self.detector), trains_all=self.detector.trains_all
+                _LossModule(self.network), trains_all=self.network.trains_all
             )
-        self.detector.train()
+        self.network.train()
 
     def step(self, batch: Batch, rate_factor: float, *, where: str) -> dict[str, float]:
         """Take one step on this process' share of a batch.
@@ -100,14 +97,14 @@ class Optimisation:
                 "`--precision float32`."
             )
         self.scaler.unscale_(self.optimizer)
-        trained = [p for p in self.detector.parameters() if p.grad is not None]
+        trained = [p for p in self.network.parameters() if p.grad is not None]
         if divisor != self._ranks.size:  # the processes' gradients came as a mean, not as a sum
             for parameter in trained:
                 parameter.grad *= self._ranks.size / divisor
         nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.averaged.update_parameters(self.detector)
+        self.averaged.update_parameters(self.network)
         for mean, constant in self._constants:
             mean.copy_(constant)
         return losses
@@ -116,7 +113,7 @@ class Optimisation:
         """Return what `restore` needs to go on exactly."""
         return {
             "averaged": self.averaged.module.state_dict(),
-            "detector": self.detector.state_dict(),
+            "detector": self.network.state_dict(),  # its key since the first format
             "num_averaged": self.averaged.n_averaged,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -124,7 +121,7 @@ class Optimisation:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
-        self.detector.load_state_dict(state["detector"])
+        self.network.load_state_dict(state["detector"])
         self.averaged.module.load_state_dict(state["averaged"])
         self.averaged.n_averaged.copy_(state["num_averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -160,25 +157,25 @@ class Optimisation:
             sums = sums + torch.cat([count.double()[None], found])
         return names, sums
 
-    def _forward(self, images: Tensor, targets: Sequence[Target]) -> Losses:
+    def _forward(self, images: Tensor, targets: Targets) -> Losses:
         images = images.to(self.device, memory_format=torch.channels_last)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            losses: Losses = self._losses(images, [target.to(self.device) for target in targets])
+            losses: Losses = self._losses(images, _moved(targets, self.device))
         return losses
 
 
 class _LossModule(nn.Module):
     """Makes the loss the output of a forward pass, which is where processes are kept in step."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.detector = detector
+        self.network = network
 
-    def forward(self, images: Tensor, targets: Sequence[Target]) -> Losses:
-        return self.detector.losses(images, targets)
+    def forward(self, images: Tensor, targets: Targets) -> Losses:
+        return self.network.losses(images, targets)
 
 
-def _split(batch: Batch, num_parts: int) -> Iterator[tuple[Tensor, Sequence[Target]]]:
+def _split(batch: Batch, num_parts: int) -> Iterator[tuple[Tensor, Targets]]:
     """Yield the images and targets of parts of nearly the same size."""
     start = 0
     for images in batch.images.tensor_split(num_parts):
@@ -186,14 +183,21 @@ def _split(batch: Batch, num_parts: int) -> Iterator[tuple[Tensor, Sequence[Targ
         start += len(images)
 
 
-def _parameter_groups(detector: Detector, config: TrainConfig) -> list[dict[str, Any]]:
+def _moved(targets: Targets, device: torch.device) -> Targets:
+    """Return the targets on a device."""
+    if isinstance(targets, Tensor):
+        return targets.to(device)
+    return [target.to(device) for target in targets]
+
+
+def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:
     """Group parameters by rate (backbone or not) and by decay (matrices or not).
 
     What is frozen for some epochs is among them: it has no gradient and is left alone until then.
     """
-    backbone = {id(parameter) for parameter in detector.backbone().parameters()}
+    backbone = {id(parameter) for parameter in network.backbone().parameters()}
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for parameter in detector.parameters():
+    for parameter in network.parameters():
         is_backbone = id(parameter) in backbone
         if parameter.requires_grad and not (is_backbone and config.backbone_rate == 0):
             groups.setdefault((is_backbone, parameter.ndim > 1), []).append(parameter)

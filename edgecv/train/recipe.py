@@ -9,7 +9,8 @@ from typing import Any
 from edgecv.data.augment.files import read_recipe as read_augmentation
 from edgecv.errors import InputError
 from edgecv.files import write_text
-from edgecv.models import default_backbone, has_imagenet_weights, model_options
+from edgecv.models import has_imagenet, model_options, model_task
+from edgecv.models.classifier import usual_input
 from edgecv.options import read_options
 from edgecv.records import from_plain, to_plain
 from edgecv.train.config import TrainConfig
@@ -19,6 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_OF_TASK = {"size_hw", "mean", "std", "fit", "augment"}  # settings whose default depends on it
 _FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -51,7 +53,8 @@ def read_recipe(recipe: str) -> dict[str, Any]:
 def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
     """Return the configuration of a recipe with changes; what neither names has its default.
 
-    A backbone of which no weights are published starts from random ones. One without pretrained
+    A classifier's size, normalisation, fit and augmentation are those that are usual for it. A
+    backbone of which no weights are published starts from random ones. One without pretrained
     weights learns at the full rate unless a rate is given: what is pretrained moves less than what
     is random.
 
@@ -71,22 +74,26 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
             "train needs a model and `--data`, such as "
             "`edgecv train ssd_mobilenetv2 --data bccd`, or a `--recipe` with both."
         )
+    model = str(merged["model"])
     options = [given.get("options", {}) for given in (settings, changes)]
     if any(options) and all(isinstance(given, Mapping) for given in options):
-        model = str(merged["model"])
         merged["options"] = read_options(model, model_options(model), options[0] | options[1])
+    if not merged.keys() >= _OF_TASK:
+        merged = _own_defaults(model) | merged
     if isinstance(merged.get("augment"), str):
         merged["augment"] = read_augmentation(merged["augment"])
-    if "weights" not in merged and _starts_new(str(merged["model"]), merged.get("backbone")):
+    if "weights" not in merged and not has_imagenet(model, merged.get("backbone")):
         merged["weights"] = "none"
     if merged.get("weights") == "none":
         merged.setdefault("backbone_rate", 1.0)
     return from_plain(TrainConfig, to_plain(merged), where="")
 
 
-def _starts_new(model: str, backbone: str | None) -> bool:
-    wanted = backbone or default_backbone(model)
-    return wanted is not None and not has_imagenet_weights(wanted)
+def _own_defaults(model: str) -> dict[str, Any]:
+    """Return the settings in whose place `TrainConfig` has a detector's."""
+    if model_task(model) != "classify":
+        return {}
+    return {**vars(usual_input(model)), "fit": "centre-crop", "augment": "classify"}
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

@@ -1,19 +1,19 @@
-"""The report in a run's folder: curves over the epochs, and what the best epoch detects."""
+"""The report in a run's folder, and the detections of the best epoch that it is made of."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecv.data import DetectionDataset
 from edgecv.errors import InputError
 from edgecv.files import replacing
-from edgecv.metrics.confusion import confusion_matrix
-from edgecv.metrics.detection import detection_metrics, with_masks_of
-from edgecv.report import Report, write_report
 from edgecv.results import Detections
 from edgecv.spec import ModelSpec
 from edgecv.train.checkpoint import Progress
+
+if TYPE_CHECKING:
+    from edgecv.train.task import TrainingTask
 
 _KEPT = "best_detections.npz"
 
@@ -62,15 +62,13 @@ def kept_detections(folder: Path) -> list[Detections]:
     return [Detections(*arrays) for arrays in zip(*parts, strict=True)]
 
 
-def report_training(
-    folder: Path, spec: ModelSpec, dataset: DetectionDataset, progress: Progress
-) -> str:
+def report_training(task: "TrainingTask", folder: Path, spec: ModelSpec, progress: Progress) -> str:
     """Write `report.html` and its pictures into a run's folder; never fail.
 
     Args:
-        folder: of the run, with the best epoch's detections, see `keep_detections`.
+        task: of the run.
+        folder: of the run, with what `TrainingTask.keep` wrote of its best epoch.
         spec: of the model, with its provenance.
-        dataset: the validation split.
         progress: history and best epoch.
 
     Returns:
@@ -79,21 +77,8 @@ def report_training(
     """
     if progress.best_epoch == 0:
         return "No report: no epoch has been validated yet."
-    images = f"{len(dataset.samples)} images of the split {dataset.split}"
     try:
-        found = kept_detections(folder)
-        of_boxes = detection_metrics(dataset, spec.classes, found)
-        report = Report(
-            title=f"{spec.provenance.model} on {dataset.name}",
-            facts=(f"Epoch {progress.best_epoch}, the best of {len(progress.history)}, {images}.",),
-            metrics=with_masks_of(of_boxes, progress.history[progress.best_epoch - 1]),
-            confusion=confusion_matrix(
-                dataset, spec.classes, found, score_threshold=spec.postprocess.score_threshold
-            ),
-            history=progress.history,
-            best_epoch=progress.best_epoch,
-        )
-        return f"Report: {write_report(report, folder)}"
+        return f"Report: {task.write_report(folder, spec, progress)}"
     except Exception as error:  # noqa: BLE001  # nothing may cost the training that it reports
         reason = str(error) or type(error).__name__
         return f"No report: {' '.join(reason.split())}"

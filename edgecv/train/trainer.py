@@ -12,31 +12,34 @@ from typing import Any, cast
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from edgecv.data import open_dataset
-from edgecv.data.batches import Batch, TrainingBatches, seed_for
-from edgecv.errors import DatasetError, InputError
+from edgecv.data.batches import Batch, seed_for
+from edgecv.errors import InputError
 from edgecv.files import make_folder, write_text
-from edgecv.metrics.detection import MASK_PREFIX, DetectionMetrics, detection_metrics
-from edgecv.models import Detector, build_model, require_model
-from edgecv.models.suppress import torch_session
+from edgecv.models import Network, build_model, model_task
+from edgecv.models.fused import torch_session
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
-from edgecv.results import Detections
 from edgecv.runtime.model import Model
-from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, Provenance
+from edgecv.spec import InputSpec, ModelSpec, Provenance, Task
 from edgecv.train.checkpoint import Progress, config_to_plain, read_checkpoint, save_checkpoint
+from edgecv.train.classification import ClassificationTask
 from edgecv.train.config import TrainConfig
+from edgecv.train.detection import DetectionTask
 from edgecv.train.distributed import Ranks, join_ranks
 from edgecv.train.interrupts import deferred_interrupt
 from edgecv.train.observer import Nobody, Observer, TrainResult
 from edgecv.train.optimisation import Optimisation
 from edgecv.train.recipe import write_config
-from edgecv.train.report import keep_detections, report_training
+from edgecv.train.report import report_training
 from edgecv.train.schedule import planned_epochs, rate_factor
+from edgecv.train.task import Metrics, TrainingTask
 from edgecv.train.weights import load_weights
 
-_SHOWN = ("AP", "AP50", "AP75")  # of each epoch, in TensorBoard
-_VALIDATION_SCORE = 0.01  # lower scores add time and nothing to a comparison of epochs
+_TASKS: dict[Task, type[TrainingTask]] = {
+    "detect": DetectionTask,
+    "instance": DetectionTask,
+    "classify": ClassificationTask,
+}
 
 
 def train(config: TrainConfig, folder: Path, observer: Observer) -> TrainResult:
@@ -90,46 +93,29 @@ class _Run:
         self.folder = folder
         self.observer = observer if ranks.is_first else Nobody()
         self.ranks = ranks
-        require_model(config.model)  # before data that may have to be downloaded
+        open_task = _TASKS[model_task(config.model)]  # before data that may have to be downloaded
         self.notes: tuple[str, ...] = (f"settings: {folder / 'config.toml'}",)
         with ranks.first_goes_first():
-            training = open_dataset(config.data, "train", on_bad=config.on_bad)
-            self.validation = open_dataset(config.data, "val", on_bad=config.on_bad)
-            for dataset in (training, self.validation):
-                if not any(len(sample.class_ids) for sample in dataset.samples):
-                    raise DatasetError(
-                        f"`{config.data}`: the split {dataset.split} holds no object at all. "
-                        "Nothing can be learnt or measured on it; check its annotations."
-                    )
-            self.problems = (*training.problems, *self.validation.problems)
-            _refuse_small_batch(config, ranks, len(training.samples))
+            self.task = open_task(config)
+            self.notes += self.task.notes
+            _refuse_small_batch(config, ranks, self.task.num_images)
             torch.manual_seed(config.seed)
-            detector = build_model(
+            network = build_model(
                 config.model,
-                len(training.classes),
+                len(self.task.classes),
                 config.size_hw,
                 backbone=config.backbone,
                 options=config.options,
             )
-            _refuse_unfreezing(config, detector)
+            _refuse_unfreezing(config, network)
             if contents is None:
-                loaded = load_weights(detector, config, training.classes)
+                loaded = load_weights(network, config, self.task.classes)
                 self.notes += (loaded,) if loaded else ()
         if ranks.size > 1:
             self.notes += (f"{ranks.size} processes share each batch of {config.batch_size}",)
-        self.optimisation = Optimisation(detector, config, ranks)
-        self.spec = _describe(config, training.classes, detector)
-        self.batches = TrainingBatches(
-            training,
-            self.spec.input,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            workers=config.workers,
-            share=(ranks.rank, ranks.size),
-            recipe=config.augment,
-            num_epochs=config.epochs,
-            with_masks=detector.task == "instance",
-        )
+        self.optimisation = Optimisation(network, config, ranks)
+        self.spec = _describe(config, self.task, network)
+        self.batches = self.task.batches(self.spec.input, config, ranks)
         self.progress = Progress(planned_epochs=config.epochs)
         if contents is not None:
             self.optimisation.restore(contents)
@@ -142,6 +128,7 @@ class _Run:
             num_batches=len(self.batches),
             progress=self.progress,
             notes=self.notes,
+            figures=self.task.figures,
         )
         was_interrupted = False
         with deferred_interrupt() as interrupt, self._figures() as figures:
@@ -153,15 +140,16 @@ class _Run:
             self._save_last()
         report = ""
         if self.ranks.is_first:
-            report = report_training(self.folder, self.spec, self.validation, self.progress)
+            report = report_training(self.task, self.folder, self.spec, self.progress)
         self.ranks.wait()  # the files are there when any process returns
         return TrainResult(
             folder=self.folder,
             history=self.progress.history,
+            figures=self.task.figures,
             best_epoch=self.progress.best_epoch,
             was_interrupted=was_interrupted,
             ending=self._ending(),
-            problems=self.problems,
+            problems=self.task.problems,
             report=report,
             seconds=time.monotonic() - start,
         )
@@ -187,8 +175,8 @@ class _Run:
             return ""
         if self._lost_patience():
             return (
-                f"no better validation AP for {self.config.patience} epochs, ended after epoch "
-                f"{progress.epoch} of {self.config.epochs}"
+                f"no better validation {self.task.figures[0]} for {self.config.patience} epochs, "
+                f"ended after epoch {progress.epoch} of {self.config.epochs}"
             )
         if progress.epoch >= progress.planned_epochs:
             return (
@@ -239,13 +227,12 @@ class _Run:
         start = time.monotonic()
         found = self._validate()
         if self.ranks.is_first:
-            metrics = detection_metrics(self.validation, self.spec.classes, found)
+            metrics = self.task.measure(found)
             self._record(metrics, found, time.monotonic() - start)
             if figures is not None:
-                for name in (*_SHOWN, *(f"{MASK_PREFIX}{name}" for name in _SHOWN)):
-                    if name in metrics.summary:
-                        value = metrics.summary[name]
-                        figures.add_scalar(f"validation/{name}", value, self.progress.step)
+                for name in self.task.figures:
+                    value = metrics.summary[name]
+                    figures.add_scalar(f"validation/{name}", value, self.progress.step)
                 rate = self.progress.history[-1]["learning_rate"]
                 figures.add_scalar("learning_rate", rate, self.progress.step)
         # What a clock or the validation decides must be the same in all processes.
@@ -253,9 +240,7 @@ class _Run:
         self._save_last()
         self.observer.finished_epoch(self.progress.history[-1])
 
-    def _record(
-        self, metrics: DetectionMetrics, found: list[Detections], validation_seconds: float
-    ) -> None:
+    def _record(self, metrics: Metrics, found: list[Any], validation_seconds: float) -> None:
         """Close the epoch, and keep its weights if they are the best."""
         progress = self.progress
         record: dict[str, Any] = {
@@ -276,8 +261,9 @@ class _Run:
             most=self.config.epochs,
             time_budget_s=self.config.time_budget_s,
         )
-        if metrics.summary[metrics.headline] > progress.best:
-            progress.best, progress.best_epoch = metrics.summary[metrics.headline], progress.epoch
+        figure = metrics.summary[self.task.figures[0]]
+        if figure > progress.best:
+            progress.best, progress.best_epoch = figure, progress.epoch
             measured = {
                 f"val_{key}": value
                 for key, value in metrics.summary.items()
@@ -288,15 +274,13 @@ class _Run:
             save_checkpoint(
                 self.folder / "best.pt", self._description(spec) | {"averaged": averaged}
             )
-            keep_detections(self.folder, found)
+            self.task.keep(self.folder, found)
 
-    def _validate(self) -> list[Detections]:
+    def _validate(self) -> list[Any]:
         """Return what is found in each validation image, in the first process."""
-        detector = cast("Detector", self.optimisation.averaged.module)
-        self.ranks.agree(detector)
-        model = Model(torch_session(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
-        samples = self.validation.samples[self.ranks.rank :: self.ranks.size]
-        return self.ranks.gathered([model(sample.image_path) for sample in samples])
+        network = cast("Network", self.optimisation.averaged.module)
+        self.ranks.agree(network)
+        return self.task.validate(Model(torch_session(network, self.spec)), self.ranks)
 
     def _description(self, spec: ModelSpec) -> dict[str, Any]:
         return {"config": config_to_plain(self.config), "spec": spec.to_json()}
@@ -327,8 +311,8 @@ def _refuse_small_batch(config: TrainConfig, ranks: Ranks, num_images: int) -> N
         )
 
 
-def _refuse_unfreezing(config: TrainConfig, detector: Detector) -> None:
-    num_stages = len(detector.backbone().stages()) if config.unfreeze else 0
+def _refuse_unfreezing(config: TrainConfig, network: Network) -> None:
+    num_stages = len(network.backbone().stages()) if config.unfreeze else 0
     if len(config.unfreeze) > num_stages:
         raise InputError(
             f"train: `unfreeze` names {len(config.unfreeze)} stages, and the backbone of "
@@ -336,10 +320,10 @@ def _refuse_unfreezing(config: TrainConfig, detector: Detector) -> None:
         )
 
 
-def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector) -> ModelSpec:
+def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> ModelSpec:
     return ModelSpec(
-        task=detector.task,
-        classes=classes,
+        task=network.task,
+        classes=task.classes,
         input=InputSpec(
             name="images",
             size_hw=config.size_hw,
@@ -347,8 +331,8 @@ def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector)
             std=config.std,
             fit=config.fit,
         ),
-        output=detector.output_spec(),
-        postprocess=PostprocessSpec(multi_label=True),
+        output=network.output_spec(),
+        postprocess=task.postprocess(),
         provenance=Provenance(
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),

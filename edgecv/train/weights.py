@@ -1,4 +1,4 @@
-"""What a run starts from: a classifier's trunk, or a detector trained on other classes."""
+"""What a run starts from: a classifier's trunk, or a model trained on other classes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from edgecv.errors import InputError
-from edgecv.models import Detector, build_model, network_options
+from edgecv.models import Network, build_model, network_options
 from edgecv.records import from_plain
 from edgecv.spec import ModelSpec
 from edgecv.train.checkpoint import MARK, read_checkpoint
 from edgecv.train.config import TrainConfig
 
 
-def load_weights(detector: Detector, config: TrainConfig, classes: tuple[str, ...]) -> str:
-    """Load `config.weights` into `detector`, a new model for `classes`.
+def load_weights(network: Network, config: TrainConfig, classes: tuple[str, ...]) -> str:
+    """Load `config.weights` into `network`, a new model for `classes`.
 
     A file with a backbone's weights fills the backbone. A checkpoint of edgecv fills all that fits
     by name and shape; where its classes are others, what depends on them stays new.
@@ -30,7 +30,7 @@ def load_weights(detector: Detector, config: TrainConfig, classes: tuple[str, ..
     """
     if config.weights == "none":
         return ""
-    backbone = detector.backbone()
+    backbone = network.backbone()
     if config.weights == "imagenet":
         backbone.load(backbone.imagenet_state(), origin="imagenet")
         return f"weights: ImageNet's for {backbone.name}; all else is new"
@@ -49,20 +49,20 @@ def load_weights(detector: Detector, config: TrainConfig, classes: tuple[str, ..
     if not isinstance(state, dict):
         raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
     if MARK in state:
-        return _load_checkpoint(detector, path, config, classes)
+        return _load_checkpoint(network, path, config, classes)
     backbone.load(state, origin=str(path))
     return f"weights: `{path}` for {backbone.name}; all else is new"
 
 
 def _load_checkpoint(
-    detector: Detector, path: Path, config: TrainConfig, classes: tuple[str, ...]
+    network: Network, path: Path, config: TrainConfig, classes: tuple[str, ...]
 ) -> str:
     contents = read_checkpoint(path)
     theirs = from_plain(TrainConfig, contents["config"], where="config")
     spec = ModelSpec.from_json(contents["spec"])
     _refuse_other_model(path, config, theirs)
     state: dict[str, Tensor] = contents["averaged"]
-    own = detector.state_dict()
+    own = network.state_dict()
     left = [
         key for key, value in own.items() if key not in state or state[key].shape != value.shape
     ]
@@ -70,7 +70,8 @@ def _load_checkpoint(
         # As many classes, but others: their head fits and would mean something else.
         left += sorted(_class_dependent(config, len(classes)) - set(left))
     fitting = {key: state[key] for key in own if key not in left}
-    detector.load_state_dict(own | fitting)
+    own.update(fitting)  # which keeps the versions of its modules, that some ask for
+    network.load_state_dict(own)
     loaded = f"weights: {len(fitting)} of {len(own)} tensors of `{path}`"
     if not left:
         return loaded

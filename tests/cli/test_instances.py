@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from edgecv.cli.training_bar import TrainingBar
 from edgecv.data import open_dataset
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
-from edgecv.models.suppress import torch_session
+from edgecv.models.fused import torch_session
 from edgecv.runtime.model import Model
 from edgecv.train.checkpoint import Progress, load_trained
 from edgecv.train.config import TrainConfig

@@ -165,3 +165,69 @@ def test_yolox_gains_the_conventions_of_its_project(shared_data: Path, tmp_path:
         found = model(shared_data / "coco" / "val2017" / "000000000139.jpg")
     names = {spec.classes[class_id] for class_id in found.class_ids.tolist()}
     assert "tv" in names or "chair" in names or "person" in names
+
+
+def make_classifier(path: Path, scores: list[float], *, is_softmax: bool) -> Path:
+    """Write a graph [1, 3, 64, 64] -> [1, 2] of the same scores for every image."""
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
+        helper.make_node("Add", ["scores", "nothing"], ["sum"]),
+        helper.make_node("Softmax" if is_softmax else "Identity", ["sum"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("images", 1, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("out", 1, [1, 2])],
+        [
+            onnx.numpy_helper.from_array(np.array([scores], np.float32), "scores"),
+            onnx.numpy_helper.from_array(np.float32(0), "nought"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("format_", ["logits", "probabilities"])
+def test_a_classifier_is_fed_as_torchvisions_are(tmp_path: Path, format_: Any) -> None:
+    source = make_classifier(tmp_path / "in.onnx", [1, 2], is_softmax=format_ == "probabilities")
+    path = tmp_path / "out.onnx"
+    spec = adopt(source, path, format_, ("cat", "dog"), preprocessing=Preprocessing())
+    assert (spec.task, spec.output.FORMAT, spec.input.fit) == ("classify", format_, "centre-crop")
+    assert (spec.input.colour, spec.input.mean[0], spec.input.std[2]) == ("rgb", 0.485, 0.225)
+    with load(path) as model:
+        found = model(np.zeros((20, 30, 3), np.uint8))
+    e = math.e
+    np.testing.assert_allclose(found.probabilities, [1 / (1 + e), e / (1 + e)], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("format_", "is_softmax", "message"),
+    [
+        ("logits", True, r"`--format logits`, but .* are probabilities: .*Use `--format probab"),
+        (
+            "probabilities",
+            False,
+            r"are no probabilities: 1 to 2, their sum 3\. Use `--format logits`",
+        ),
+    ],
+)
+def test_scores_of_the_other_kind_are_refused(
+    tmp_path: Path, format_: Any, message: str, *, is_softmax: bool
+) -> None:
+    source = make_classifier(tmp_path / "in.onnx", [1, 2], is_softmax=is_softmax)
+    with pytest.raises(InputError, match=message):
+        adopt(source, tmp_path / "out.onnx", format_, ("a", "b"), preprocessing=Preprocessing())
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_classifier_with_other_classes_is_refused(tmp_path: Path) -> None:
+    source = make_classifier(tmp_path / "in.onnx", [1, 2], is_softmax=False)
+    message = r"with 3 classes at 64x64 wants one output \[B, 3\], got `out` \[1, 2\]"
+    with pytest.raises(InputError, match=message):
+        adopt(source, tmp_path / "o.onnx", "logits", ("a", "b", "c"), preprocessing=Preprocessing())
+    with pytest.raises(InputError, match=r"wants .*The shapes fit `--format logits`"):
+        adopt(source, tmp_path / "o.onnx", "yolo", ("a", "b"), preprocessing=Preprocessing())

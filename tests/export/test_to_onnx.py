@@ -15,8 +15,8 @@ from edgecv.errors import InputError, OutputError, ParityError  # noqa: E402
 from edgecv.export.parity import Tolerance, compare  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
+from edgecv.models.fused import FusedTorchSession  # noqa: E402
 from edgecv.models.session import TorchSession  # noqa: E402
-from edgecv.models.suppress import SuppressedTorchSession  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
 from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: E402
 from edgecv.train.checkpoint import Trained, load_trained  # noqa: E402
@@ -91,7 +91,7 @@ def test_a_fixed_batch_and_the_older_opset(
     path = tmp_path / "fixed.onnx"
     options = ExportOptions(head="fused", opset=19, batch=2, max_detections=7)
     report = export_onnx(
-        trained.detector, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
+        trained.network, trained.spec, path, images[:2], options=options, tolerance=Tolerance()
     )
     assert report.num_images == 2
     assert report.num_matched > 0  # one image at a time, though the graph takes two
@@ -109,7 +109,7 @@ def test_nothing_is_written_beyond_the_tolerance(
     path.write_text("an older export")
     with pytest.raises(ParityError, match=r"output `(boxes|scores)` differs by .*Nothing was"):
         export_onnx(
-            trained.detector,
+            trained.network,
             trained.spec,
             path,
             images[:1],
@@ -125,7 +125,7 @@ def test_parity_needs_images_and_a_place(
 ) -> None:
     def export(path: Path, compared: list[Path]) -> None:
         export_onnx(
-            trained.detector,
+            trained.network,
             trained.spec,
             path,
             compared,
@@ -141,12 +141,12 @@ def test_parity_needs_images_and_a_place(
 
 
 def test_a_batch_that_tracing_fixes_is_noticed(trained: Trained, tmp_path: Path) -> None:
-    class Fixed(type(trained.detector)):  # type: ignore[misc]
+    class Fixed(type(trained.network)):  # type: ignore[misc]
         def forward(self, images: Any) -> Any:
             offsets, logits = super().forward(images)
             return offsets.reshape(len(images), -1, 4), logits
 
-    detector = copy.deepcopy(trained.detector)
+    detector = copy.deepcopy(trained.network)
     detector.__class__ = Fixed
     with pytest.raises(RuntimeError, match=r"Fixed makes its batch size a constant"):
         export_onnx(
@@ -164,13 +164,13 @@ def test_a_batch_that_tracing_fixes_is_noticed(trained: Trained, tmp_path: Path)
 def test_parity_notices_one_wrong_weight(
     trained: Trained, trained_run: Path, exported: Path, images: list[Path], head: str
 ) -> None:
-    wrong = load_trained(trained_run / "best.pt").detector
+    wrong = load_trained(trained_run / "best.pt").network
     with torch.no_grad():
         bias = wrong.get_parameter("offset_heads.1.1.bias")
         bias.add_(0.3)
-    kind = SuppressedTorchSession if head == "fused" else TorchSession
+    kind = FusedTorchSession if head == "fused" else TorchSession
     with load(exported / f"{head}.onnx") as candidate:
-        honest = compare(Model(kind(trained.detector, candidate.spec)), candidate, images)
+        honest = compare(Model(kind(trained.network, candidate.spec)), candidate, images)
         report = compare(Model(kind(wrong, candidate.spec)), candidate, images)
     assert honest.violations(Tolerance()) == []
     assert report.violations(Tolerance()) != []

@@ -38,7 +38,7 @@ def test_a_summary_counts(fake_source: Fake, fake_model: Fake) -> None:
     )
     assert seen == list(range(9))
     assert (summary.num_frames, summary.num_dropped, summary.is_interrupted) == (9, 0, False)
-    assert summary.num_detections == {"even": 5, "odd": 4}
+    assert summary.num_found == {"even": 5, "odd": 4}
     assert list(summary.stages) == STAGES
     assert summary.fps == pytest.approx(9 / summary.wall_s)
     assert source.num_closed == 1

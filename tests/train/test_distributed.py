@@ -137,7 +137,7 @@ def test_a_signal_to_one_process_stops_both_and_resume_continues_exactly(
     for name, tensor in whole.items():
         assert torch.equal(tensor, resumed[name]), name
     averaged, again = (
-        load_trained(runs / name / "best.pt").detector.state_dict() for name in ("whole", "stopped")
+        load_trained(runs / name / "best.pt").network.state_dict() for name in ("whole", "stopped")
     )
     for name, tensor in averaged.items():
         assert torch.equal(tensor, again[name]), name

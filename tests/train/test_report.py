@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from edgecv.data import open_dataset
 from edgecv.errors import InputError
 from edgecv.results import Detections
 from edgecv.train.checkpoint import Progress, load_trained
+from edgecv.train.detection import DetectionTask
 from edgecv.train.report import keep_detections, kept_detections, report_training
 
 
@@ -62,24 +62,24 @@ def test_a_run_ends_with_its_report(trained_run: Path) -> None:
     assert f"Epoch {best['epoch']}, the best of {len(history)}, 6 images of the split val." in page
 
 
-def reported(run: Path, scenes: Path, folder: Path) -> str:
+def reported(run: Path, folder: Path) -> str:
     """Report the run into another folder, which may lack the detections."""
     history = json.loads((run / "history.json").read_text())
-    spec = load_trained(run / "best.pt").spec
-    dataset = open_dataset(f"coco:{scenes}", "val")
-    return report_training(folder, spec, dataset, Progress(history=history, best_epoch=1))
+    trained = load_trained(run / "best.pt")
+    progress = Progress(history=history, best_epoch=1)
+    return report_training(DetectionTask(trained.config), folder, trained.spec, progress)
 
 
 def test_no_failure_of_the_report_gets_out(
-    trained_run: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = reported(trained_run, scenes, tmp_path)
+    line = reported(trained_run, tmp_path)
     assert line.startswith("No report: ")
     assert "best_detections.npz" in line
     keep_detections(tmp_path, kept_detections(trained_run))
-    assert reported(trained_run, scenes, tmp_path) == f"Report: {tmp_path / 'report.html'}"
+    assert reported(trained_run, tmp_path) == f"Report: {tmp_path / 'report.html'}"
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    line = reported(trained_run, scenes, tmp_path)
+    line = reported(trained_run, tmp_path)
     assert line.startswith("No report: a report needs the package matplotlib")
     assert "\n" not in line
 
@@ -105,10 +105,8 @@ def test_a_training_without_matplotlib_is_whole(
     assert resume(folder, silent_observer).report == f"Report: {folder / 'report.html'}"
 
 
-def test_without_an_epoch_there_is_nothing_to_report(
-    trained_run: Path, scenes: Path, tmp_path: Path
-) -> None:
-    spec = load_trained(trained_run / "best.pt").spec
-    line = report_training(tmp_path, spec, open_dataset(f"coco:{scenes}", "val"), Progress())
+def test_without_an_epoch_there_is_nothing_to_report(trained_run: Path, tmp_path: Path) -> None:
+    trained = load_trained(trained_run / "best.pt")
+    line = report_training(DetectionTask(trained.config), tmp_path, trained.spec, Progress())
     assert line == "No report: no epoch has been validated yet."
     assert not list(tmp_path.iterdir())

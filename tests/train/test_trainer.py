@@ -19,7 +19,7 @@ from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.errors import DatasetError, EdgeCVError, InputError, OutputError  # noqa: E402
 from edgecv.metrics.detection import DetectionMetrics  # noqa: E402
 from edgecv.records import from_plain, to_plain  # noqa: E402
-from edgecv.train import trainer  # noqa: E402
+from edgecv.train import detection, trainer  # noqa: E402
 from edgecv.train.checkpoint import load_trained, read_checkpoint, save_checkpoint  # noqa: E402
 from edgecv.train.config import TrainConfig  # noqa: E402
 from edgecv.train.schedule import rate_factor  # noqa: E402
@@ -268,7 +268,7 @@ def test_a_run_learns_and_describes_its_model(trained_run: Path, scenes: Path) -
     trained = load_trained(trained_run / "best.pt")
     assert trained.spec.classes == ("disc", "square", "triangle")
     assert trained.spec.input.size_hw == (96, 128)
-    assert trained.spec.output == trained.detector.output_spec()
+    assert trained.spec.output == trained.network.output_spec()
     assert trained.spec.provenance.data == f"coco:{scenes}"
     best = max(record["AP"] for record in history)
     assert trained.spec.provenance.metrics["val_AP"] == pytest.approx(best, abs=1e-5)
@@ -282,7 +282,7 @@ def test_a_frozen_backbone_does_not_move(scenes: Path, tmp_path: Path) -> None:
 
     before = build_model(config.model, 3, config.size_hw).backbone().state_dict()
     trainer.train(config, tmp_path / "run", Recorder())
-    after = load_trained(tmp_path / "run" / "last.pt").detector.backbone().state_dict()
+    after = load_trained(tmp_path / "run" / "last.pt").network.backbone().state_dict()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, msg=name)
 
@@ -346,6 +346,11 @@ def test_more_stages_than_the_backbone_has_are_refused(scenes: Path, tmp_path: P
         trainer.train(config, tmp_path / "run", Recorder())
 
 
+def test_an_input_too_small_for_a_detector_is_refused(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"at least 64 x 64 for a detector, got \(64, 63\)"):
+        trainer.train(config_for(scenes, size_hw=(64, 63)), tmp_path / "run", Recorder())
+
+
 def test_synchronised_norms_need_gpus(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`--sync-norms` needs GPUs"):
         trainer.train(
@@ -358,7 +363,7 @@ def test_a_run_without_progress_ends_by_patience_and_stays_ended(
 ) -> None:
     summary = dict.fromkeys(("AP", "AP50", "AP75"), 0.25)
     metrics = DetectionMetrics(summary, per_class={}, precision_curves={}, num_images=6)
-    monkeypatch.setattr(trainer, "detection_metrics", lambda *_: metrics)
+    monkeypatch.setattr(detection, "detection_metrics", lambda *_: metrics)
     config = config_for(scenes, epochs=9, patience=2)
     stop = Recorder(lambda n: os.kill(os.getpid(), signal.SIGINT) if n == 4 else None)
     assert trainer.train(config, tmp_path / "run", stop).ending == ""

@@ -38,7 +38,7 @@ def start_from(
 def test_other_classes_get_a_new_head_and_all_else(
     trained_run: Path, classes: tuple[str, ...]
 ) -> None:
-    stored = load_trained(trained_run / "best.pt").detector.state_dict()
+    stored = load_trained(trained_run / "best.pt").network.state_dict()
     detector, before, line = start_from(trained_run, classes)
     num_new = 0
     for key, value in detector.state_dict().items():
@@ -53,7 +53,7 @@ def test_other_classes_get_a_new_head_and_all_else(
 def test_the_same_classes_keep_their_head(trained_run: Path) -> None:
     trained = load_trained(trained_run / "best.pt")
     detector, _, line = start_from(trained_run, trained.spec.classes)
-    for key, value in trained.detector.state_dict().items():
+    for key, value in trained.network.state_dict().items():
         assert torch.equal(detector.state_dict()[key], value), key
     assert "new for" not in line
 

@@ -14,6 +14,7 @@ from edgecv.data.augment.recipe import (
     Albumentations,
     HorizontalFlip,
     IouCrop,
+    ResizedCrop,
     ScaleJitter,
     Transform,
     VerticalFlip,
@@ -26,12 +27,15 @@ FrameTransform = Callable[[Scene], Scene]
 _MIN_SIDE_PX = 2  # of an object that is kept, in pixels of the frame
 
 
-def frame_transform(transform: Transform, *, fill: int) -> FrameTransform:
+def frame_transform(  # noqa: PLR0911  # a case a transform
+    transform: Transform, *, fill: int, size_hw: tuple[int, int]
+) -> FrameTransform:
     """Return what carries out a transform of the frame.
 
     Args:
         transform: an entry of a recipe.
         fill: pixel value 0..255 of what the frame does not cover.
+        size_hw: height and width of the network's input in pixels.
 
     """
     fills = {tv_tensors.Image: fill, "others": 0}
@@ -49,6 +53,9 @@ def frame_transform(transform: Transform, *, fill: int) -> FrameTransform:
             return _Torchvision(crop, probability)
         case ScaleJitter(scale, probability):
             return _Torchvision(_JitterScale(scale, fills), probability)
+        case ResizedCrop(area, aspect, probability):
+            part = _ResizedCrop(size_hw, area, (aspect, 1 / aspect), antialias=True)
+            return _Torchvision(part, probability)
         case Albumentations(definition=definition):
             return AlbumentationsPipeline(definition)
     raise ValueError(f"frame_transform: `{transform.FORMAT}` must move pixels of the frame.")
@@ -119,9 +126,26 @@ class _JitterScale(v2.Transform):  # type: ignore[misc]  # torchvision has no ty
         cut = params["crop"]
         output = self._call_kernel(functional.crop, inpt, **cut)
         if isinstance(inpt, tv_tensors.BoundingBoxes):
-            before, after = (
-                (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-                for boxes in (inpt.as_subclass(torch.Tensor), output.as_subclass(torch.Tensor))
-            )
-            output[after < LEAST_SHARE * before] = 0  # for `drop_lost`
+            _empty_lost(inpt, output)
         return output
+
+
+class _ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]  # torchvision has no types
+    """The same, which also empties the boxes that it cuts off."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401
+        output = super().transform(inpt, params)
+        if isinstance(inpt, tv_tensors.BoundingBoxes):
+            height, width = self.size
+            _empty_lost(inpt, output, height * width / (params["height"] * params["width"]))
+        return output
+
+
+def _empty_lost(before: Tensor, after: Tensor, enlarged: float = 1.0) -> None:
+    """Empty the boxes of which too little is left of their area times `enlarged`."""
+    areas = (
+        (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        for boxes in (before.as_subclass(torch.Tensor), after.as_subclass(torch.Tensor))
+    )
+    old, new = areas
+    after[new < LEAST_SHARE * enlarged * old] = 0  # for `drop_lost`

@@ -43,7 +43,7 @@ class Augmentation:
         self._load = load
         self._num_rows = num_rows
         self._on_frame = [
-            frame_transform(transform, fill=wanted.pad)
+            frame_transform(transform, fill=wanted.pad, size_hw=wanted.size_hw)
             for transform in recipe.transforms
             if transform.STAGE == FRAME
         ]

@@ -122,6 +122,33 @@ class ScaleJitter:
 
 
 @dataclass(frozen=True)
+class ResizedCrop:
+    """Cut a part of random area and aspect and stretch it to the input (Szegedy et al. 2015).
+
+    Objects of which less than a quarter is left are dropped. Source: "Going Deeper with
+    Convolutions", section 6.
+
+    Args:
+        area: least and greatest area of the part, as a fraction of the frame's.
+        aspect: least width of the part over its height; the greatest is its inverse.
+        probability: of the attempt.
+
+    """
+
+    FORMAT: ClassVar[str] = "resized-crop"
+    STAGE: ClassVar[int] = FRAME
+    area: tuple[float, float] = (0.35, 1.0)
+    aspect: float = 0.75
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse parts without extent."""
+        _check_range(self, "area", 0.01, 1)
+        _check(self, "aspect", 0.1, 1)
+        _check_probability(self)
+
+
+@dataclass(frozen=True)
 class Albumentations:
     """A pipeline of the library albumentations, if it is installed; boxes and masks follow.
 
@@ -327,6 +354,7 @@ Transform: TypeAlias = (
     | ZoomOut
     | IouCrop
     | ScaleJitter
+    | ResizedCrop
     | Albumentations
     | Mosaic
     | Mixup

@@ -137,7 +137,7 @@ def region_of_background(image: Any) -> Any:
 
 @pytest.mark.parametrize("flip", [HorizontalFlip(1.0), VerticalFlip(1.0)])
 def test_two_flips_change_nothing(flip: Any) -> None:
-    change = frame_transform(flip, fill=114)
+    change = frame_transform(flip, fill=114, size_hw=(64, 64))
     before = scene(shape="L", outline="polygons")
     after = change(change(before))
     for name, tensor in before.item.items():
@@ -209,7 +209,7 @@ def test_a_quarter_of_an_object_is_enough_to_stay() -> None:
 def test_scale_jitter_keeps_what_is_left_by_a_quarter(seed: int) -> None:
     before = scene()
     torch.manual_seed(seed)
-    after = frame_transform(ScaleJitter((1.3, 3.0)), fill=114)(before)
+    after = frame_transform(ScaleJitter((1.3, 3.0)), fill=114, size_hw=(64, 64))(before)
     height, width = after.size_hw
     shift = (after.item["points"][2] - before.item["points"][2]).numpy()
     cut = (BOXES.reshape(-1, 2, 2) + shift).clip(0, (width, height))

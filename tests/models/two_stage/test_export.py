@@ -15,7 +15,7 @@ from edgecv.errors import InputError  # noqa: E402
 from edgecv.export.parity import Tolerance  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
-from edgecv.models.suppress import SuppressedTorchSession  # noqa: E402
+from edgecv.models.fused import FusedTorchSession  # noqa: E402
 from edgecv.results import Instances  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
@@ -63,7 +63,7 @@ def test_the_file_finds_what_pytorch_finds(
     assert regions == [("EdgeRoiAlign", overload) for overload in sizes]
     with load(path) as model:
         assert model.spec.task == detector.task
-        reference = SuppressedTorchSession(detector, model.spec)
+        reference = FusedTorchSession(detector, model.spec)
         found = model(images[0])
         assert isinstance(found, Instances) == with_masks
         if isinstance(found, Instances):

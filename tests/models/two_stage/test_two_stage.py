@@ -13,7 +13,7 @@ from edgecv.data.targets import Target  # noqa: E402
 from edgecv.errors import DatasetError, InputError  # noqa: E402
 from edgecv.models import build_model, two_stage  # noqa: E402
 from edgecv.models.backbone import Backbone  # noqa: E402
-from edgecv.models.suppress import FusedDetector  # noqa: E402
+from edgecv.models.fused import FusedDetector  # noqa: E402
 from edgecv.models.two_stage import MaskRCNN, TwoStageSizes  # noqa: E402
 
 # 160 is no multiple of 64: the coarsest anchors are not a stride apart.

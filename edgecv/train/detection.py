@@ -1,0 +1,104 @@
+"""Training detectors: images with objects, measured as COCO does."""
+
+from pathlib import Path
+from typing import cast
+
+from edgecv.data import DetectionDataset, open_dataset
+from edgecv.data.batches import TrainingBatches
+from edgecv.errors import DatasetError, InputError
+from edgecv.metrics.confusion import confusion_matrix
+from edgecv.metrics.detection import DetectionMetrics, detection_metrics, with_masks_of
+from edgecv.models import model_task
+from edgecv.report import Report, write_report
+from edgecv.results import Detections
+from edgecv.runtime.model import Model
+from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec
+from edgecv.train.checkpoint import Progress
+from edgecv.train.config import TrainConfig
+from edgecv.train.distributed import Ranks
+from edgecv.train.report import keep_detections, kept_detections
+from edgecv.train.task import TrainingTask
+
+_VALIDATION_SCORE = 0.01  # lower scores add time and nothing to a comparison of epochs
+_FIGURES = ("AP", "AP50", "AP75")
+_MASK_FIGURES = ("mask_AP", "mask_AP50", "AP", "AP50")
+_LEAST_SIDE = 64  # two cells of stride 32
+
+
+class DetectionTask(TrainingTask):
+    """Tasks `detect` and `instance`, see `TrainingTask`."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Open training and validation split, see `TrainingTask`."""
+        if min(config.size_hw) < _LEAST_SIDE:
+            raise InputError(
+                f"train: `size` must be at least {_LEAST_SIDE} x {_LEAST_SIDE} for a detector, got "
+                f"{config.size_hw}."
+            )
+        self._with_masks = model_task(config.model) == "instance"
+        self._training = open_dataset(config.data, "train", on_bad=config.on_bad)
+        self._validation = open_dataset(config.data, "val", on_bad=config.on_bad)
+        for dataset in (self._training, self._validation):
+            _refuse_empty(dataset, config.data)
+        measures_masks = self._with_masks and self._validation.has_outlines
+        self.figures = _MASK_FIGURES if measures_masks else _FIGURES
+        self.classes = self._training.classes
+        self.num_images = len(self._training.samples)
+        self.problems = (*self._training.problems, *self._validation.problems)
+
+    def batches(self, wanted: InputSpec, config: TrainConfig, ranks: Ranks) -> TrainingBatches:
+        """Return the batches of the training split, see `TrainingTask`."""
+        return TrainingBatches(
+            self._training,
+            wanted,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            workers=config.workers,
+            share=(ranks.rank, ranks.size),
+            recipe=config.augment,
+            num_epochs=config.epochs,
+            with_masks=self._with_masks,
+        )
+
+    def postprocess(self) -> PostprocessSpec:
+        """Return the default thresholds, see `TrainingTask`."""
+        return PostprocessSpec(multi_label=True)
+
+    def validate(self, model: Model, ranks: Ranks) -> list[Detections]:
+        """Return the detections of each validation image, see `TrainingTask`."""
+        model = model.with_thresholds(score=_VALIDATION_SCORE)
+        samples = self._validation.samples[ranks.rank :: ranks.size]
+        return ranks.gathered([cast("Detections", model(s.image_path)) for s in samples])
+
+    def measure(self, found: list[Detections]) -> DetectionMetrics:
+        """Return COCO's metrics, see `TrainingTask`."""
+        return detection_metrics(self._validation, self.classes, found)
+
+    def keep(self, folder: Path, found: list[Detections]) -> None:
+        """Write the detections of the best epoch, see `TrainingTask`."""
+        keep_detections(folder, found)
+
+    def write_report(self, folder: Path, spec: ModelSpec, progress: Progress) -> Path:
+        """Write curves, confusion matrix and figures, see `TrainingTask`."""
+        dataset, found = self._validation, kept_detections(folder)
+        images = f"{len(dataset.samples)} images of the split {dataset.split}"
+        of_boxes = detection_metrics(dataset, spec.classes, found)
+        report = Report(
+            title=f"{spec.provenance.model} on {dataset.name}",
+            facts=(f"Epoch {progress.best_epoch}, the best of {len(progress.history)}, {images}.",),
+            metrics=with_masks_of(of_boxes, progress.history[progress.best_epoch - 1]),
+            confusion=confusion_matrix(
+                dataset, spec.classes, found, score_threshold=spec.postprocess.score_threshold
+            ),
+            history=progress.history,
+            best_epoch=progress.best_epoch,
+        )
+        return write_report(report, folder)
+
+
+def _refuse_empty(dataset: DetectionDataset, address: str) -> None:
+    if not any(len(sample.class_ids) for sample in dataset.samples):
+        raise DatasetError(
+            f"`{address}`: the split {dataset.split} holds no object at all. "
+            "Nothing can be learnt or measured on it; check its annotations."
+        )
