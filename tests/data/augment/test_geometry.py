@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -234,6 +234,7 @@ def test_a_resized_crop_keeps_what_is_left_by_a_quarter(seed: int) -> None:
     moved = BOXES.reshape(-1, 2, 2) * scale + shift
     cut = moved.clip(0, (128, 96))
     shares = np.diff(cut, axis=1).prod(axis=2) / np.diff(moved, axis=1).prod(axis=2)
+    assume(np.abs(shares - 0.25).min() > 1e-4)  # at the limit itself rounding decides
     expected = np.flatnonzero(shares.ravel() >= 0.25)
     kept = drop_lost(after).item
     assert kept["rows"].tolist() == expected.tolist()

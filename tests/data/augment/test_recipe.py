@@ -152,7 +152,7 @@ def test_no_probability_above_one(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("stronk", "must be one of classify, default, none, strong, or a file .* Did you mean `strong`"),
+        ("stronk", "one of classify, default, none, strong, or a file .* Did you mean `strong`"),
         ("wild", "got `wild`. Known: classify, default, none, strong"),
         ("missing.toml", "`missing.toml` must be a readable text file, got: No such file"),
     ],
