@@ -20,10 +20,16 @@ app.add_typer(data_app, name="data")
 @data_app.command()
 def preview(
     *,
-    data: Annotated[str, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")],
+    data: Annotated[
+        str, typer.Option(help="bccd, voc:DIR, coco:DIR, yolo:DIR; by class: folder:DIR.")
+    ],
     augment: Annotated[
-        str, typer.Option(help="How images are varied: default, strong, none, or a TOML file.")
-    ] = "default",
+        str | None,
+        typer.Option(
+            help="How images are varied: default, classify, strong, none, or a TOML file.",
+            show_default="default, by class classify",
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(help="Input in pixels: 320, or HEIGHTxWIDTH.")] = "320",
     fit: Annotated[Fit, typer.Option(help="How images are fitted into it.")] = "letterbox",
     count: Annotated[int, typer.Option(min=1, max=400, help="Samples on the sheet.")] = 16,
@@ -42,15 +48,16 @@ def preview(
     if output.suffix.lower() not in _PICTURES:
         raise InputError(f"`--output` must end in {', '.join(sorted(_PICTURES))}, got `{output}`.")
     size_hw = parse_size(size)
-    from edgecv.data import open_dataset
+    from edgecv.data import ClassificationDataset, open_any
     from edgecv.data.augment.files import read_recipe
     from edgecv.data.preview import preview_sheet  # torch takes seconds to import
     from edgecv.spec import InputSpec
     from edgecv.train.config import IMAGENET_MEAN, IMAGENET_STD
 
     screen = console(quiet=quiet)
-    recipe = read_recipe(augment)
-    dataset = open_dataset(data, split, on_bad=on_bad)
+    dataset = open_any(data, split, on_bad=on_bad)
+    is_labelled = isinstance(dataset, ClassificationDataset)
+    recipe = read_recipe(augment or ("classify" if is_labelled else "default"))
     wanted = InputSpec("images", size_hw, mean=IMAGENET_MEAN, std=IMAGENET_STD, fit=fit)
     sheet = preview_sheet(dataset, wanted, recipe, count=count, seed=seed)
     with replacing(output) as partial:

@@ -4,7 +4,7 @@ This half needs NumPy and Pillow only and runs on a device; what feeds a trainin
 batches) imports torch and is not imported from here.
 """
 
-from edgecv.data.dataset import open_classification, open_dataset, open_for_task
+from edgecv.data.dataset import open_any, open_classification, open_dataset, open_for_task
 from edgecv.data.download import extract, fetch
 from edgecv.data.known import data_root, register_dataset
 from edgecv.data.labelled import ClassificationDataset, LabelledImage
@@ -20,6 +20,7 @@ __all__ = [
     "data_root",
     "extract",
     "fetch",
+    "open_any",
     "open_classification",
     "open_dataset",
     "open_for_task",

@@ -20,6 +20,7 @@ __all__ = [
     "OnBad",
     "Problem",
     "Sample",
+    "open_any",
     "open_classification",
     "open_dataset",
     "open_for_task",
@@ -119,6 +120,24 @@ def open_for_task(
     """
     opened = open_classification if task == "classify" else open_dataset
     return opened(text, split, on_bad=on_bad)
+
+
+def open_any(
+    text: str, split: str | None = None, *, on_bad: OnBad = "error"
+) -> DetectionDataset | ClassificationDataset:
+    """Read one split of the data set that `text` names, of the kind that its address tells.
+
+    Args:
+        text: as `open_dataset` takes it, or `folder:DIR`.
+        split: see `open_dataset`.
+        on_bad: see `open_dataset`.
+
+    Raises:
+        DatasetError: see `open_dataset` and `open_classification`.
+
+    """
+    is_labelled = text.startswith(f"{_CLASS_FOLDERS}:")
+    return (open_classification if is_labelled else open_dataset)(text, split, on_bad=on_bad)
 
 
 def _existing(place: str, function: str) -> Path:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from edgecv.colour import class_colours
 from edgecv.data.augment.recipe import Recipe
-from edgecv.data.batches import TrainingBatches
+from edgecv.data.batches import Batches, LabelledBatches, TrainingBatches
+from edgecv.data.labelled import ClassificationDataset
 from edgecv.data.samples import DetectionDataset
 from edgecv.data.sheet import contact_sheet, draw_target, enlargement, shown_pixels
 from edgecv.data.targets import Target
@@ -18,7 +19,12 @@ from edgecv.spec import InputSpec
 
 
 def preview_sheet(
-    dataset: DetectionDataset, wanted: InputSpec, recipe: Recipe, *, count: int, seed: int
+    dataset: DetectionDataset | ClassificationDataset,
+    wanted: InputSpec,
+    recipe: Recipe,
+    *,
+    count: int,
+    seed: int,
 ) -> Image.Image:
     """Return a contact sheet of the first samples that a training with this seed draws.
 
@@ -37,9 +43,14 @@ def preview_sheet(
     seen: set[int] = set()
     for image, target in islice(_samples(dataset, wanted, recipe, count, seed), count):
         pixels = shown_pixels(image, wanted)
-        tiles.append(draw_target(pixels, target, dataset.classes, enlarged=enlarged))
-        captions.append(_caption(target, dataset.classes))
-        seen.update(target.class_ids.tolist())
+        if isinstance(target, Target):
+            tiles.append(draw_target(pixels, target, dataset.classes, enlarged=enlarged))
+            captions.append(_caption(target, dataset.classes))
+            seen.update(target.class_ids.tolist())
+        else:
+            tiles.append(pixels.repeat(enlarged, axis=0).repeat(enlarged, axis=1))
+            captions.append(dataset.classes[int(target)])
+            seen.add(int(target))
     height, width = wanted.size_hw
     done = ", ".join(transform.FORMAT for transform in recipe.transforms) or "no transform"
     class_ids = np.array(sorted(seen), np.int32)
@@ -56,18 +67,30 @@ def preview_sheet(
 
 
 def _samples(
-    dataset: DetectionDataset, wanted: InputSpec, recipe: Recipe, count: int, seed: int
-) -> Iterator[tuple[Tensor, Target]]:
-    batches = TrainingBatches(
-        dataset,
-        wanted,
-        batch_size=min(count, len(dataset.samples)),
-        seed=seed,
-        workers=0,
-        recipe=recipe,
-        with_masks=dataset.has_outlines,
-        with_keypoints=bool(dataset.keypoint_names),
-    )
+    dataset: DetectionDataset | ClassificationDataset,
+    wanted: InputSpec,
+    recipe: Recipe,
+    count: int,
+    seed: int,
+) -> Iterator[tuple[Tensor, Target | Tensor]]:
+    """Yield images with their objects, or with their class."""
+    batch_size = min(count, len(dataset.samples))
+    batches: Batches
+    if isinstance(dataset, ClassificationDataset):
+        batches = LabelledBatches(
+            dataset, wanted, batch_size=batch_size, seed=seed, workers=0, recipe=recipe
+        )
+    else:
+        batches = TrainingBatches(
+            dataset,
+            wanted,
+            batch_size=batch_size,
+            seed=seed,
+            workers=0,
+            recipe=recipe,
+            with_masks=dataset.has_outlines,
+            with_keypoints=bool(dataset.keypoint_names),
+        )
     for epoch in count_from():
         for batch in batches.epoch(epoch):
             yield from zip(batch.images, batch.targets, strict=True)

@@ -40,6 +40,16 @@ def test_preview_takes_a_recipe_file(edgecv: Any, scenes: Path, tmp_path: Path) 
     assert path.is_file()
 
 
+def test_preview_shows_images_by_class(edgecv: Any, shapes: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    outcome = edgecv(
+        *("data", "preview", "--data", f"folder:{shapes}", "--size", "32", "--count", "6"),
+        *("--fit", "centre-crop", "-o", path),
+    )
+    assert outcome.code == 0, outcome.err
+    assert path.is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

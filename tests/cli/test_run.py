@@ -36,7 +36,7 @@ def test_video_to_video_and_json_lines(
         assert sum(1 for _ in container.decode(video=0)) == 12
     plain = json.loads(figures.read_text())
     assert plain["frames"] == 12
-    assert plain["detections"] == {"dog": 12}
+    assert plain["found"] == {"dog": 12}
     assert plain["stages"]["infer"]["work"]["count"] == 12
 
 

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from edgecv.errors import OutputError
+from edgecv.metrics.classification import ClassConfusion, ClassificationMetrics
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import RECALLS, DetectionMetrics
-from edgecv.report import Report, write_report
+from edgecv.report import ClassificationReport, Report, write_report
 
 KEYS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
 VOC = ("VOC2007_AP50", "VOC2010_AP50")
@@ -104,3 +105,46 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write"):
         write_report(report_of("cat"), tmp_path / "file")
+
+
+def classifier_report_of(*names: str) -> ClassificationReport:
+    count = len(names)
+    metrics = ClassificationMetrics(
+        {"top1": 0.75, "top5": 1.0, "mean_top1": 0.625},
+        {
+            name: {"top1": 0.5, "top5": 1.0, "precision": math.nan, "num_images": 4}
+            for name in names
+        },
+        4 * count,
+        ClassConfusion(names, np.ones((count, count), np.int64)),
+    )
+    return ClassificationReport("resnet18 on pets", ("Split val.",), metrics)
+
+
+@pytest.mark.parametrize("num_classes", [2, 30])
+def test_the_report_of_a_classifier(tmp_path: Path, num_classes: int) -> None:
+    names = [f"<{index}>" for index in range(num_classes)]
+    page = Page(write_report(classifier_report_of(*names), tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "confusion_matrix.png",
+        "metrics.json",
+        "report.html",
+    }
+    assert not page.open
+    assert len(page.loads) == 1
+    assert {"resnet18 on pets", *names, "0.750", "0.625", "0.500", "–", "4"} <= set(page.texts)
+    plain = json.loads((tmp_path / "metrics.json").read_text())
+    assert plain["top1"] == 0.75
+    assert plain["per_class"]["<0>"]["precision"] is None
+    assert plain["confusion"]["labels"] == names
+
+
+def test_the_report_of_a_classifiers_training(tmp_path: Path) -> None:
+    history = [
+        {"epoch": epoch, "loss": 1.0, "learning_rate": 0.1, "top1": 0.2, "top5": 0.3}
+        for epoch in (1, 2)
+    ]
+    report = replace(classifier_report_of("a", "b"), history=history, best_epoch=2)
+    page = Page(write_report(report, tmp_path))
+    assert (tmp_path / "training.png").stat().st_size > 1000
+    assert len(page.loads) == 2

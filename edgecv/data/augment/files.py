@@ -16,7 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RECIPES = ("default", "classify", "none", "strong")
+RECIPES = ("classify", "default", "none", "strong")
 
 _KEYS = ("mixing_until", "transforms")
 
@@ -28,7 +28,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     `edgecv.data.augment.recipe` that carries it, and optionally `mixing_until`.
 
     Args:
-        name_or_path: `default`, `classify`, `none`, `strong`, or a file ending in `.toml`.
+        name_or_path: `classify`, `default`, `none`, `strong`, or a file ending in `.toml`.
 
     Raises:
         InputError: if there is no such recipe, or the file says what is not understood; the

@@ -135,9 +135,16 @@ class _ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]  # torchvision h
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ANN401
         output = super().transform(inpt, params)
+        height, width = self.size
+        scale_x, scale_y = width / params["width"], height / params["height"]
         if isinstance(inpt, tv_tensors.BoundingBoxes):
-            height, width = self.size
-            _empty_lost(inpt, output, height * width / (params["height"] * params["width"]))
+            # Rounding may put an edge past the frame's, which `drop_lost` would not forgive.
+            output = functional.clamp_bounding_boxes(output)
+            _empty_lost(inpt, output, scale_x * scale_y)
+        elif isinstance(inpt, tv_tensors.KeyPoints):
+            # torchvision scales points about the centre of the first pixel, and the image about
+            # the pixel's corner.
+            output = output + 0.5 * (torch.tensor([scale_x, scale_y]) - 1)
         return output
 
 

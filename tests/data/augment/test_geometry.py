@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -21,6 +21,7 @@ from edgecv.data.augment.recipe import (  # noqa: E402
     IouCrop,
     Mosaic,
     Recipe,
+    ResizedCrop,
     ScaleJitter,
     VerticalFlip,
     ZoomOut,
@@ -44,6 +45,7 @@ MOVES = {
     "zoom out": (ZoomOut(2.0, 1.0),),
     "IoU crop": (IouCrop(0.4),),
     "scale jitter": (ScaleJitter((0.6, 1.6)),),
+    "resized crop": (ResizedCrop((0.4, 1.0)),),
     "everything": (
         *(HorizontalFlip(), VerticalFlip(), ZoomOut(1.5, 0.5), IouCrop(0.6)),
         *(ScaleJitter((0.8, 1.2)), HorizontalFlip()),
@@ -216,6 +218,27 @@ def test_scale_jitter_keeps_what_is_left_by_a_quarter(seed: int) -> None:
     shares = np.diff(cut, axis=1).prod(axis=2) / np.diff(BOXES.reshape(-1, 2, 2), axis=1).prod(2)
     expected = np.flatnonzero(shares.ravel() >= 0.25)
     assert drop_lost(after).item["rows"].tolist() == expected.tolist()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_a_resized_crop_keeps_what_is_left_by_a_quarter(seed: int) -> None:
+    before = scene()
+    torch.manual_seed(seed)
+    after = frame_transform(ResizedCrop((0.2, 0.9)), fill=114, size_hw=(96, 128))(before)
+    assert after.size_hw == (96, 128)
+    # Two opposite corners of the frame tell the map, where all points follow.
+    old, new = (made.item["points"][2:].numpy() for made in (before, after))
+    scale = np.ptp(new, axis=0) / np.ptp(old, axis=0)
+    shift = new[0] - old[0] * scale
+    moved = BOXES.reshape(-1, 2, 2) * scale + shift
+    cut = moved.clip(0, (128, 96))
+    shares = np.diff(cut, axis=1).prod(axis=2) / np.diff(moved, axis=1).prod(axis=2)
+    assume(np.abs(shares - 0.25).min() > 1e-4)  # at the limit itself rounding decides
+    expected = np.flatnonzero(shares.ravel() >= 0.25)
+    kept = drop_lost(after).item
+    assert kept["rows"].tolist() == expected.tolist()
+    np.testing.assert_allclose(kept["boxes"].numpy(), cut[expected].reshape(-1, 4), atol=0.01)
 
 
 def test_objects_too_small_to_learn_are_dropped() -> None:

@@ -152,8 +152,8 @@ def test_no_probability_above_one(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("stronk", "must be one of default, none, strong, or a file .* Did you mean `strong`"),
-        ("wild", "got `wild`. Known: default, none, strong"),
+        ("stronk", "one of classify, default, none, strong, or a file .* Did you mean `strong`"),
+        ("wild", "got `wild`. Known: classify, default, none, strong"),
         ("missing.toml", "`missing.toml` must be a readable text file, got: No such file"),
     ],
 )
