@@ -129,7 +129,7 @@ def small_mask_rcnn(size_hw: tuple[int, int]) -> MaskRCNN:
 
 BOTH: tuple[tuple[tuple[int, int], Head], ...] = ((SIZES_HW[0], "fused"), (SIZES_HW[1], "raw"))
 FAMILIES = {
-    "ssd_mobilenetv2": Family(registered("ssd_mobilenetv2"), 48, 2e-3, BOTH),
+    "ssd_mobilenetv2": Family(registered("ssd_mobilenetv2"), 40, 2e-3, BOTH[:1]),
     "ssdlite, all pairs": Family(registered("ssdlite", anchors="all-pairs"), 48, 4e-3, BOTH),
     "fcos": Family(registered("fcos"), 48, 2e-3, BOTH),
     "retinanet": Family(registered("retinanet"), 28, 1e-3, ((SIZES_HW[0], "raw"),)),
