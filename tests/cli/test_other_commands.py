@@ -231,12 +231,17 @@ def test_train_writes_a_run(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
     outcome = edgecv(
         *("train", "ssd_mobilenetv2", "--data", f"coco:{scenes}", "--epochs", "1"),
         *("--size", "64x96", "--weights", "none", "-o", folder, "--json", figures),
+        *("--option", "anchors=all-pairs", "--option", "box_loss=giou"),
     )
     assert outcome.code == 0, outcome.err
     assert "epoch   1/1" in outcome.out
     assert "of them waiting for data" in outcome.out
     assert f"settings: {folder / 'config.toml'}" in outcome.out
-    assert (folder / "best.pt").is_file()
+    from edgecv.train.checkpoint import load_trained
+
+    trained = load_trained(folder / "best.pt")
+    assert trained.config.options == {"anchors": "all-pairs", "box_loss": "giou"}
+    assert [len(layer.shapes_wh) for layer in trained.detector.layers] == [6, 10, 10, 6, 6]
     plain = json.loads(figures.read_text())
     assert len(plain["history"]) == 1
     assert plain["history"][0]["per_class"].keys() == {"disc", "square", "triangle"}

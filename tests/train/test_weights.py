@@ -80,6 +80,17 @@ def test_a_checkpoint_for_other_pixel_values_is_refused(trained_run: Path) -> No
         start_from(trained_run, ("a", "b"), mean=(0.5,) * 3)
 
 
+def test_a_checkpoint_of_another_network_is_refused_and_of_another_loss_not(
+    trained_run: Path,
+) -> None:
+    message = r"anchors = n\+m-1, and anchors = all-pairs is another.*`--option anchors=n\+m-1`"
+    with pytest.raises(InputError, match=message):
+        start_from(trained_run, ("a", "b"), options={"anchors": "all-pairs"})
+    options = {"anchors": "n+m-1", "box_loss": "giou"}
+    _, _, line = start_from(trained_run, ("a", "b"), options=options)
+    assert "new for the classes a, b" in line
+
+
 def test_no_weights_are_nothing_to_tell(trained_run: Path) -> None:
     detector, before, line = start_from(trained_run, ("a", "b"), weights="none")
     assert line == ""
