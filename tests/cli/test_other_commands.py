@@ -241,7 +241,7 @@ def test_train_writes_a_run(edgecv: Any, scenes: Path, tmp_path: Path) -> None:
 
     trained = load_trained(folder / "best.pt")
     assert trained.config.options == {"anchors": "all-pairs", "box_loss": "giou"}
-    assert [len(layer.shapes_wh) for layer in trained.detector.layers] == [6, 10, 10, 6, 6]
+    assert [len(layer.shapes_wh) for layer in trained.network.layers] == [6, 10, 10, 6, 6]
     plain = json.loads(figures.read_text())
     assert len(plain["history"]) == 1
     assert plain["history"][0]["per_class"].keys() == {"disc", "square", "triangle"}
