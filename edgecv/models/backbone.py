@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.name = name
-        self.strides = tuple(strides)
+        self.strides = self._built_strides = tuple(strides)
         if name.startswith(TIMM):
             self.trunk: nn.Module = _timm_trunk(name, self.strides)
         elif name in CSP_SIZES:
@@ -87,6 +87,10 @@ class Backbone(nn.Module):
         found = trunk(images)
         return list(found.values()) if isinstance(found, dict) else list(found)
 
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Return the pieces that the classifier's trunk consists of, each fed the one before."""
+        return (self.trunk,)
+
     def stages(self) -> list[list[nn.Module]]:
         """Return the layers that hold parameters or statistics, by the stride of what they give.
 
@@ -94,7 +98,8 @@ class Backbone(nn.Module):
         of computation. A layer on pooled features, such as that of a squeeze-and-excitation block,
         belongs to the stage in which it is computed.
         """
-        layers = [layer for layer in self.trunk.modules() if _has_state(layer)]
+        modules = [module for part in self.parts() for module in part.modules()]
+        layers = [layer for layer in modules if _has_state(layer)]
         size = 64
         stages: dict[int, list[nn.Module]] = {}
         current = 1
@@ -107,12 +112,14 @@ class Backbone(nn.Module):
                 stages.setdefault(current, []).append(layer)
 
         # Forward hooks of layers without parameters see a pooling that opens a stage.
-        handles = [layer.register_forward_hook(note) for layer in self.trunk.modules()]
-        modes = {module: module.training for module in self.trunk.modules()}  # some may be frozen
+        handles = [layer.register_forward_hook(note) for layer in modules]
+        modes = {module: module.training for module in modules}  # some may be frozen
         device = next(self.trunk.parameters()).device
         try:
             with torch.inference_mode():
-                self._maps(self.trunk.eval(), torch.zeros(1, 3, size, size, device=device))
+                x: Any = torch.zeros(1, 3, size, size, device=device)
+                for part in self.parts():
+                    x = self._maps(part.eval(), x if isinstance(x, Tensor) else x[-1])
         finally:
             for module, mode in modes.items():
                 module.training = mode
@@ -135,7 +142,8 @@ class Backbone(nn.Module):
 
         """
         wanted = {}
-        for key, tensor in self.trunk.state_dict().items():
+        own = {key: value for part in self.parts() for key, value in part.state_dict().items()}
+        for key, tensor in own.items():
             found = state.get(key)
             if found is None and key.endswith("num_batches_tracked"):
                 found = tensor
@@ -146,7 +154,8 @@ class Backbone(nn.Module):
                     f"Give weights of {self.name}."
                 )
             wanted[key] = found.to(tensor.dtype)
-        self.trunk.load_state_dict(wanted)
+        for part in self.parts():
+            part.load_state_dict({key: wanted[key] for key in part.state_dict()})
 
     def imagenet_state(self) -> dict[str, Tensor]:
         """Return the library's ImageNet weights, downloaded once, for `load`.
@@ -164,7 +173,7 @@ class Backbone(nn.Module):
         try:
             # The hub announces a download on standard output, whatever `progress` says.
             with contextlib.redirect_stdout(io.StringIO()):
-                return _hub_state(self.name, self.strides)
+                return _hub_state(self.name, self._built_strides)
         except (OSError, RuntimeError) as error:
             raise DownloadError(
                 f"the ImageNet weights of {self.name} could not be downloaded: {error}. "
