@@ -10,6 +10,7 @@ from edgecv.models.detector import (
     register_model,
     require_model,
 )
+from edgecv.models.external import fast_rcnn, rcnn
 from edgecv.models.fcos import fcos
 from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
 from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn
@@ -22,6 +23,7 @@ __all__ = [
     "backbone_names",
     "build_model",
     "default_backbone",
+    "fast_rcnn",
     "faster_rcnn",
     "faster_rcnn_lite",
     "fcos",
@@ -29,6 +31,7 @@ __all__ = [
     "has_imagenet_weights",
     "mask_rcnn",
     "model_names",
+    "rcnn",
     "register_model",
     "require_model",
     "ssd300",

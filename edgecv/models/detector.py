@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgecv.data.targets import Target
 from edgecv.errors import InputError
 from edgecv.models.backbone import Backbone
-from edgecv.spec import FusedOutput, OutputSpec, Task
+from edgecv.spec import FusedOutput, OutputSpec, ProposalsSpec, Task
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class Detector(nn.Module, ABC):
     def fused_output(self) -> FusedOutput:
         """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
         return FusedOutput()
+
+    def proposals_spec(self) -> ProposalsSpec | None:
+        """Return the second input of a `ProposalDetector`, None where images are the only one."""
+        return None
 
     @abstractmethod
     def backbone(self) -> Backbone:
@@ -157,6 +161,18 @@ class InstanceDetector(Detector):
     def fused_output(self) -> FusedOutput:
         """Return what the outputs of `edgecv.models.suppress.FusedDetector` mean."""
         return FusedOutput(masks="masks")
+
+
+class ProposalDetector(Detector):
+    """A detector of regions that come with the image: `forward` takes a second argument.
+
+    That is [B, R, 4] float32, xyxy in input pixels, rows without a region 0; R is that of
+    `proposals_spec()`. In training they are `Target.proposals`, of any number.
+    """
+
+    @abstractmethod
+    def proposals_spec(self) -> ProposalsSpec:
+        """Return the second input."""
 
 
 ModelBuilder = Callable[..., Detector]

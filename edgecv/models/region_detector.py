@@ -101,7 +101,7 @@ class RegionDetector(Detector):
         self.num_classes = num_classes
         self.size_hw = size_hw
         self.sizes = sizes
-        self.reader = RegionReader(sizes.strides, roi)
+        self.reader: RegionReader = RegionReader(sizes.strides, roi)
         is_pyramid = len(sizes.strides) > 1
         self.neck: nn.Module = FPN(trunk.channels, sizes.width) if is_pyramid else nn.Identity()
         self.map_channels = sizes.width if is_pyramid else trunk.channels[0]

@@ -80,6 +80,41 @@ class RegionReader:
         pooled = maps[0].new_zeros(len(rows), maps[0].shape[1], *size_hw)
         for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
             here = torch.nonzero(levels == level).flatten()
-            found = roi_pool(x, rows[here].to(x.dtype), size_hw, spatial_scale=1 / stride)
+            found = roi_pool(x.float(), rows[here], size_hw, spatial_scale=1 / stride)
             pooled[here] = found.to(pooled.dtype)
         return pooled
+
+
+@dataclass(frozen=True)
+class ContextReader(RegionReader):
+    """Reads regions with something of their surroundings.
+
+    Args:
+        strides: see `RegionReader`.
+        operator: see `RegionReader`.
+        aligned: see `RegionReader`.
+        enlargement: factor on both sides of a region, around its centre.
+
+    """
+
+    enlargement: float = 1.0
+
+    def of_images(
+        self, maps: Sequence[Tensor], rois_xyxy: Tensor, size_hw: tuple[int, int]
+    ) -> Tensor:
+        """Return the bins of enlarged regions, see `RegionReader.of_images`."""
+        return super().of_images(maps, self._enlarged(rois_xyxy), size_hw)
+
+    def of_rows(
+        self,
+        maps: Sequence[Tensor],
+        rois_xyxy: Tensor,
+        batch_ids: Tensor,
+        size_hw: tuple[int, int],
+    ) -> Tensor:
+        """Return the bins of enlarged regions, see `RegionReader.of_rows`."""
+        return super().of_rows(maps, self._enlarged(rois_xyxy), batch_ids, size_hw)
+
+    def _enlarged(self, rois_xyxy: Tensor) -> Tensor:
+        margin = (rois_xyxy[..., 2:] - rois_xyxy[..., :2]) * ((self.enlargement - 1) / 2)
+        return torch.cat([rois_xyxy[..., :2] - margin, rois_xyxy[..., 2:] + margin], dim=-1)

@@ -29,7 +29,11 @@ class FusedDetector(nn.Module):
             self.output_names.append("masks")
 
     def forward(
-        self, images: Tensor, score_threshold: Tensor, iou_threshold: Tensor
+        self,
+        images: Tensor,
+        score_threshold: Tensor,
+        iou_threshold: Tensor,
+        proposals_xyxy: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Map [B, 3, H, W] to the outputs named by `output_names`, see `FusedOutput`.
 
@@ -37,9 +41,11 @@ class FusedDetector(nn.Module):
             images: [B, 3, H, W] float32.
             score_threshold: [] float32.
             iou_threshold: [] float32.
+            proposals_xyxy: [B, R, 4] float32 of a `ProposalDetector`, None of any other.
 
         """
-        heads = self.detector(images)
+        given = () if proposals_xyxy is None else (proposals_xyxy,)
+        heads = self.detector(images, *given)
         boxes, scores = self.detector.decoded(heads)
         found = suppress(
             boxes,
@@ -58,7 +64,12 @@ class FusedDetector(nn.Module):
 class SuppressedTorchSession(TorchSession):
     """A detector with its suppression in PyTorch: the reference of a `fused` export."""
 
-    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
+    def run(
+        self,
+        batch: NDArray[Any],
+        scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
+    ) -> Outputs:
         """Run the network and the suppression, see `edgecv.runtime.session.Session.run`."""
         wanted = self.spec.postprocess
         given = scalars or {}
@@ -74,8 +85,9 @@ class SuppressedTorchSession(TorchSession):
                 ("iou_threshold", wanted.iou_threshold),
             )
         ]
+        regions = None if proposals is None else self.on_device(proposals)
         with self.evaluating():
-            values = fused(self.on_device(batch), *thresholds)
+            values = fused(self.on_device(batch), *thresholds, regions)
         return {
             name: np.ascontiguousarray(value.cpu().numpy())
             for name, value in zip(fused.output_names, values, strict=True)

@@ -23,6 +23,8 @@ class TrainConfig:
         model: a name that `edgecv.models.build_model` knows.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
         data: a data set as `edgecv.data.open_dataset` takes it.
+        proposals: a file of `edgecv.proposals.read_proposals` with the regions of every image of
+            training and validation, for a model that looks at given ones; None for any other.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
         fit: how images are fitted into it, in training and ever after.
@@ -59,6 +61,7 @@ class TrainConfig:
     model: str
     data: str
     backbone: str | None = None
+    proposals: str | None = None
     epochs: int = 50
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"

@@ -19,6 +19,7 @@ from edgecv.files import make_folder, write_text
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics
 from edgecv.models import Detector, build_model, require_model
 from edgecv.models.suppress import torch_session
+from edgecv.proposals import Proposals, read_proposals
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
 from edgecv.results import Detections
@@ -107,13 +108,17 @@ class _Run:
                 config.model, len(training.classes), config.size_hw, backbone=config.backbone
             )
             _refuse_unfreezing(config, detector)
+            self.proposals = _proposals_for(config, detector)
+            if self.proposals is not None:
+                training = training.with_proposals(self.proposals)
+                self.validation = self.validation.with_proposals(self.proposals)
             if contents is None:
                 loaded = load_weights(detector, config, training.classes)
                 self.notes += (loaded,) if loaded else ()
         if ranks.size > 1:
             self.notes += (f"{ranks.size} processes share each batch of {config.batch_size}",)
         self.optimisation = Optimisation(detector, config, ranks)
-        self.spec = _describe(config, training.classes, detector)
+        self.spec = _describe(config, training.classes, detector, self.proposals)
         self.batches = TrainingBatches(
             training,
             self.spec.input,
@@ -124,6 +129,7 @@ class _Run:
             recipe=config.augment,
             num_epochs=config.epochs,
             with_masks=detector.task == "instance",
+            with_proposals=self.proposals is not None,
         )
         self.progress = Progress(planned_epochs=config.epochs)
         if contents is not None:
@@ -289,6 +295,8 @@ class _Run:
         detector = cast("Detector", self.optimisation.averaged.module)
         self.ranks.agree(detector)
         model = Model(torch_session(detector, self.spec)).with_thresholds(score=_VALIDATION_SCORE)
+        if self.proposals is not None:
+            model = model.with_proposals(self.proposals)
         samples = self.validation.samples[self.ranks.rank :: self.ranks.size]
         return self.ranks.gathered([model(sample.image_path) for sample in samples])
 
@@ -330,7 +338,27 @@ def _refuse_unfreezing(config: TrainConfig, detector: Detector) -> None:
         )
 
 
-def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector) -> ModelSpec:
+def _proposals_for(config: TrainConfig, detector: Detector) -> Proposals | None:
+    """Return the regions that the detector looks at, None if it finds them itself."""
+    if (detector.proposals_spec() is None) != (config.proposals is None):
+        raise InputError(
+            f"train: `{config.model}` finds regions itself. Leave out `--proposals`."
+            if config.proposals is not None
+            else f"train: `{config.model}` looks at regions that are proposed outside of it. Make "
+            "them with `edgecv data propose` and name the file with `--proposals`."
+        )
+    return None if config.proposals is None else read_proposals(Path(config.proposals))
+
+
+def _describe(
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    detector: Detector,
+    proposals: Proposals | None,
+) -> ModelSpec:
+    regions = detector.proposals_spec()
+    if regions is not None and proposals is not None:
+        regions = replace(regions, method=proposals.method)
     return ModelSpec(
         task=detector.task,
         classes=classes,
@@ -346,4 +374,5 @@ def _describe(config: TrainConfig, classes: tuple[str, ...], detector: Detector)
         provenance=Provenance(
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
+        proposals=regions,
     )

@@ -109,7 +109,7 @@ def test_the_file_finds_what_pytorch_finds(
 def test_raw_heads_are_refused(pair_of: Callable[..., Any], scenes: Path, tmp_path: Path) -> None:
     detector = pair_of((192, 128), with_masks=False).ours
     images = sorted((scenes / "test").glob("*.png"))[:1]
-    with pytest.raises(InputError, match=r"regions that its own graph proposes.*`--head fused`"):
+    with pytest.raises(InputError, match=r"speak of regions, and nothing outside.*`--head fused`"):
         export_onnx(
             detector,
             describe(detector, (192, 128)),
