@@ -41,7 +41,8 @@ class Proposals:
 
     Args:
         method: how they were made, None where that is unknown.
-        images: by the name of the image file, without its folder.
+        images: by the name of the image file; where that is in several folders, by the name of
+            its folder and its own, `val/0001.png`.
         origin: the file that they come from, for messages.
 
     """
@@ -57,7 +58,7 @@ class Proposals:
             InputError: if there are none for a file of this name, or for another size.
 
         """
-        found = self.images.get(path.name)
+        found = self.images.get(name_in_folder(path), self.images.get(path.name))
         if found is None:
             raise InputError(
                 f"`{self.origin}` has no proposals for the image `{path.name}`. "
@@ -71,13 +72,19 @@ class Proposals:
         return found.boxes_xyxy
 
 
+def name_in_folder(path: Path) -> str:
+    """Return the names of an image's folder and of its file, `val/0001.png`."""
+    return f"{path.absolute().parent.name}/{path.name}"
+
+
 def read_proposals(path: Path) -> Proposals:
     """Read a file of proposals.
 
     `.npz` holds the arrays `names` (N,) str, `sizes_hw` (N, 2) int, `counts` (N,) int,
     `boxes_xyxy` (sum of counts, 4) float, the images' one after the other, and `method`, a string
     that may be empty. `.json` holds `{"method": ..., "images": {NAME: {"size_hw": [h, w],
-    "boxes_xyxy": [[x1, y1, x2, y2], ...]}}}`. Boxes are in pixels of the image, best first.
+    "boxes_xyxy": [[x1, y1, x2, y2], ...]}}}`. Boxes are in pixels of the image, best first; a name
+    is that of the file, `0001.png`, or with its folder, `val/0001.png`, which comes first.
 
     Raises:
         InputError: if the file is missing, of another kind, or a value has the wrong shape.

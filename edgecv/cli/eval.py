@@ -10,6 +10,7 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ProposalsPath,
     Quiet,
     Threads,
     console,
@@ -50,6 +51,7 @@ def evaluate_model(
         Path | None,
         typer.Option(help="Folder for report.html: curves, confusion matrix, figures by class."),
     ] = None,
+    proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
     json: JsonPath = None,
@@ -60,6 +62,7 @@ def evaluate_model(
     from edgecv.data import open_dataset  # keeps `edgecv --help` quick
     from edgecv.evaluation import evaluate
     from edgecv.files import make_folder
+    from edgecv.proposals import read_proposals
     from edgecv.report import Report, write_report
     from edgecv.runtime.model import load
 
@@ -68,9 +71,12 @@ def evaluate_model(
         make_folder(report)  # before the work, not after
     dataset = open_dataset(data, split, on_bad=on_bad)
     with (
-        load(model, device, threads=threads) as detector,
+        load(model, device, threads=threads) as opened,
         Progress(console=screen, transient=True) as bar,
     ):
+        detector = opened
+        if proposals is not None:
+            detector = opened.with_proposals(read_proposals(proposals))
         task = bar.add_task("images", total=len(dataset.samples))
         result = evaluate(
             detector,

@@ -47,6 +47,12 @@ def train(
         str | None, typer.Option(help="Such as resnet18 or timm:NAME; default: the model's own.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")] = None,
+    proposals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Regions for fast_rcnn and rcnn: a file of `edgecv data propose`, of all images."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         _option(min=1, help="Passes over the training split.", default=TrainConfig.epochs),
@@ -167,6 +173,7 @@ def train(
         "model": model,
         "backbone": backbone,
         "data": data,
+        "proposals": None if proposals is None else str(proposals),
         "epochs": epochs,
         "size_hw": None if size is None else parse_size(size),
         "fit": fit,

@@ -22,6 +22,7 @@ from edgecv.models.region_reader import RoiOperator  # noqa: E402
 from edgecv.models.roi_heads import SampledRegions  # noqa: E402
 from edgecv.models.suppress import FusedDetector, SuppressedTorchSession  # noqa: E402
 from edgecv.models.svm import margin_labels, margin_loss, margin_scores  # noqa: E402
+from edgecv.results import Detections  # noqa: E402
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
 
 SIZE_HW = (96, 128)
@@ -195,8 +196,8 @@ def small_rcnn(classifier: Classifier) -> Any:
     [
         (tiny, 80),
         (lambda: tiny("fpn", "align"), 80),
-        (lambda: small_rcnn("softmax"), 80),
-        (lambda: small_rcnn("svm"), 160),
+        pytest.param(lambda: small_rcnn("softmax"), 80, marks=pytest.mark.slow),
+        pytest.param(lambda: small_rcnn("svm"), 100, marks=pytest.mark.slow),
     ],
     ids=["fast", "fast-fpn", "softmax", "svm"],
 )
@@ -218,11 +219,12 @@ def test_learns_a_few_images_by_heart(
         optimizer.step()
     assert set(losses.parts) == {"class", "box"}
     proposals = torch.stack([padded(target.proposals[:40], 40) for target in targets])
-    counts, boxes, _, classes = detections_of(model.eval(), images, proposals)
-    assert counts.tolist() == [2, 0]
-    order = classes[0, :2].argsort(descending=True)
-    assert classes[0, order].tolist() == [2, 0]
-    torch.testing.assert_close(boxes[0, order], targets[0].boxes_xyxy, rtol=0, atol=6)
+    counts, boxes, scores, classes = detections_of(model.eval(), images, proposals, 0.01)
+    elsewhere = scores[1, : counts[1]].tolist()
+    for box, class_id in zip(targets[0].boxes_xyxy, (2, 0), strict=True):
+        best = int((classes[0] == class_id).nonzero()[0])  # rows are best first
+        assert box_iou(box[None], boxes[0, best, None]) > 0.75
+        assert scores[0, best] > max([0.5, *elsewhere])
 
 
 @pytest.mark.parametrize("build", [tiny, lambda: small_rcnn("svm")], ids=["fast", "svm"])
@@ -278,6 +280,15 @@ def test_unusable_sizes_are_refused(options: dict[str, int], message: str) -> No
         rcnn(3, SIZE_HW, BACKBONE, **options)  # type: ignore[arg-type]
 
 
+def rows_of(outputs: Any) -> list[Detections]:
+    """The detections of each image."""
+    names = ("boxes", "scores", "classes")
+    return [
+        Detections(*(outputs[name][image, :count] for name in names))
+        for image, count in enumerate(outputs["num_detections"])
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "operator"),
@@ -292,7 +303,7 @@ def test_the_file_finds_what_pytorch_finds(
     noise: Pixels, tmp_path: Path, build: Callable[[], Any], operator: str
 ) -> None:
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.parity import Tolerance
+    from edgecv.export.parity import Tolerance, match_detections
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.images import read_image
     from edgecv.proposals import sliding_windows
@@ -339,6 +350,10 @@ def test_the_file_finds_what_pytorch_finds(
             expected = reference.run(pixels, thresholds, given)
             found = opened.session.run(pixels, thresholds, given)
             assert expected["num_detections"].sum() > 0
-            np.testing.assert_array_equal(found["classes"], expected["classes"])
-            np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=0.05)
-            np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-3)
+            for wanted, actual in zip(rows_of(expected), rows_of(found), strict=True):
+                pairs = match_detections(wanted, actual)  # scores may tie but for rounding
+                assert len(pairs) == len(wanted) == len(actual)
+                left, right = pairs.T
+                boxes = wanted.boxes_xyxy[left], actual.boxes_xyxy[right]
+                np.testing.assert_allclose(*boxes, atol=0.05)
+                np.testing.assert_allclose(wanted.scores, actual.scores, atol=1e-3)
