@@ -119,7 +119,8 @@ def model_stages(model: "Model") -> list[Stage]:
         )
 
     def infer(job: Job) -> None:
-        job.outputs = model.infer(job.batch, job.proposals)
+        given = () if job.proposals is None else (job.proposals,)
+        job.outputs = model.infer(job.batch, *given)
         job.proposals = None
         del job.batch
 
