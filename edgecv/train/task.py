@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from edgecv.data import Problem
 from edgecv.data.batches import Batches
 from edgecv.runtime.model import Model
-from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec
+from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, ProposalMethod
 from edgecv.train.checkpoint import Progress
 from edgecv.train.config import TrainConfig
 from edgecv.train.distributed import Ranks
@@ -34,6 +34,8 @@ class TrainingTask(ABC):
         num_images: of the training split.
         problems: what `on_bad="skip"` left out of training and validation.
         notes: lines on how the data were made up.
+        proposal_method: what the regions were made with that come with the images, None where
+            there are none or it is unknown.
 
     """
 
@@ -42,6 +44,7 @@ class TrainingTask(ABC):
     num_images: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
+    proposal_method: ProposalMethod | None = None
 
     @abstractmethod
     def __init__(self, config: TrainConfig) -> None:

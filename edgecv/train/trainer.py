@@ -321,6 +321,9 @@ def _refuse_unfreezing(config: TrainConfig, network: Network) -> None:
 
 
 def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> ModelSpec:
+    regions = network.proposals_spec()
+    if regions is not None:
+        regions = replace(regions, method=task.proposal_method)
     return ModelSpec(
         task=network.task,
         classes=task.classes,
@@ -336,4 +339,5 @@ def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> Mode
         provenance=Provenance(
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
+        proposals=regions,
     )
