@@ -1,4 +1,4 @@
-"""Size, arithmetic and CPU latency of every detector that can be trained.
+"""Size, arithmetic and CPU latency of every detector that finds its objects by itself.
 
 Usage: python benchmarks/detectors.py [--only yolo_n,fcos] [--size 320x416] [--threads 0]
                                       [--repeat 30] [--json FILE]
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgecv.errors import InputError
 from edgecv.export.parity import Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
-from edgecv.models import Detector, build_model, model_names
+from edgecv.models import Network, build_model, model_names, model_task, takes_proposals
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import InputSpec, ModelSpec
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     height, width = (int(side) for side in options.size.split("x"))
-    names = options.only.split(",") if options.only else model_names()
+    names = options.only.split(",") if options.only else _detectors()
 
     machine = {"cpu": cpu_name(), "threads": options.threads or "one per core"}
     print(f"{machine}, {options.size}, {versions_in_use('torch', 'onnxruntime')}")
@@ -69,11 +69,18 @@ def main() -> None:
         options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
 
-def _export(model: Detector, size_hw: tuple[int, int], path: Path) -> Path:
+def _detectors() -> list[str]:
+    """Return all but those that look at given regions or heed no objects."""
+    detects = ("detect", "instance")
+    names = (name for name in model_names() if model_task(name) in detects)
+    return [name for name in names if not takes_proposals(name)]
+
+
+def _export(model: Network, size_hw: tuple[int, int], path: Path) -> Path:
     picture = path.with_suffix(".png")
     Image.fromarray(np.zeros((*size_hw, 3), np.uint8)).save(picture)
     spec = ModelSpec(
-        task="detect",
+        task=model.task,
         classes=_CLASSES,
         input=InputSpec(name="images", size_hw=size_hw),
         output=model.output_spec(),
@@ -87,7 +94,7 @@ def _export(model: Detector, size_hw: tuple[int, int], path: Path) -> Path:
     return path
 
 
-def _sizes(model: Detector, size_hw: tuple[int, int]) -> dict[str, float]:
+def _sizes(model: Network, size_hw: tuple[int, int]) -> dict[str, float]:
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         model(torch.zeros(1, 3, *size_hw))
