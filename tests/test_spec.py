@@ -48,6 +48,7 @@ FORMATS: dict[Task, list[OutputSpec]] = {
         DetrOutput(),
     ],
     "instance": [FusedOutput(masks="masks")],
+    "keypoints": [FusedOutput(keypoints="keypoints")],
     "segment": [LogitsOutput(), ProbabilitiesOutput()],
     "classify": [LogitsOutput(), ProbabilitiesOutput()],
     "stylize": [ImageOutput()],
@@ -141,8 +142,14 @@ provenances = st.builds(
 def model_specs(draw: st.DrawFn, task: Task, output_kind: type) -> ModelSpec:
     output = draw(OUTPUTS[output_kind])
     if isinstance(output, FusedOutput):
-        output = replace(output, masks=draw(names) if task == "instance" else None)
+        output = replace(
+            output,
+            masks=draw(names) if task == "instance" else None,
+            keypoints=draw(names) if task == "keypoints" else None,
+        )
     classes = several(names).filter(lambda chosen: len(set(chosen)) == len(chosen))
+    keypoints = draw(classes) if task == "keypoints" else ()
+    limb = st.tuples(*[st.integers(0, max(len(keypoints), 1) - 1)] * 2)
     return ModelSpec(
         task=task,
         classes=() if task == "stylize" else draw(classes),
@@ -150,6 +157,8 @@ def model_specs(draw: st.DrawFn, task: Task, output_kind: type) -> ModelSpec:
         output=output,
         postprocess=draw(postprocesses),
         provenance=draw(provenances),
+        keypoints=keypoints,
+        skeleton=draw(several(limb)) if keypoints else (),
     )
 
 
@@ -268,7 +277,10 @@ def test_what_is_no_json_object_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "detekt"}, "`task` must be one of detect, instance, segment, classify, stylize"),
+        (
+            {"task": "detekt"},
+            "`task` must be one of detect, instance, keypoints, segment, classify, stylize",
+        ),
         ({"task": ["detect"]}, "`task` must be one of detect"),
         ({"classes": "cat"}, "`classes` must be a list, got 'cat'"),
         ({"classes": [1]}, "`classes[0]` must be a str, got 1"),

@@ -5,6 +5,7 @@ from edgecv.models.classifier import Classifier
 from edgecv.models.detector import (
     Detector,
     InstanceDetector,
+    KeypointDetector,
     build_model,
     default_backbone,
     has_imagenet,
@@ -28,6 +29,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "InstanceDetector",
+    "KeypointDetector",
     "Losses",
     "Network",
     "backbone_names",
