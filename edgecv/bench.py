@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.placement import Placement
+from edgecv.proposals import sliding_windows
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.model import Model
 from edgecv.stream.run import RunSummary, run_stream
@@ -66,9 +67,12 @@ def bench(
     """
     frames = _noise() if source is None else _first_frames(source, repeat)
     height, width = frames[0].size_hw
-    batch, _ = _fitted(model, frames[0])
-    inference = _timed(lambda: model.infer(batch), warm_up=warm_up, repeat=repeat)
-    stages = _stages(model, frames, warm_up=warm_up, repeat=repeat)
+    batch, placement = _fitted(model, frames[0])
+    wanted = model.spec.proposals  # windows will do: how long they take does not hang on where
+    given = None if wanted is None else sliding_windows((height, width), wanted.count)
+    regions = model.propose(frames[0].pixels, placement, given)
+    inference = _timed(lambda: model.infer(batch, regions), warm_up=warm_up, repeat=repeat)
+    stages = _stages(model, frames, regions, warm_up=warm_up, repeat=repeat)
     stream = None
     if source is not None:
         with open_source(source) as opened:
@@ -88,7 +92,12 @@ def bench(
 
 
 def _stages(
-    model: Model, frames: Sequence[Frame], *, warm_up: int, repeat: int
+    model: Model,
+    frames: Sequence[Frame],
+    regions: NDArray[np.float32] | None,
+    *,
+    warm_up: int,
+    repeat: int,
 ) -> dict[str, LatencyStatistics]:
     """Time the stages over the frames, round and round, in one thread."""
     samples: dict[str, list[float]] = {"fit": [], "infer": [], "postprocess": []}
@@ -97,7 +106,7 @@ def _stages(
         start = time.perf_counter()
         batch, placement = _fitted(model, frame)
         fitted = time.perf_counter()
-        outputs = model.infer(batch)
+        outputs = model.infer(batch, regions)
         inferred = time.perf_counter()
         model.finish(outputs, placement)
         finished = time.perf_counter()

@@ -17,6 +17,7 @@ METADATA_KEY = "edgecv.spec"
 SCHEMA = 1
 
 Task = Literal["detect", "instance", "keypoints", "segment", "classify", "stylize"]
+ProposalMethod = Literal["selective-search", "sliding-windows"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,29 @@ class InputSpec:
         _require(min(self.std) > 0, "input.std", "be positive", self.std)
         _require(self.scale > 0, "input.scale", "be positive", self.scale)
         _require(0 <= self.pad <= 255, "input.pad", "be in 0..255", self.pad)  # noqa: PLR2004
+
+
+@dataclass(frozen=True)
+class ProposalsSpec:
+    """A second input [B, `count`, 4] float32: the regions of each image that the network looks at.
+
+    Rows are xyxy in input pixels, best first; rows of zeros are no region.
+
+    Args:
+        name: the graph's input.
+        count: rows an image.
+        method: how regions are made where the caller brings none, None for not at all; see
+            `edgecv.proposals`.
+
+    """
+
+    name: str = "proposals"
+    count: int = 300
+    method: ProposalMethod | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an input without rows."""
+        _require(self.count >= 1, "proposals.count", "be at least 1", self.count)
 
 
 @dataclass(frozen=True)
@@ -322,6 +346,7 @@ class ModelSpec:
         output: what its outputs mean.
         postprocess: defaults of the suppression.
         provenance: where it came from.
+        proposals: a second input, None where the network finds its regions itself.
         keypoints: the names of the J points that it finds of every object in task `keypoints`.
         skeleton: pairs of rows of `keypoints` between which a limb is drawn.
 
@@ -336,6 +361,7 @@ class ModelSpec:
     output: OutputSpec
     postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
     provenance: Provenance = field(default_factory=Provenance)
+    proposals: ProposalsSpec | None = None
     keypoints: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
 

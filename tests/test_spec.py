@@ -348,7 +348,7 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         ),
         (
             lambda: replace(DETECTOR, output=FusedOutput(masks="m")),
-            "`output.masks` must name an output for task instance and be null for task detect",
+            "`output.masks` must name an output for task instance and be null for every other",
         ),
         (
             lambda: replace(DETECTOR, task="instance", output=FusedOutput()),

@@ -26,6 +26,13 @@ Device = Annotated[
 Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of one inference, 0 for one per core.")
 ]
+ProposalsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--proposals",
+        help="Regions for a model that looks at given ones: a file of `edgecv data propose`.",
+    ),
+]
 
 
 _PROBLEMS_SHOWN = 10

@@ -1,19 +1,35 @@
-"""`edgecv data`: looking at data sets, and taking a few images of one."""
+"""`edgecv data`: looking at data sets, taking a few images of one, proposing regions in them."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import Progress
 
 from edgecv.cli.app import app
-from edgecv.cli.console import Quiet, console, parse_size, print_problems, require_extra
-from edgecv.errors import InputError
+from edgecv.cli.console import (
+    JsonPath,
+    Quiet,
+    console,
+    parse_size,
+    print_problems,
+    print_table,
+    require_extra,
+    write_json,
+)
+from edgecv.errors import DatasetError, InputError
 from edgecv.files import replacing
 from edgecv.placement import Fit
+from edgecv.proposals import write_proposals
+from edgecv.spec import ProposalMethod
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
-data_app = typer.Typer(help="Look at data sets, take a few images of one.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Look at data sets, take a few images of one, propose regions in them.",
+    no_args_is_help=True,
+)
 app.add_typer(data_app, name="data")
 
 
@@ -96,3 +112,48 @@ def subset(
     screen.print(
         f"{count} images, {objects} objects, {len(written.classes)} classes: `--data coco:{output}`"
     )
+
+
+@data_app.command()
+def propose(
+    data: Annotated[str, typer.Argument(help="bccd, voc:DIR, coco:DIR or yolo:DIR.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file: .npz or .json.")],
+    method: Annotated[
+        ProposalMethod,
+        typer.Option(help="Selective search needs OpenCV's contributed modules; windows nothing."),
+    ] = "selective-search",
+    most: Annotated[int, typer.Option("--max", min=1, help="Regions an image, the best.")] = 300,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Default: train, val and, where there is one, test.")
+    ] = None,
+    on_bad: Annotated[
+        Literal["error", "skip"], typer.Option(help="What to do with a broken annotation.")
+    ] = "error",
+    json: JsonPath = None,
+    quiet: Quiet = False,
+) -> None:
+    """Propose regions for `fast_rcnn` and `rcnn`, and say how many objects they cover."""
+    from edgecv.data import open_dataset
+    from edgecv.data.proposing import propose_regions
+
+    screen = console(quiet=quiet)
+    if output.suffix.lower() not in {".npz", ".json"}:
+        raise InputError(f"`--output` must end in .npz or .json, got `{output}`.")
+    datasets = [open_dataset(data, name, on_bad=on_bad) for name in split or ("train", "val")]
+    if split is None:
+        with contextlib.suppress(DatasetError):  # many have no test split
+            datasets.append(open_dataset(data, "test", on_bad=on_bad))
+    total = sum(len(dataset.samples) for dataset in datasets)
+    with Progress(console=screen, transient=True) as bar:
+        task = bar.add_task("images", total=total)
+        found = propose_regions(datasets, method, count=most, on_image=lambda: bar.advance(task))
+    write_proposals(output, found.proposals)
+    rows = [(entry.split, entry.num_images, *entry.to_row()) for entry in found.recalls]
+    header = ("split", "images", "regions an image", "recall at IoU 0.5", "at 0.7")
+    print_table(screen, f"{method} in {datasets[0].name}", header, rows)
+    for dataset in datasets:
+        print_problems(screen, dataset.problems)
+    screen.print(f"Wrote {output}. Train with `--proposals {output}`.")
+    recalls = {entry.split: entry.to_plain() for entry in found.recalls}
+    write_json(json, {"proposals": str(output), "method": method, "splits": recalls})

@@ -12,6 +12,7 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ProposalsPath,
     Quiet,
     Threads,
     console,
@@ -80,6 +81,7 @@ def evaluate_model(
         Path | None,
         typer.Option(help="Folder for report.html: curves, confusion matrix, figures by class."),
     ] = None,
+    proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
     json: JsonPath = None,
@@ -88,15 +90,19 @@ def evaluate_model(
     """Measure AP, also of masks and keypoints, or a classifier's accuracy, in all and per class."""
     from edgecv.data import open_classification, open_dataset  # keeps `edgecv --help` quick
     from edgecv.files import make_folder
+    from edgecv.proposals import read_proposals
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads) as opened:
-        is_classifier = opened.spec.task == "classify"
+    with load(model, device, threads=threads) as loaded:
+        is_classifier = loaded.spec.task == "classify"
         packages = () if is_classifier else ("faster_coco_eval",)
         require_extra("eval", *packages, *(("matplotlib",) if report else ()))
         if report is not None:
             make_folder(report)  # before the work, not after
+        opened = loaded
+        if proposals is not None:
+            opened = loaded.with_proposals(read_proposals(proposals))
         command = _Command(screen, model, report, opened.session.backend)
         if is_classifier:
             if score is not None or iou is not None:

@@ -16,6 +16,7 @@ from edgecv.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from edgecv.proposals import Proposals
     from edgecv.spec import Task
 
 
@@ -62,6 +63,7 @@ def export(
             compared,
             options=options,
             tolerance=Tolerance(),
+            proposals=_proposals_to_compare(images, trained.config.proposals),
         )
     rows = [
         (entry.name, f"{entry.absolute:.2e}", f"{entry.relative:.2e}") for entry in report.outputs
@@ -75,6 +77,14 @@ def export(
     )
     screen.print(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, {head} head).")
     write_json(json, {"model": str(output), "head": head, "opset": opset, **report.to_plain()})
+
+
+def _proposals_to_compare(folder: Path | None, file: str | None) -> "Proposals | None":
+    """Return the training's proposals; None for other images than the training's, or for none."""
+    from edgecv.proposals import read_proposals
+
+    is_known = folder is None and file is not None and Path(file).is_file()
+    return read_proposals(Path(file)) if is_known and file is not None else None
 
 
 def _images_to_compare(folder: Path | None, task: "Task", data: str) -> list[Path]:

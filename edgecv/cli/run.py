@@ -14,6 +14,7 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ProposalsPath,
     Quiet,
     Threads,
     console,
@@ -49,12 +50,14 @@ def run(
     iou: Annotated[
         float | None, typer.Option(min=0, max=1, help="IoU threshold; default: the model's.")
     ] = None,
+    proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a model over a source; CTRL-C closes the files so that they play."""
+    from edgecv.proposals import read_proposals
     from edgecv.runtime.model import load  # onnxruntime takes a while to import
     from edgecv.stream.run import run_stream
     from edgecv.stream.sinks import JsonlSink, open_sink
@@ -65,6 +68,8 @@ def run(
     with ExitStack() as stack:
         detector = stack.enter_context(load(model, device, threads=threads))
         detector = detector.with_thresholds(score=score, iou=iou)
+        if proposals is not None:
+            detector = detector.with_proposals(read_proposals(proposals))
         opened = stack.enter_context(open_source(source))
         window = stack.enter_context(Window(f"edgecv – {opened.name}")) if show else None
         classes = detector.spec.classes

@@ -58,6 +58,12 @@ def train(
         str | None,
         typer.Option(help="bccd, voc:DIR, coco:DIR or yolo:DIR; classifiers: folder:DIR."),
     ] = None,
+    proposals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Regions for fast_rcnn and rcnn: a file of `edgecv data propose`, of all images."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         _option(min=1, help="Passes over the training split.", default=TrainConfig.epochs),
@@ -181,6 +187,7 @@ def train(
         "backbone": backbone,
         "options": parse_pairs("--option", option),
         "data": data,
+        "proposals": None if proposals is None else str(proposals),
         "epochs": epochs,
         "size_hw": None if size is None else parse_size(size),
         "fit": fit,

@@ -95,6 +95,7 @@ class TrainingBatches(Batches):
         num_epochs: int | None = None,
         with_masks: bool = False,
         with_keypoints: bool = False,
+        with_proposals: bool = False,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare to draw from `dataset`; images are read when a batch needs them.
@@ -111,10 +112,12 @@ class TrainingBatches(Batches):
             with_masks: fill `Target.masks`; that of a tiny object, or of one whose box is seen and
                 whose outline is not, may be empty.
             with_keypoints: fill `Target.keypoints`.
+            with_proposals: fill `Target.proposals`.
             share: (rank, number of ranks): of each batch, the images that this process gets.
 
         Raises:
-            DatasetError: if masks or keypoints are wanted that the data set does not have.
+            DatasetError: if masks, keypoints or proposals are wanted that the data set does not
+                have.
             MissingDependencyError: if the recipe needs a library that is not installed.
 
         """
@@ -124,6 +127,12 @@ class TrainingBatches(Batches):
             raise DatasetError(
                 f"{dataset.name}: the split {dataset.split} must have keypoints, got none. "
                 "Name them in the category, under `keypoints`."
+            )
+        if with_proposals and any(sample.proposals_xyxy is None for sample in dataset.samples):
+            raise DatasetError(
+                f"{dataset.name}: the model looks at regions that are proposed outside of it, and "
+                f"the split {dataset.split} has none. Make them with `edgecv data propose` and "
+                "name the file with `--proposals`."
             )
         recipe = recipe or read_recipe("default")
         last = math.inf if num_epochs is None else round(num_epochs * recipe.mixing_until)
@@ -135,6 +144,7 @@ class TrainingBatches(Batches):
             num_mixing_epochs=last,
             with_masks=with_masks,
             with_keypoints=with_keypoints,
+            with_proposals=with_proposals,
         )
         super().__init__(
             samples, _collate, batch_size=batch_size, seed=seed, workers=workers, share=share
@@ -279,12 +289,14 @@ class _SceneSamples(_AugmentedSamples):
         num_mixing_epochs: float,
         with_masks: bool,
         with_keypoints: bool,
+        with_proposals: bool,
     ) -> None:
         paths = [sample.image_path for sample in dataset.samples]
         super().__init__(paths, wanted, recipe, seed=seed, num_mixing_epochs=num_mixing_epochs)
         self._samples = dataset.samples
         self._with_masks = with_masks
         self._with_keypoints = with_keypoints
+        self._with_proposals = with_proposals
         self._mirrored = torch.tensor(mirrored_keypoints(dataset.keypoint_names), dtype=torch.int64)
 
     def _scene(self, row: int) -> Scene:
@@ -293,6 +305,7 @@ class _SceneSamples(_AugmentedSamples):
             self._pixels(row),
             with_masks=self._with_masks,
             with_keypoints=self._with_keypoints,
+            with_proposals=self._with_proposals,
             mirrored=self._mirrored,
         )
 

@@ -1,6 +1,6 @@
 """What a detection data set is in memory, whichever format it came from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.data.segments import Segment, segment_to_coco
+from edgecv.proposals import Proposals
 
 OnBad = Literal["error", "skip"]
 
@@ -31,6 +32,8 @@ class Sample:
             the image has one.
         keypoints: (N, J, 3) float32, x and y in pixels and visibility as COCO counts it (0 not
             labelled, 1 hidden, 2 visible); None where the data set has none.
+        proposals_xyxy: (P, 4) float32 pixels, regions that were proposed outside of a network, best
+            first; None where there are none, see `DetectionDataset.with_proposals`.
 
     """
 
@@ -43,6 +46,7 @@ class Sample:
     is_crowd: NDArray[np.bool_]
     segments: tuple[Segment | None, ...] | None = None
     keypoints: NDArray[np.float32] | None = None
+    proposals_xyxy: NDArray[np.float32] | None = None
 
     @property
     def outlines(self) -> tuple[Segment | None, ...]:
@@ -110,6 +114,19 @@ class DetectionDataset:
         return any(sample.segments for sample in self.samples) and not any(
             sample.num_without_outline for sample in self.samples
         )
+
+    def with_proposals(self, proposals: Proposals) -> "DetectionDataset":
+        """Return the same images, each with its proposals.
+
+        Raises:
+            InputError: if an image has none, or its size is another.
+
+        """
+        samples = tuple(
+            replace(sample, proposals_xyxy=proposals.of(sample.image_path, sample.size_hw))
+            for sample in self.samples
+        )
+        return replace(self, samples=samples)
 
     def to_coco(self) -> dict[str, Any]:
         """Return the ground truth as COCO's JSON structure, for pycocotools and its kin.

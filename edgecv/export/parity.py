@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from edgecv.errors import ParityError
 from edgecv.images import read_image
+from edgecv.placement import Placement
+from edgecv.proposals import Proposals, as_input, sliding_windows
 from edgecv.results import Classification, Detections, Poses, Result
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
-from edgecv.spec import FusedOutput
+from edgecv.spec import FusedOutput, ModelSpec
 
 _MASKS = "masks"
 _KEYPOINTS = "keypoints"
@@ -131,7 +133,12 @@ class ParityReport:
 
 
 def check_parity(
-    reference: Session, candidate: Session, images: Sequence[Path], *, tolerance: Tolerance
+    reference: Session,
+    candidate: Session,
+    images: Sequence[Path],
+    *,
+    tolerance: Tolerance,
+    proposals: Proposals | None = None,
 ) -> ParityReport:
     """Run both on the same images and compare outputs and detections.
 
@@ -140,13 +147,14 @@ def check_parity(
         candidate: the exported file; its outputs bear the reference's names.
         images: files, at least one.
         tolerance: what may differ by how much.
+        proposals: see `compare`.
 
     Raises:
         ParityError: if they differ by more; the message lists what.
         InputError: if an image cannot be read.
 
     """
-    report = compare(Model(reference), Model(candidate), images)
+    report = compare(Model(reference), Model(candidate), images, proposals=proposals)
     violations = report.violations(tolerance)
     if violations:
         raise ParityError(
@@ -156,14 +164,25 @@ def check_parity(
     return report
 
 
-def compare(reference: Model, candidate: Model, images: Sequence[Path]) -> ParityReport:
-    """Return how far two models are apart on the same images, without a verdict."""
+def compare(
+    reference: Model,
+    candidate: Model,
+    images: Sequence[Path],
+    *,
+    proposals: Proposals | None = None,
+) -> ParityReport:
+    """Return how far two models are apart on the same images, without a verdict.
+
+    Models that look at given regions get those of `proposals`, or windows where that is None.
+    """
     is_fused = isinstance(candidate.spec.output, FusedOutput)
     differences = _Differences()
     matches = []
     for path in images:
-        batch, placement = reference.fit(read_image(path), format="rgb24")
-        wanted, found = reference.infer(batch), candidate.infer(batch)
+        pixels = read_image(path)
+        batch, placement = reference.fit(pixels, format="rgb24")
+        regions = _regions(reference.spec, path, placement, proposals)
+        wanted, found = reference.infer(batch, regions), candidate.infer(batch, regions)
         expected = reference.finish(wanted, placement)
         match = _match(expected, candidate.finish(found, placement))
         matches.append(match)
@@ -234,6 +253,16 @@ def _(expected: Classification, actual: Classification) -> _Match:
     is_same = actual.score - score <= _SAME_PROBABILITY
     rows = np.zeros((int(is_same), 2), np.int64)
     return _Match("images", 1, 1, rows, score=abs(expected.score - score))
+
+
+def _regions(
+    spec: ModelSpec, path: Path, placement: Placement, proposals: Proposals | None
+) -> NDArray[np.float32] | None:
+    if spec.proposals is None:
+        return None
+    count, frame_hw = spec.proposals.count, placement.frame_hw
+    given = sliding_windows(frame_hw, count) if proposals is None else proposals.of(path, frame_hw)
+    return as_input(given, placement, count)
 
 
 def match_detections(expected: Detections, actual: Detections) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from edgecv.files import replacing
 from edgecv.models import Network
 from edgecv.models.fused import fused, torch_session
 from edgecv.models.session import TorchSession
+from edgecv.proposals import Proposals
 from edgecv.provenance import git_revision, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
 from edgecv.spec import FusedOutput, ModelSpec
@@ -70,6 +71,7 @@ def export_onnx(
     *,
     options: ExportOptions,
     tolerance: Tolerance,
+    proposals: Proposals | None = None,
 ) -> ParityReport:
     """Export a network and compare the file with it on real images; then only is it kept.
 
@@ -80,6 +82,7 @@ def export_onnx(
         images: image files to compare on, at least one.
         options: the form of the graph.
         tolerance: what may differ by how much.
+        proposals: of the images, for a model that looks at given regions; None for windows.
 
     Returns:
         What was compared and how far the two were apart.
@@ -95,7 +98,9 @@ def export_onnx(
         model, reference = _build(network.eval(), spec, options)
         onnx.save(model, partial)
         with contextlib.closing(OnnxruntimeSession(partial, "cpu")) as candidate:
-            return check_parity(reference, candidate, images, tolerance=tolerance)
+            return check_parity(
+                reference, candidate, images, tolerance=tolerance, proposals=proposals
+            )
 
 
 def _build(
@@ -114,8 +119,8 @@ def _build(
         model = _trace_fused(network, spec, options)
     elif isinstance(spec.output, FusedOutput):
         raise InputError(
-            f"export: the heads of `{spec.provenance.model}` speak of regions that its own graph "
-            "proposes, and nothing outside it can decode them. Use `--head fused`."
+            f"export: the heads of `{spec.provenance.model}` speak of regions, and nothing outside "
+            "its graph can decode them. Use `--head fused`."
         )
     else:
         names = [spec.input.name], list(network.head_names)
@@ -135,8 +140,11 @@ def _trace_fused(network: Network, spec: ModelSpec, options: ExportOptions) -> o
         for name in module.scalar_names
     }
     names = [spec.input.name, *thresholds], module.output_names
-    example = _example(spec, options)
-    model = _trace(module.eval(), (example, *thresholds.values()), names, options)
+    inputs: tuple[Tensor, ...] = (_example(spec, options), *thresholds.values())
+    if spec.proposals is not None:
+        names[0].append(spec.proposals.name)
+        inputs += (torch.zeros(len(inputs[0]), spec.proposals.count, 4),)
+    model = _trace(module.eval(), inputs, names, options)
     for name, value in thresholds.items():
         # An input with an initialiser of the same name is optional: its default is the initialiser.
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.numpy(), name))
@@ -154,8 +162,9 @@ def _trace(
     names: tuple[list[str], list[str]],
     options: ExportOptions,
 ) -> onnx.ModelProto:
-    """Return the graph of `module`, whose first input alone has a batch; `names` in and out."""
-    free_batch = ({0: torch.export.Dim("batch", min=1)}, *[None] * (len(inputs) - 1))
+    """Return the graph of `module`; all inputs but scalars have a batch; `names` in and out."""
+    batch = torch.export.Dim("batch", min=1)
+    free_batch = tuple({0: batch} if value.ndim else None for value in inputs)
     with _quiet():
         program = torch.onnx.export(
             module,

@@ -15,7 +15,9 @@ from edgecv.models.detector import (
     network_options,
     register_model,
     require_model,
+    takes_proposals,
 )
+from edgecv.models.external import fast_rcnn, rcnn
 from edgecv.models.fcos import fcos
 from edgecv.models.lenet import lenet
 from edgecv.models.network import Losses, Network
@@ -35,6 +37,7 @@ __all__ = [
     "backbone_names",
     "build_model",
     "default_backbone",
+    "fast_rcnn",
     "faster_rcnn",
     "faster_rcnn_lite",
     "fcos",
@@ -48,6 +51,7 @@ __all__ = [
     "model_options",
     "model_task",
     "network_options",
+    "rcnn",
     "register_model",
     "require_model",
     "retinanet",
@@ -55,6 +59,7 @@ __all__ = [
     "ssd512",
     "ssd_mobilenetv2",
     "ssdlite",
+    "takes_proposals",
     "yolo_m",
     "yolo_n",
     "yolo_s",

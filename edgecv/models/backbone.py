@@ -61,7 +61,7 @@ class Backbone(Trunk):
         """
         super().__init__()
         self.name = name
-        self.strides = tuple(strides)
+        self.strides = self._built_strides = tuple(strides)
         if name.startswith(TIMM):
             self.trunk: nn.Module = _timm_trunk(name, self.strides)
         elif name in CSP_SIZES:
@@ -88,7 +88,8 @@ class Backbone(Trunk):
 
     def published_state(self) -> Mapping[str, Tensor] | None:
         """Return the library's ImageNet weights, see `Trunk.published_state`."""
-        return _hub_state(self.name, self.strides) if has_imagenet_weights(self.name) else None
+        has_weights = has_imagenet_weights(self.name)
+        return _hub_state(self.name, self._built_strides) if has_weights else None
 
 
 def backbone_names() -> list[str]:

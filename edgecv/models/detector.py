@@ -21,7 +21,7 @@ from edgecv.models.classifier import (
 )
 from edgecv.models.network import Losses, Network
 from edgecv.options import ModelOption, options_of, read_options
-from edgecv.spec import FusedOutput, OutputSpec, Task
+from edgecv.spec import FusedOutput, OutputSpec, ProposalsSpec, Task
 
 
 class Detector(Network):
@@ -143,6 +143,18 @@ class KeypointDetector(Detector):
         return FusedOutput(keypoints="keypoints")
 
 
+class ProposalDetector(Detector):
+    """A detector of regions that come with the image: `forward` takes a second argument.
+
+    That is [B, R, 4] float32, xyxy in input pixels, rows without a region 0; R is that of
+    `proposals_spec()`. In training they are `Target.proposals`, of any number.
+    """
+
+    @abstractmethod
+    def proposals_spec(self) -> ProposalsSpec:
+        """Return the second input."""
+
+
 ModelBuilder = Callable[..., Network]
 Builder = TypeVar("Builder", bound=ModelBuilder)
 
@@ -197,8 +209,17 @@ def model_task(name: str) -> Task:
         InputError: if there is no such model.
 
     """
-    built: type[Network] = get_type_hints(_builder(name))["return"]
-    return built.task
+    return _class_of(name).task
+
+
+def takes_proposals(name: str) -> bool:
+    """Tell whether a model looks at regions that come with the image, see `ProposalDetector`.
+
+    Raises:
+        InputError: if there is no such model.
+
+    """
+    return issubclass(_class_of(name), ProposalDetector)
 
 
 def default_backbone(name: str) -> str | None:
@@ -290,6 +311,11 @@ def build_model(
             )
         chosen["num_keypoints"] = num_keypoints
     return _builder(name)(num_classes, size_hw, **chosen)
+
+
+def _class_of(name: str) -> type[Network]:
+    built: type[Network] = get_type_hints(_builder(name))["return"]
+    return built
 
 
 def _builder(name: str) -> ModelBuilder:

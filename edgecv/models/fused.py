@@ -48,7 +48,11 @@ class FusedDetector(Fused):
             self.output_names.append("keypoints")
 
     def forward(
-        self, images: Tensor, score_threshold: Tensor, iou_threshold: Tensor
+        self,
+        images: Tensor,
+        score_threshold: Tensor,
+        iou_threshold: Tensor,
+        proposals_xyxy: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Map [B, 3, H, W] to the outputs named by `output_names`, see `FusedOutput`.
 
@@ -56,9 +60,11 @@ class FusedDetector(Fused):
             images: [B, 3, H, W] float32.
             score_threshold: [] float32.
             iou_threshold: [] float32.
+            proposals_xyxy: [B, R, 4] float32 of a `ProposalDetector`, None of any other.
 
         """
-        heads = self.detector(images)
+        given = () if proposals_xyxy is None else (proposals_xyxy,)
+        heads = self.detector(images, *given)
         boxes, scores = self.detector.decoded(heads)
         found = suppress(
             boxes,
@@ -109,7 +115,12 @@ def fused(network: Network, postprocess: PostprocessSpec) -> Fused:
 class FusedTorchSession(TorchSession):
     """A network with what follows it in PyTorch: the reference of a `fused` export."""
 
-    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
+    def run(
+        self,
+        batch: NDArray[Any],
+        scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
+    ) -> Outputs:
         """Run both, see `edgecv.runtime.session.Session.run`."""
         wanted = self.spec.postprocess
         given = scalars or {}
@@ -118,6 +129,8 @@ class FusedTorchSession(TorchSession):
             torch.tensor(given.get(name, getattr(wanted, name)), dtype=torch.float32)
             for name in module.scalar_names
         ]
+        if proposals is not None:
+            arguments.append(self.on_device(proposals))
         with self.evaluating():
             values = module(self.on_device(batch), *arguments)
         return {

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgecv.models.trunk import Trunk
-from edgecv.spec import OutputSpec, Task
+from edgecv.spec import OutputSpec, ProposalsSpec, Task
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def fused_output(self) -> OutputSpec:
         """Return what the outputs of `edgecv.models.fused.fused` mean."""
+
+    def proposals_spec(self) -> ProposalsSpec | None:
+        """Return the second input of a `ProposalDetector`, None where images are the only one."""
+        return None
 
     @abstractmethod
     def backbone(self) -> Trunk:

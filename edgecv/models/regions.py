@@ -16,17 +16,19 @@ _MAX_LOG_GROWTH = math.log(1000 / 16)
 
 
 def region_anchors(
-    strides: Sequence[int], size_hw: tuple[int, int], *, scale: float
+    strides: Sequence[int], size_hw: tuple[int, int], *, scale: float, num_sizes: int = 1
 ) -> list[Tensor]:
-    """Return the anchors of each level, [rows * columns * 3, 4] float32 xyxy in input pixels.
+    """Return the anchors of each level, [rows * columns * A, 4] float32 xyxy in input pixels.
 
-    Cell by cell, each with three shapes of one area, (`scale` * stride)²; rounded to whole pixels
-    and centred on the cell's first corner.
+    Cell by cell, each with three shapes in turn, each shape in `num_sizes` sizes: the smallest of
+    area (`scale` * stride)², the next of twice the side; A is 3 * `num_sizes`. Rounded to whole
+    pixels and centred on the cell's first corner.
 
     Args:
         strides: input pixels per cell, one per level.
         size_hw: height and width of the input in pixels.
-        scale: side of the square anchor in strides.
+        scale: side of the smallest square anchor in strides.
+        num_sizes: of each shape.
 
     Source:
         Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.1.1; one size a level: Lin et al.,
@@ -38,7 +40,8 @@ def region_anchors(
     levels = []
     for stride in strides:
         ratio = torch.tensor(ASPECT_RATIOS).sqrt()
-        width, height = scale * stride / ratio, scale * stride * ratio
+        side = scale * stride * 2.0 ** torch.arange(num_sizes)
+        width, height = (1 / ratio[:, None] * side).flatten(), (ratio[:, None] * side).flatten()
         shapes = (torch.stack([-width, -height, width, height], dim=1) / 2).round()
         rows, columns = (math.ceil(side / stride) for side in size_hw)
         y = torch.arange(rows) * (size_hw[0] // rows)

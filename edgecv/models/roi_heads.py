@@ -15,6 +15,7 @@ from edgecv.models.rpn import SMOOTH_L1_BETA
 
 BOX_VARIANCES = (0.1, 0.2)
 BOX_BINS, MASK_BINS = (7, 7), (14, 14)
+STAGE_BINS = (14, 14)  # of which a trunk's last stage makes 7 x 7
 _MATCH_THRESHOLD = 0.5
 _POSITIVE_FRACTION = 0.25
 
@@ -35,9 +36,7 @@ class BoxHead(nn.Module):
         self.fc2 = nn.Linear(hidden, hidden)
         self.logits = nn.Linear(hidden, 1 + num_classes)
         self.offsets = nn.Linear(hidden, 4 * num_classes)
-        for layer, deviation in ((self.logits, 0.01), (self.offsets, 0.001)):
-            nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)
+        _start_small(self.logits, self.offsets)
 
     def forward(self, bins: Tensor) -> tuple[Tensor, Tensor]:
         """Map [..., channels, 7, 7] to logits [..., 1 + C], background first, and [..., 4 C]."""
@@ -46,26 +45,74 @@ class BoxHead(nn.Module):
         return self.logits(x).float(), self.offsets(x).float()
 
 
-class MaskHead(nn.Module):
-    """Four convolutions and a transposed one: a mask of every class for each region.
+class PooledBoxHead(nn.Module):
+    """The average of what a trunk's last stage makes of a region, then class and offsets.
 
     Source:
-        He et al., "Mask R-CNN", ICCV 2017, section 3 and figure 4, right.
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, appendix A.
 
     """
 
-    def __init__(self, channels: int, num_classes: int) -> None:
-        """Build with random weights."""
+    def __init__(self, channels: int, num_classes: int, *, has_background: bool = True) -> None:
+        """Build with random weights.
+
+        Args:
+            channels: of the regions' features.
+            num_classes: C.
+            has_background: whether the background has a logit, in front of the others.
+
+        """
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4))
-        self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
-        self.logits = nn.Conv2d(channels, num_classes, 1)
+        self.logits = nn.Linear(channels, has_background + num_classes)
+        self.offsets = nn.Linear(channels, 4 * num_classes)
+        _start_small(self.logits, self.offsets)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [..., channels, h, w] to logits [..., 1 + C] and offsets [..., 4 C]."""
+        x = features.mean(dim=(-2, -1))
+        return self.logits(x).float(), self.offsets(x).float()
+
+
+def _start_small(logits: nn.Linear, offsets: nn.Linear) -> None:
+    for layer, deviation in ((logits, 0.01), (offsets, 0.001)):
+        nn.init.normal_(layer.weight, std=deviation)
+        nn.init.zeros_(layer.bias)
+
+
+class MaskHead(nn.Module):
+    """Convolutions and a transposed one: a mask of every class for each region.
+
+    Source:
+        He et al., "Mask R-CNN", ICCV 2017, section 3 and figure 4: right with four convolutions,
+        left with none, behind a trunk's last stage.
+
+    """
+
+    def __init__(
+        self, channels: int, num_classes: int, *, width: int | None = None, num_convs: int = 4
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            channels: of the regions' features.
+            num_classes: C.
+            width: channels behind the transposed convolution; None for `channels`.
+            num_convs: convolutions in front of it.
+
+        """
+        super().__init__()
+        width = width or channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(num_convs)
+        )
+        self.up = nn.ConvTranspose2d(channels, width, 2, stride=2)
+        self.logits = nn.Conv2d(width, num_classes, 1)
         for layer in (*self.convs, self.up, self.logits):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
     def forward(self, bins: Tensor) -> Tensor:
-        """Map [M, channels, 14, 14] to logits [M, C, 28, 28]."""
+        """Map [M, channels, h, w] to logits [M, C, 2 h, 2 w]."""
         x = bins
         for conv in self.convs:
             x = F.relu(conv(x))
@@ -135,13 +182,19 @@ def sample_regions(
     return SampledRegions(*(torch.cat(parts) for parts in (boxes, ids, labels, objects, offsets)))
 
 
-def box_losses(logits: Tensor, offsets: Tensor, sampled: SampledRegions) -> dict[str, Tensor]:
-    """Return the terms `class` and `box`.
+def class_loss(logits: Tensor, sampled: SampledRegions) -> Tensor:
+    """Return the cross-entropy of logits [M, 1 + C] float32, background first.
 
-    Args:
-        logits: [M, 1 + C] float32, background first.
-        offsets: [M, 4 C] float32.
-        sampled: the M regions.
+    Source:
+        Girshick, "Fast R-CNN", ICCV 2015, section 2.3.
+
+    """
+    total = F.cross_entropy(logits, sampled.labels, reduction="sum")
+    return total / max(1, len(sampled.labels))
+
+
+def box_loss(offsets: Tensor, sampled: SampledRegions) -> Tensor:
+    """Return the smooth L1 loss of the offsets [M, 4 C] float32 of each region's own class.
 
     Source:
         Girshick, "Fast R-CNN", ICCV 2015, section 2.3, equation 1.
@@ -149,11 +202,9 @@ def box_losses(logits: Tensor, offsets: Tensor, sampled: SampledRegions) -> dict
     """
     rows = torch.nonzero(sampled.labels > 0).flatten()
     found = offsets.view(len(offsets), -1, 4)[rows, sampled.labels[rows] - 1]
-    box_loss = F.smooth_l1_loss(found, sampled.offsets[rows], beta=SMOOTH_L1_BETA, reduction="sum")
-    return {
-        "class": F.cross_entropy(logits, sampled.labels),
-        "box": box_loss / max(1, len(sampled.labels)),
-    }
+    wanted = sampled.offsets[rows]
+    total = F.smooth_l1_loss(found, wanted, beta=SMOOTH_L1_BETA, reduction="sum")
+    return total / max(1, len(sampled.labels))
 
 
 def mask_loss(

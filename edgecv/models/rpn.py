@@ -46,6 +46,7 @@ class RegionProposals(nn.Module):
         size_hw: tuple[int, int],
         *,
         anchor_scale: float,
+        num_anchor_sizes: int = 1,
         num_candidates: int,
         num_proposals: int,
         num_sampled: int,
@@ -56,7 +57,8 @@ class RegionProposals(nn.Module):
             width: channels of the maps.
             strides: input pixels per cell of each map.
             size_hw: height and width of the input in pixels.
-            anchor_scale: side of the square anchors in strides.
+            anchor_scale: side of the smallest square anchors in strides.
+            num_anchor_sizes: of each shape of anchor, each twice the one before.
             num_candidates: the best anchors of each level that are decoded and suppressed.
             num_proposals: rows that leave the network an image.
             num_sampled: anchors an image that the loss looks at.
@@ -68,12 +70,13 @@ class RegionProposals(nn.Module):
         self.num_proposals = num_proposals
         self.num_sampled = num_sampled
         self.conv = nn.Conv2d(width, width, 3, padding=1)
-        self.objectness = nn.Conv2d(width, len(ASPECT_RATIOS), 1)
-        self.offsets = nn.Conv2d(width, 4 * len(ASPECT_RATIOS), 1)
+        num_anchors = num_anchor_sizes * len(ASPECT_RATIOS)  # of a cell
+        self.objectness = nn.Conv2d(width, num_anchors, 1)
+        self.offsets = nn.Conv2d(width, 4 * num_anchors, 1)
         for layer in (self.conv, self.objectness, self.offsets):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # each has a bias
-        levels = region_anchors(strides, size_hw, scale=anchor_scale)
+        levels = region_anchors(strides, size_hw, scale=anchor_scale, num_sizes=num_anchor_sizes)
         self._rows_of_level = [len(anchors) for anchors in levels]
         self.register_buffer("anchors", torch.cat(levels), persistent=False)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgecv.models.network import Network
-from edgecv.runtime.session import Outputs
+from edgecv.runtime.session import Outputs, no_proposals
 from edgecv.spec import ModelSpec
 
 
@@ -32,10 +32,13 @@ class TorchSession:
         self,
         batch: NDArray[Any],
         scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
     ) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
         if scalars:
             raise ValueError(f"TorchSession.run: raw heads take no scalars, got {scalars}.")
+        if proposals is not None:
+            raise ValueError("TorchSession.run: raw heads take no proposals, got some.")
         with self.evaluating():
             heads = self.network(self.on_device(batch))
         names = self.network.head_names
@@ -58,7 +61,8 @@ class TorchSession:
 
     def warm_up(self) -> None:
         """Run once on an empty input."""
-        self.run(np.zeros((1, 3, *self.spec.input.size_hw), np.float32))
+        batch = np.zeros((1, 3, *self.spec.input.size_hw), np.float32)
+        self.run(batch, proposals=no_proposals(self.spec))
 
     def close(self) -> None:
         """Do nothing: the network belongs to the caller."""

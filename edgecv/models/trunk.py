@@ -35,6 +35,10 @@ class Trunk(nn.Module, ABC):
 
         """
 
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Return the pieces that the classifier's trunk consists of, each fed the one before."""
+        return (self.trunk,)
+
     def stages(self) -> list[list[nn.Module]]:
         """Return the layers that hold parameters or statistics, by the stride of what they give.
 
@@ -42,7 +46,8 @@ class Trunk(nn.Module, ABC):
         of computation. A layer on pooled features, such as that of a squeeze-and-excitation block,
         belongs to the stage in which it is computed.
         """
-        layers = [layer for layer in self.trunk.modules() if has_state(layer)]
+        modules = [module for part in self.parts() for module in part.modules()]
+        layers = [layer for layer in modules if has_state(layer)]
         height, width = self._probed_hw
         stages: dict[int, list[nn.Module]] = {}
         current = 1
@@ -55,12 +60,14 @@ class Trunk(nn.Module, ABC):
                 stages.setdefault(current, []).append(layer)
 
         # Forward hooks of layers without parameters see a pooling that opens a stage.
-        handles = [layer.register_forward_hook(note) for layer in self.trunk.modules()]
-        modes = {module: module.training for module in self.trunk.modules()}  # some may be frozen
+        handles = [layer.register_forward_hook(note) for layer in modules]
+        modes = {module: module.training for module in modules}  # some may be frozen
         device = next(self.trunk.parameters()).device
         try:
             with torch.inference_mode():
-                self.trunk.eval()(torch.zeros(1, 3, height, width, device=device))
+                x = torch.zeros(1, 3, height, width, device=device)
+                for part in self.parts():
+                    x = _deepest(part.eval()(x))
         finally:
             for module, mode in modes.items():
                 module.training = mode
@@ -82,19 +89,22 @@ class Trunk(nn.Module, ABC):
             InputError: if a tensor is missing or of another shape; nothing has changed then.
 
         """
-        wanted = self.trunk.state_dict()  # with the versions of its modules, which some ask for
-        for key, tensor in list(wanted.items()):
-            found = state.get(key)
-            if found is None and key.endswith("num_batches_tracked"):
-                found = tensor
-            if found is None or found.shape != tensor.shape:
-                shape = None if found is None else tuple(found.shape)
-                raise InputError(
-                    f"`{origin}`: `{key}` must have shape {tuple(tensor.shape)}, got {shape}. "
-                    f"Give weights of {self.name}."
-                )
-            wanted[key] = found.to(tensor.dtype)
-        self.trunk.load_state_dict(wanted)
+        # Each with the versions of its modules, which some ask for.
+        wanted = [part.state_dict() for part in self.parts()]
+        for own in wanted:
+            for key, tensor in list(own.items()):
+                found = state.get(key)
+                if found is None and key.endswith("num_batches_tracked"):
+                    found = tensor
+                if found is None or found.shape != tensor.shape:
+                    shape = None if found is None else tuple(found.shape)
+                    raise InputError(
+                        f"`{origin}`: `{key}` must have shape {tuple(tensor.shape)}, got {shape}. "
+                        f"Give weights of {self.name}."
+                    )
+                own[key] = found.to(tensor.dtype)
+        for part, own in zip(self.parts(), wanted, strict=True):
+            part.load_state_dict(own)
 
     def imagenet_state(self) -> dict[str, Tensor]:
         """Return the library's ImageNet weights, downloaded once, for `load`.
@@ -126,3 +136,11 @@ def has_state(layer: nn.Module) -> bool:
     """Tell whether a layer has parameters or statistics of its own."""
     own = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
     return bool(own)
+
+
+def _deepest(found: Any) -> Tensor:  # noqa: ANN401  # whatever a trunk returns
+    """Return the only tensor, or the last map."""
+    if isinstance(found, Tensor):
+        return found
+    maps: list[Tensor] = list(found.values() if isinstance(found, dict) else found)
+    return maps[-1]

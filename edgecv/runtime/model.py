@@ -12,6 +12,7 @@ from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
 from edgecv.placement import Placement
+from edgecv.proposals import Proposals, as_input, propose
 from edgecv.results import Result
 from edgecv.runtime.postprocess import finish, refuse_unsupported
 from edgecv.runtime.session import Outputs, Session, open_session
@@ -36,11 +37,13 @@ class Model(Closing):
         refuse_unsupported(session.spec)
         self.session = session
         self.spec: ModelSpec = session.spec
+        self.image_proposals: Proposals | None = None
 
     def __call__(
         self,
         image: "Path | str | Pixels | PIL.Image.Image",
         *,
+        proposals: NDArray[np.float32] | None = None,
         format: FrameFormat = "bgr24",  # noqa: A002
         matrix: ColourMatrix = "bt601",
         range: ColourRange = "limited",  # noqa: A002
@@ -53,6 +56,7 @@ class Model(Closing):
         Args:
             image: a file, a PIL image, or the pixels of a frame: an array (H, W, 3) uint8 of
                 `bgr24` (as OpenCV reads) or `rgb24`, or another form of `edgecv.frame_formats`.
+            proposals: see `propose`.
             format: of pixels.
             matrix: of YUV pixels.
             range: of YUV pixels.
@@ -63,6 +67,7 @@ class Model(Closing):
             ValueError: if their shape does not fit the format.
 
         """
+        path = Path(image) if isinstance(image, str | Path) else None
         if isinstance(image, str | Path):
             frame: Pixels = read_image(image)
             format = "rgb24"  # noqa: A001
@@ -70,8 +75,10 @@ class Model(Closing):
             frame = image
         else:
             frame, format = np.asarray(image.convert("RGB")), "rgb24"  # noqa: A001
-        batch, placement = self.fit(frame, format=format, matrix=matrix, range=range)
-        return self.finish(self.infer(batch), placement)
+        colours: dict[str, Any] = {"format": format, "matrix": matrix, "range": range}
+        batch, placement = self.fit(frame, **colours)
+        regions = self.propose(frame, placement, proposals, path=path, **colours)
+        return self.finish(self.infer(batch, regions), placement)
 
     def fit(
         self,
@@ -106,8 +113,62 @@ class Model(Closing):
         )
         return tensor[None], placement
 
-    def infer(self, batch: NDArray[Any]) -> Outputs:
-        """Run the network on a batch as `fit` makes it and return its outputs by name."""
+    def propose(
+        self,
+        frame: Pixels,
+        placement: Placement,
+        boxes_xyxy: NDArray[np.float32] | None = None,
+        *,
+        path: Path | None = None,
+        format: FrameFormat = "bgr24",  # noqa: A002
+        matrix: ColourMatrix = "bt601",
+        range: ColourRange = "limited",  # noqa: A002
+    ) -> NDArray[np.float32] | None:
+        """Return the regions of a frame for `infer`, None for a model that finds them itself.
+
+        Args:
+            frame: see `fit`.
+            placement: what `fit` returned.
+            boxes_xyxy: (P, 4) float32 in frame pixels, best first; None for those that
+                `with_proposals` gave for `path`, else for those that the model's own method makes.
+            path: the frame's file.
+            format: see `fit`.
+            matrix: see `fit`.
+            range: see `fit`.
+
+        Raises:
+            InputError: if there are none for this frame, or the model takes none.
+            MissingDependencyError: if the method needs a package that is not installed.
+
+        """
+        wanted = self.spec.proposals
+        if wanted is None:
+            if boxes_xyxy is not None:
+                raise InputError("this model finds regions itself. Leave out `proposals`.")
+            return None
+        if boxes_xyxy is None and self.image_proposals is not None and path is not None:
+            boxes_xyxy = self.image_proposals.of(path, placement.frame_hw)
+        if boxes_xyxy is None and wanted.method is not None:
+            pixels = rgb_pixels(frame, placement.frame_hw, format, matrix, range)
+            boxes_xyxy = propose(wanted.method, pixels, wanted.count)
+        if boxes_xyxy is None:
+            raise InputError(
+                "this model looks at regions that are proposed outside of it, and was given none. "
+                "Call it with `proposals=boxes`, or give a file with `--proposals`."
+            )
+        boxes = np.asarray(boxes_xyxy, np.float32)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:  # noqa: PLR2004  # xyxy
+            raise InputError(f"`proposals` must have the shape (P, 4), got {boxes.shape}.")
+        return as_input(boxes, placement, wanted.count)
+
+    def infer(self, batch: NDArray[Any], proposals: NDArray[np.float32] | None = None) -> Outputs:
+        """Run the network on a batch as `fit` makes it and return its outputs by name.
+
+        Args:
+            batch: images.
+            proposals: what `propose` returned.
+
+        """
         output = self.spec.output
         if not isinstance(output, FusedOutput):
             return self.session.run(batch)
@@ -117,7 +178,9 @@ class Model(Closing):
             output.iou_threshold: wanted.iou_threshold,
         }
         given = {name: value for name, value in scalars.items() if name is not None}
-        return self.session.run(batch, given)
+        if proposals is None:
+            return self.session.run(batch, given)
+        return self.session.run(batch, given, proposals)
 
     def finish(self, outputs: Outputs, placement: Placement) -> Result:
         """Turn the outputs of one frame into the result of its task, in that frame's pixels."""
@@ -159,11 +222,49 @@ class Model(Closing):
         other.spec = self.spec.with_postprocess(
             score_threshold=score, iou_threshold=iou, max_detections=max_detections
         )
+        other.image_proposals = self.image_proposals
+        return other
+
+    def with_proposals(self, proposals: Proposals) -> "Model":
+        """Return the same open model that looks up the regions of image files.
+
+        Raises:
+            InputError: if the model finds regions itself.
+
+        """
+        if self.spec.proposals is None:
+            raise InputError("this model finds regions itself. Leave out `--proposals`.")
+        other = self.with_thresholds()
+        other.image_proposals = proposals
         return other
 
     def close(self) -> None:
         """Close the session."""
         self.session.close()
+
+
+def rgb_pixels(
+    frame: Pixels,
+    size_hw: tuple[int, int],
+    format: FrameFormat,  # noqa: A002
+    matrix: ColourMatrix,
+    range: ColourRange,  # noqa: A002
+) -> NDArray[np.uint8]:
+    """Return a frame of `size_hw` in any format as RGB, (H, W, 3) uint8."""
+    if format == "rgb24" and not isinstance(frame, tuple):
+        return frame
+    pixels, _ = letterbox(
+        frame,
+        size_hw,
+        format=format,
+        matrix=matrix,
+        range=range,
+        fit="stretch",  # to its own size: only the colours change
+        scale=1,
+        dtype="uint8",
+        layout="hwc",
+    )
+    return pixels
 
 
 def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:

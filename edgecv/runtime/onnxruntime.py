@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
-from edgecv.runtime.session import Outputs, input_shape
+from edgecv.runtime.session import Outputs, input_shape, no_proposals
 from edgecv.spec import FusedOutput, InputSpec, ModelSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -53,29 +53,41 @@ class OnnxruntimeSession:
         _check_input(path, self.spec.input, batch)
         _check_classes(path, self.spec, session.get_outputs())
         _check_keypoints(path, self.spec, session.get_outputs())
+        _check_proposals(path, self.spec, session.get_inputs())
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
         self._session: onnxruntime.InferenceSession | None = session
 
-    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
+    def run(
+        self,
+        batch: NDArray[Any],
+        scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
+    ) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
         if self._session is None:
             raise ValueError("OnnxruntimeSession.run: the session is closed. Open it again.")
         num_images = len(batch)
-        if self._batch_size is not None and num_images < self._batch_size:
-            # A graph of a fixed batch is fed the last image again; the answers to that are cut off.
-            repeated = np.repeat(batch[-1:], self._batch_size - num_images, axis=0)
-            batch = np.concatenate([batch, repeated])
-        feeds: dict[str, NDArray[Any]] = {self.spec.input.name: batch}
+        feeds: dict[str, NDArray[Any]] = {self.spec.input.name: self._filled(batch)}
+        if self.spec.proposals is not None and proposals is not None:
+            feeds[self.spec.proposals.name] = self._filled(proposals)
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
         pairs = zip(self._output_names, values, strict=True)
         return {name: value[:num_images] for name, value in pairs}
 
+    def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return as many rows as a graph of a fixed batch takes: the last comes again."""
+        missing = 0 if self._batch_size is None else self._batch_size - len(rows)
+        if missing <= 0:
+            return rows
+        return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+
     def warm_up(self) -> None:
         """Run once on an empty input."""
         wanted = self.spec.input
-        self.run(np.zeros((1, *input_shape(wanted)), wanted.dtype))
+        batch = np.zeros((1, *input_shape(wanted)), wanted.dtype)
+        self.run(batch, proposals=no_proposals(self.spec))
 
     def close(self) -> None:
         """Give back onnxruntime's memory; twice does no harm."""
@@ -123,6 +135,8 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
     if isinstance(output, FusedOutput):
         wanted_inputs["output.score_threshold"] = output.score_threshold
         wanted_inputs["output.iou_threshold"] = output.iou_threshold
+    if spec.proposals is not None:
+        wanted_inputs["proposals.name"] = spec.proposals.name
     for key, name in wanted_inputs.items():
         if name is not None and name not in inputs:
             raise InputError(
@@ -178,4 +192,16 @@ def _check_input(path: Path, wanted: InputSpec, node: onnxruntime.NodeArg) -> No
             f"`{path}`: `input` describes {wanted.dtype} [B, {', '.join(map(str, shape))}] "
             f"({wanted.layout}, {wanted.colour}), but the graph's `{node.name}` is {node.type} "
             f"{node.shape}. Adopt or export the model again."
+        )
+
+
+def _check_proposals(path: Path, spec: ModelSpec, nodes: list[onnxruntime.NodeArg]) -> None:
+    """Refuse a description of proposals whose shape the graph's own contradicts."""
+    if spec.proposals is None:
+        return
+    node = next(node for node in nodes if node.name == spec.proposals.name)
+    if node.type != _TYPES["float32"] or node.shape[1:] != [spec.proposals.count, 4]:
+        raise InputError(
+            f"`{path}`: `proposals` describes float32 [B, {spec.proposals.count}, 4], but the "
+            f"graph's `{node.name}` is {node.type} {node.shape}. Export the model again."
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
@@ -23,13 +24,19 @@ class Session(Protocol):
     def backend(self) -> str:
         """Backend and device, such as `onnxruntime cpu`."""
 
-    def run(self, batch: NDArray[Any], scalars: Mapping[str, float] | None = None) -> Outputs:
+    def run(
+        self,
+        batch: NDArray[Any],
+        scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
+    ) -> Outputs:
         """Run the network.
 
         Args:
             batch: images in the layout, type and size of `spec.input`, see `input_shape`; at most
                 as many as a fixed batch has.
             scalars: scalar inputs by name, such as the thresholds of a `fused` output.
+            proposals: as `spec.proposals` describes them, None where it is None.
 
         Returns:
             The outputs by name; they stay valid after the next call.
@@ -48,6 +55,12 @@ def input_shape(wanted: InputSpec) -> tuple[int, int, int]:
     channels = 1 if wanted.colour == "gray" else 3
     height, width = wanted.size_hw
     return (channels, height, width) if wanted.layout == "nchw" else (height, width, channels)
+
+
+def no_proposals(spec: ModelSpec) -> NDArray[np.float32] | None:
+    """Return proposals of one image that hold no region, None where there is no such input."""
+    wanted = spec.proposals
+    return None if wanted is None else np.zeros((1, wanted.count, 4), np.float32)
 
 
 def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) -> Session:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.closing import Closing
@@ -69,6 +70,7 @@ class Job:
     ledger: Ledger
     batch: NDArray[Any] = field(init=False)
     placement: Placement = field(init=False)
+    proposals: NDArray[np.float32] | None = field(init=False, default=None)
     outputs: "Outputs" = field(init=False)
     result: Result = field(init=False)
 
@@ -127,15 +129,29 @@ def model_stages(model: "Model") -> list[Stage]:
             frame.pixels, format=frame.format, matrix=frame.matrix, range=frame.range
         )
 
+    def propose(job: Job) -> None:
+        frame = job.frame
+        job.proposals = model.propose(
+            frame.pixels,
+            job.placement,
+            path=frame.path,
+            format=frame.format,
+            matrix=frame.matrix,
+            range=frame.range,
+        )
+
     def infer(job: Job) -> None:
-        job.outputs = model.infer(job.batch)
+        given = () if job.proposals is None else (job.proposals,)
+        job.outputs = model.infer(job.batch, *given)
+        job.proposals = None
         del job.batch
 
     def finish(job: Job) -> None:
         job.result = model.finish(job.outputs, job.placement)
         del job.outputs
 
-    return [Stage("fit", fit), Stage("infer", infer), Stage(RESULT_STAGE, finish)]
+    proposing = [Stage("propose", propose)] if model.spec.proposals is not None else []
+    return [Stage("fit", fit), *proposing, Stage("infer", infer), Stage(RESULT_STAGE, finish)]
 
 
 class Pipeline(Closing):

@@ -29,6 +29,8 @@ class TrainConfig:
         options: of the model, see `edgecv.models.model_options`; those left out have their default.
         data: a data set as `edgecv.data.open_dataset` takes it, for a classifier as
             `edgecv.data.open_classification` does.
+        proposals: a file of `edgecv.proposals.read_proposals` with the regions of every image of
+            training and validation, for a model that looks at given ones; None for any other.
         epochs: passes over the training split.
         size_hw: height and width of the network's input in pixels.
         fit: how images are fitted into it, in training and ever after.
@@ -67,6 +69,7 @@ class TrainConfig:
     data: str
     backbone: str | None = None
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    proposals: str | None = None
     epochs: int = 50
     size_hw: tuple[int, int] = (320, 320)
     fit: Fit = "letterbox"

@@ -8,7 +8,8 @@ from edgecv.data.batches import TrainingBatches
 from edgecv.errors import DatasetError, InputError
 from edgecv.metrics.confusion import confusion_matrix
 from edgecv.metrics.detection import DetectionMetrics, detection_metrics, with_shapes_of
-from edgecv.models import model_task
+from edgecv.models import model_task, takes_proposals
+from edgecv.proposals import Proposals, read_proposals
 from edgecv.report import Report, write_report
 from edgecv.results import Detections
 from edgecv.runtime.model import Model
@@ -43,6 +44,11 @@ class DetectionTask(TrainingTask):
         self._validation = open_dataset(config.data, "val", on_bad=config.on_bad)
         for dataset in (self._training, self._validation):
             _refuse_empty(dataset, config.data)
+        self._proposals = _proposals_for(config)
+        if self._proposals is not None:
+            self.proposal_method = self._proposals.method
+            self._training = self._training.with_proposals(self._proposals)
+            self._validation = self._validation.with_proposals(self._proposals)
         self.figures = _FIGURES
         if self._with_masks and self._validation.has_outlines:
             self.figures = _MASK_FIGURES
@@ -69,6 +75,7 @@ class DetectionTask(TrainingTask):
             num_epochs=config.epochs,
             with_masks=self._with_masks,
             with_keypoints=self._with_keypoints,
+            with_proposals=self._proposals is not None,
         )
 
     def postprocess(self) -> PostprocessSpec:
@@ -78,6 +85,8 @@ class DetectionTask(TrainingTask):
     def validate(self, model: Model, ranks: Ranks) -> list[Detections]:
         """Return the detections of each validation image, see `TrainingTask`."""
         model = model.with_thresholds(score=_VALIDATION_SCORE)
+        if self._proposals is not None:
+            model = model.with_proposals(self._proposals)
         samples = self._validation.samples[ranks.rank :: ranks.size]
         return ranks.gathered([cast("Detections", model(s.image_path)) for s in samples])
 
@@ -131,3 +140,15 @@ def _refuse_other_keypoints(
             f"{validation.split} must be the same, got {', '.join(training.keypoint_names)} and "
             f"{', '.join(validation.keypoint_names)}. Mend the categories."
         )
+
+
+def _proposals_for(config: TrainConfig) -> Proposals | None:
+    """Return the regions that the detector looks at, None if it finds them itself."""
+    if takes_proposals(config.model) != (config.proposals is not None):
+        raise InputError(
+            f"train: `{config.model}` finds regions itself. Leave out `--proposals`."
+            if config.proposals is not None
+            else f"train: `{config.model}` looks at regions that are proposed outside of it. Make "
+            "them with `edgecv data propose` and name the file with `--proposals`."
+        )
+    return None if config.proposals is None else read_proposals(Path(config.proposals))

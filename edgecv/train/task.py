@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from edgecv.data import Problem
 from edgecv.data.batches import Batches
 from edgecv.runtime.model import Model
-from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec
+from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, ProposalMethod
 from edgecv.train.checkpoint import Progress
 from edgecv.train.config import TrainConfig
 from edgecv.train.distributed import Ranks
@@ -36,6 +36,8 @@ class TrainingTask(ABC):
         keypoints: the names of the points of each object, empty where the task has none.
         skeleton: pairs of them, rows of `keypoints`, that a limb joins.
         notes: lines on how the data were made up.
+        proposal_method: what the regions were made with that come with the images, None where
+            there are none or it is unknown.
 
     """
 
@@ -46,6 +48,7 @@ class TrainingTask(ABC):
     keypoints: tuple[str, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = ()
+    proposal_method: ProposalMethod | None = None
 
     @abstractmethod
     def __init__(self, config: TrainConfig) -> None:

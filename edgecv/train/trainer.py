@@ -323,6 +323,9 @@ def _refuse_unfreezing(config: TrainConfig, network: Network) -> None:
 
 
 def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> ModelSpec:
+    regions = network.proposals_spec()
+    if regions is not None:
+        regions = replace(regions, method=task.proposal_method)
     return ModelSpec(
         task=network.task,
         classes=task.classes,
@@ -338,6 +341,7 @@ def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> Mode
         provenance=Provenance(
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
+        proposals=regions,
         keypoints=task.keypoints,
         skeleton=task.skeleton,
     )

@@ -32,6 +32,14 @@ def test_anchors_are_torchvisions(size_hw: tuple[int, int], scale: float) -> Non
     torch.testing.assert_close(torch.cat(found), expected, rtol=0, atol=0)
 
 
+def test_anchors_of_several_sizes_are_torchvisions() -> None:
+    generator = anchor_utils.AnchorGenerator(((32, 64, 128, 256, 512),), ((0.5, 1.0, 2.0),))
+    images = ImageList(torch.zeros(1, 3, 100, 70), [(100, 70)])
+    (expected,) = generator(images, [torch.zeros(1, 1, 7, 5)])
+    (found,) = region_anchors((16,), (100, 70), scale=2, num_sizes=5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("variances", [(1.0, 1.0), (0.1, 0.2)])
 def test_boxes_are_decoded_as_torchvision_does(variances: tuple[float, float]) -> None:
     generator = torch.Generator().manual_seed(0)

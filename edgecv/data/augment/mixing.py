@@ -71,14 +71,16 @@ def blend(
 
 
 def joined(targets: Sequence[Target]) -> Target:
-    """Return the objects of several targets, all with masks or none, as one."""
+    """Return the objects of several targets, all with masks, or proposals, or none, as one."""
     masks = [target.masks for target in targets if target.masks is not None]
     keypoints = [target.keypoints for target in targets if target.keypoints is not None]
+    proposals = [target.proposals for target in targets if target.proposals is not None]
     return Target(
         torch.cat([target.boxes_xyxy for target in targets]),
         torch.cat([target.class_ids for target in targets]),
         torch.cat(masks) if masks else None,
         torch.cat(keypoints) if keypoints else None,
+        torch.cat(proposals) if proposals else None,
     )
 
 

@@ -54,18 +54,21 @@ class Shapes:
     """What the points and bitmaps of a scene belong to; fixed while transforms move them.
 
     Points are, one after another: two opposite corners of what is left of the frame, the corners
-    of all polygons, all keypoints. They are never dropped, so that the numbers here stay true.
+    of all polygons, the four corners of each proposal, all keypoints. They are never dropped, so
+    that the numbers here stay true.
 
     Args:
         outlines: of each object; None where no masks are wanted.
         visibility: (N, J) of the keypoints, None where none are wanted.
         mirrored: (J,) which keypoint each becomes in a mirror.
+        proposals: where the corners of proposals are among the points, None where none are wanted.
 
     """
 
     outlines: tuple[PolygonsAt | BitmapAt, ...] | None = None
     visibility: Tensor | None = None
     mirrored: Tensor | None = None
+    proposals: slice | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +111,7 @@ def scene_of(
     *,
     with_masks: bool = False,
     with_keypoints: bool = False,
+    with_proposals: bool = False,
     mirrored: Tensor | None = None,
 ) -> Scene:
     """Return the scene of a sample as it is on disk, without its crowds.
@@ -117,6 +121,7 @@ def scene_of(
         pixels: (H, W, 3) uint8.
         with_masks: carry outlines along.
         with_keypoints: carry keypoints along.
+        with_proposals: carry proposals along.
         mirrored: (J,) which keypoint each becomes in a mirror.
 
     """
@@ -127,7 +132,7 @@ def scene_of(
         torch.from_numpy(sample.boxes_xyxy[chosen]),
         torch.from_numpy(sample.class_ids[chosen].astype(np.int64)),
     )
-    if not (with_masks or with_keypoints):
+    if not (with_masks or with_keypoints or with_proposals):
         return Scene(item)
     points = [np.array([[0, 0], [width, height]], np.float64)]
     shapes = Shapes()
@@ -150,10 +155,13 @@ def scene_of(
         shapes = replace(shapes, outlines=tuple(outlines))
         if bitmaps:
             item["bitmaps"] = tv_tensors.Mask(torch.from_numpy(np.stack(bitmaps).view(np.uint8)))
+    if with_proposals:
+        corners = _corners(sample)
+        begin = sum(map(len, points))
+        shapes = replace(shapes, proposals=slice(begin, begin + len(corners)))
+        points.append(corners)
     if with_keypoints:
-        if sample.keypoints is None:
-            raise ValueError("scene_of: the objects must have keypoints, got none.")
-        keypoints = sample.keypoints[chosen]
+        keypoints = _labelled_keypoints(sample)[chosen]
         points.append(keypoints[..., :2].reshape(-1, 2).astype(np.float64))
         visibility = torch.from_numpy(keypoints[..., 2])
         shapes = replace(shapes, visibility=visibility, mirrored=mirrored)
@@ -187,7 +195,7 @@ def place(scene: Scene, placement: Placement, corner_xy: tuple[int, int] = (0, 0
     kept = np.arange(len(boxes)) if is_whole else _kept(boxes, window)
     if not is_whole:
         boxes, class_ids = _clipped(boxes[kept], window), class_ids[kept]
-    masks = keypoints = None
+    masks = keypoints = proposals = None
     if scene.shapes is not None:
         rows = scene.item["rows"].numpy()[kept]
         scale_xy = np.array(placement.scale_xy)
@@ -208,12 +216,37 @@ def place(scene: Scene, placement: Placement, corner_xy: tuple[int, int] = (0, 0
             _cut_to(masks, seen)
         if shapes.visibility is not None:
             keypoints = _keypoints(shapes, shapes.visibility, points, seen)[torch.from_numpy(rows)]
+        if shapes.proposals is not None:
+            proposals = torch.from_numpy(_enclosing(points[shapes.proposals], seen))
     return Target(
         torch.from_numpy(boxes),
         class_ids,
         None if masks is None else torch.from_numpy(masks),
         keypoints,
+        proposals,
     )
+
+
+def _labelled_keypoints(sample: Sample) -> NDArray[np.float32]:
+    if sample.keypoints is None:
+        raise ValueError("scene_of: the objects must have keypoints, got none.")
+    return sample.keypoints
+
+
+def _corners(sample: Sample) -> NDArray[np.float64]:
+    """Return the four corners of each proposal, (4 P, 2): a box may be turned."""
+    if sample.proposals_xyxy is None:
+        raise ValueError("scene_of: the image must have proposals, got none.")
+    return sample.proposals_xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2).astype(np.float64)
+
+
+def _enclosing(corners_xy: NDArray[np.float64], seen: Rectangle) -> NDArray[np.float32]:
+    """Return the boxes (Q, 4) around four corners each, cut to what is seen, if a pixel is left."""
+    corners = corners_xy.reshape(-1, 4, 2)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    boxes = _clipped(boxes.astype(np.float32), seen)
+    is_seen = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= 1
+    return np.ascontiguousarray(boxes[is_seen], dtype=np.float32)
 
 
 def _cut_to(masks: NDArray[np.bool_], seen: Rectangle) -> None:

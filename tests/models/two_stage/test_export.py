@@ -34,10 +34,32 @@ def describe(model: Any, size_hw: tuple[int, int]) -> ModelSpec:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size_hw", "with_masks", "options"),
+    ("size_hw", "design", "options", "operators"),
     [
-        ((192, 128), True, ExportOptions(opset=20)),
-        ((128, 160), False, ExportOptions(opset=19, batch=4, max_detections=50)),
+        (
+            (192, 128),
+            {"with_masks": True},
+            ExportOptions(opset=20),
+            [("EdgeRoiAlign", "1"), ("EdgeRoiAlign", "2")],
+        ),
+        (
+            (128, 160),
+            {"with_masks": False},
+            ExportOptions(opset=19, batch=4, max_detections=50),
+            [("EdgeRoiAlign", "")],
+        ),
+        (
+            (192, 128),
+            {"with_masks": False, "roi": "pool"},
+            ExportOptions(),
+            [("EdgeRoiPool", str(level)) for level in range(1, 5)],
+        ),
+        (
+            (192, 128),
+            {"with_masks": True, "features": "c4", "roi": "pool"},
+            ExportOptions(max_detections=30),
+            [("EdgeRoiPool", "")],
+        ),
     ],
 )
 def test_the_file_finds_what_pytorch_finds(
@@ -46,11 +68,12 @@ def test_the_file_finds_what_pytorch_finds(
     scenes: Path,
     tmp_path: Path,
     size_hw: tuple[int, int],
+    design: dict[str, Any],
     options: ExportOptions,
-    *,
-    with_masks: bool,
+    operators: list[tuple[str, str]],
 ) -> None:
-    detector = pair_of(size_hw, with_masks=with_masks).ours
+    detector = pair_of(size_hw, **design).ours
+    with_masks = design["with_masks"]
     spec = describe(detector, size_hw)
     images = sorted((scenes / "test").glob("*.png"))[:2]
     path = tmp_path / "model.onnx"
@@ -59,8 +82,7 @@ def test_the_file_finds_what_pytorch_finds(
 
     graph = onnx.load(path)
     regions = [(body.name, body.overload) for body in graph.functions if "NMS" not in body.name]
-    sizes = ["1", "2"] if with_masks else [""]
-    assert regions == [("EdgeRoiAlign", overload) for overload in sizes]
+    assert regions == operators
     with load(path) as model:
         assert model.spec.task == detector.task
         reference = FusedTorchSession(detector, model.spec)
@@ -87,7 +109,7 @@ def test_the_file_finds_what_pytorch_finds(
 def test_raw_heads_are_refused(pair_of: Callable[..., Any], scenes: Path, tmp_path: Path) -> None:
     detector = pair_of((192, 128), with_masks=False).ours
     images = sorted((scenes / "test").glob("*.png"))[:1]
-    with pytest.raises(InputError, match=r"regions that its own graph proposes.*`--head fused`"):
+    with pytest.raises(InputError, match=r"speak of regions, and nothing outside.*`--head fused`"):
         export_onnx(
             detector,
             describe(detector, (192, 128)),

@@ -1,6 +1,7 @@
 """Faster R-CNN and Mask R-CNN against torchvision's with the same weights, and by themselves."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,15 @@ from edgecv.errors import DatasetError, InputError  # noqa: E402
 from edgecv.models import build_model, two_stage  # noqa: E402
 from edgecv.models.backbone import Backbone  # noqa: E402
 from edgecv.models.fused import FusedDetector  # noqa: E402
-from edgecv.models.two_stage import MaskRCNN, TwoStageSizes  # noqa: E402
+from edgecv.models.region_detector import Features, trunk_of  # noqa: E402
+from edgecv.models.region_reader import RoiOperator  # noqa: E402
+from edgecv.models.two_stage import (  # noqa: E402
+    MaskRCNN,
+    TwoStageSizes,
+    faster_rcnn,
+    faster_rcnn_lite,
+    mask_rcnn,
+)
 
 # 160 is no multiple of 64: the coarsest anchors are not a stride apart.
 SIZES_HW = [(128, 160), (192, 128)]
@@ -37,12 +46,22 @@ def detections_of(model: Any, images: Any, score: float, iou: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("size_hw", "with_masks"), [(SIZES_HW[0], False), (SIZES_HW[1], False), (SIZES_HW[1], True)]
+    ("size_hw", "design"),
+    [
+        (SIZES_HW[0], {"with_masks": False}),
+        (SIZES_HW[1], {"with_masks": False}),
+        (SIZES_HW[1], {"with_masks": True}),
+        (SIZES_HW[1], {"with_masks": True, "roi": "pool"}),
+        (SIZES_HW[0], {"with_masks": False, "features": "c4"}),
+        (SIZES_HW[1], {"with_masks": True, "features": "c4"}),
+        (SIZES_HW[1], {"with_masks": True, "features": "c4", "roi": "pool"}),
+        (SIZES_HW[0], {"with_masks": False, "features": "single", "roi": "pool"}),
+    ],
 )
 def test_detections_are_torchvisions(
-    pair_of: Callable[..., Any], noise: Any, size_hw: tuple[int, int], *, with_masks: bool
+    pair_of: Callable[..., Any], noise: Any, size_hw: tuple[int, int], design: dict[str, Any]
 ) -> None:
-    pair = pair_of(size_hw, with_masks=with_masks)
+    pair = pair_of(size_hw, **design)
     images = noise(2, size_hw)
     with torch.inference_mode():
         expected = pair.theirs(list(images))
@@ -72,18 +91,27 @@ def objects(size_hw: tuple[int, int]) -> list[Target]:
     ]
 
 
-@pytest.mark.parametrize("with_masks", [False, True])
+@pytest.mark.parametrize(
+    "design",
+    [
+        {"with_masks": False},
+        {"with_masks": True},
+        {"with_masks": True, "roi": "pool"},
+        {"with_masks": True, "features": "c4"},
+        {"with_masks": False, "features": "single", "roi": "pool"},
+    ],
+)
 def test_losses_are_torchvisions(
-    pair_of: Callable[..., Any], noise: Any, *, with_masks: bool
+    pair_of: Callable[..., Any], noise: Any, design: dict[str, Any]
 ) -> None:
     """With samples of everything, nothing is left to chance."""
     size_hw = SIZES_HW[1]
-    pair, images, targets = pair_of(size_hw, with_masks=with_masks), noise(2, size_hw), []
+    pair, images, targets = pair_of(size_hw, **design), noise(2, size_hw), []
     for target in objects(size_hw):
         theirs = {"boxes": target.boxes_xyxy, "labels": 1 + target.class_ids}
         targets.append(theirs | {"masks": target.masks.to(torch.uint8)})  # type: ignore[union-attr]
     pair.theirs.rpn.train()  # the backbone's norms stay in evaluation
-    pair.theirs.roi_heads.train()
+    pair.theirs.roi_heads.training = True
     pair.theirs.training = True
     try:
         expected = pair.theirs(list(images), targets)
@@ -97,16 +125,17 @@ def test_losses_are_torchvisions(
         "box": "loss_box_reg",
         "mask": "loss_mask",
     }
-    assert len(found.parts) == len(expected) == 4 + with_masks
+    assert len(found.parts) == len(expected) == 4 + design["with_masks"]
     for name, value in found.parts.items():
         torch.testing.assert_close(value, expected[names[name]], rtol=1e-4, atol=1e-5)
         assert value > 0
     torch.testing.assert_close(found.total, sum(expected.values()))
 
 
-@pytest.mark.parametrize("name", ["faster_rcnn", "faster_rcnn_lite", "mask_rcnn"])
-def test_shapes_are_fixed_when_built(name: str) -> None:
-    model = build_model(name, 2, (64, 96), backbone="mobilenet_v3_small").eval()
+@pytest.mark.parametrize("features", ["fpn", "c4", "single"])
+@pytest.mark.parametrize("builder", [faster_rcnn, faster_rcnn_lite, mask_rcnn])
+def test_shapes_are_fixed_when_built(builder: Any, features: Features) -> None:
+    model = builder(2, (64, 96), "mobilenet_v3_small", features=features).eval()
     with torch.inference_mode():
         heads = model(torch.zeros(2, 3, 64, 96))
         boxes, scores = model.decoded(heads)
@@ -161,10 +190,18 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_learns_a_few_images_by_heart(noise: Any) -> None:
+@pytest.mark.parametrize(
+    ("features", "roi", "num_sampled"),
+    [("fpn", "align", 32), pytest.param("c4", "pool", 12, marks=pytest.mark.slow)],
+)
+def test_learns_a_few_images_by_heart(
+    noise: Any, features: Features, roi: RoiOperator, num_sampled: int
+) -> None:
     size_hw = (96, 128)
     torch.manual_seed(0)
-    model = MaskRCNN(Backbone("mobilenet_v3_small", TINY.strides), 3, size_hw, TINY).train()
+    sizes = replace(TINY.over(features), num_sampled_regions=num_sampled)
+    trunk = trunk_of("mobilenet_v3_small", features, sizes)
+    model = MaskRCNN(trunk, 3, size_hw, sizes, roi=roi).train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.1  # this backbone's own needs hundreds of steps
@@ -225,9 +262,12 @@ def test_masks_are_needed_to_learn_masks() -> None:
         model.losses(torch.randn(2, 3, 64, 64), [target, target])
 
 
-def test_every_parameter_learns_from_images_without_objects() -> None:
+@pytest.mark.parametrize("features", ["fpn", "c4"])
+def test_every_parameter_learns_from_images_without_objects(features: Features) -> None:
     """So that several processes can share gradients, whatever a batch holds."""
-    model = MaskRCNN(Backbone("mobilenet_v3_small", TINY.strides), 3, (64, 64), TINY).train()
+    sizes = TINY.over(features)
+    trunk = trunk_of("mobilenet_v3_small", features, sizes)
+    model = MaskRCNN(trunk, 3, (64, 64), sizes).train()
     nothing = Target(
         torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64).bool()
     )
