@@ -19,6 +19,7 @@ from edgecv.models.detector import (
 )
 from edgecv.models.external import fast_rcnn, rcnn
 from edgecv.models.fcos import fcos
+from edgecv.models.keypoint_rcnn import keypoint_rcnn, keypoint_rcnn_lite
 from edgecv.models.lenet import lenet
 from edgecv.models.network import Losses, Network
 from edgecv.models.retinanet import retinanet
@@ -44,6 +45,8 @@ __all__ = [
     "features_of",
     "has_imagenet",
     "has_imagenet_weights",
+    "keypoint_rcnn",
+    "keypoint_rcnn_lite",
     "lenet",
     "mask_rcnn",
     "mask_rcnn_lite",

@@ -80,7 +80,7 @@ def keypoint_loss(logits: Tensor, sampled: SampledRegions, keypoints: Sequence[T
     cells, is_inside = heatmap_cells(own[..., :2], sampled.boxes_xyxy, side)
     rows = torch.nonzero((is_inside & (own[..., 2] > 0)).flatten()).flatten()
     wanted = (cells[..., 1] * side + cells[..., 0]).flatten()[rows]
-    # The sum over an empty selection is 0 and has a gradient of 0 for every parameter.
+    # The sum over nothing is 0 and its gradient too, so that every parameter has one.
     total = F.cross_entropy(logits.flatten(0, 1).flatten(1)[rows], wanted, reduction="sum")
     return total / max(1, len(rows))
 
