@@ -110,6 +110,8 @@ def coco_figures(
         sigmas = keypoint_sigmas(_keypoint_names(truth)) if shape == "keypoints" else None
         kind = {"box": "bbox", "mask": "segm"}.get(shape, shape)
         evaluation = COCOeval_faster(wanted, given, kind, kpt_oks_sigmas=sigmas)
+        # Of keypoints it would leave out the categories without an object.
+        evaluation.params.catIds = sorted(category_ids)
         evaluation.evaluate()
         evaluation.accumulate()
     # precision: [IoU thresholds, recalls, categories, areas, detections], recall: no recalls.
