@@ -1,5 +1,6 @@
 """What is drawn of keypoints: a disc for each that the model is sure of, lines for the limbs."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +18,6 @@ _RADIUS = 1 / 240  # of a disc, over the frame's mean side: 4 pixels at 720p
 _LEAST_RADIUS = 1.5
 _RIM = 1.4  # radius of the disc below it in black or white, over that of the disc
 _LIMB = 0.5  # half the width of a limb, over the radius
-
-
-class _Region(NamedTuple):
-    """Pixels of a frame: those that `mask` covers of the window that begins at (top, left)."""
-
-    top: int
-    left: int
-    mask: NDArray[np.bool_]
 
 
 def draw_poses(
@@ -53,85 +46,65 @@ def draw_poses(
     planes = canvas_planes("draw_poses", pixels, format, matrix, range)
     size_hw = frame_size_hw(planes)
     radius = max(_LEAST_RADIUS, _RADIUS * (size_hw[0] * size_hw[1]) ** 0.5)
-    rims = text_colours(colours)
-    codes = (colours_in(wanted, format, matrix, range) for wanted in (colours, rims))
+    both = np.concatenate([colours, text_colours(colours)])
     ends = np.array(poses.skeleton, np.intp).reshape(-1, 2)
-    for points, code, rim in reversed([*zip(poses.keypoints, *codes, strict=True)]):
+    strokes = []
+    for row in reversed(np.arange(len(poses)).tolist()):
+        points = poses.keypoints[row]
         is_shown = np.isfinite(points).all(axis=1) & (points[:, 2] >= LEAST_SCORE)
         places = points[:, :2].astype(np.float64)
         limbs = places[ends[is_shown[ends].all(axis=1)]].reshape(-1, 4)
         discs = np.tile(places[is_shown], 2)
-        for segments, reach, value in (
-            (limbs, _LIMB * radius, code),
-            (discs, _RIM * radius, rim),
-            (discs, radius, code),
-        ):
-            region = _near(segments, reach, size_hw)
-            if region is not None:
-                _fill(planes, region, value)
+        strokes += [_Stroke(limb, _LIMB * radius, row) for limb in limbs]
+        strokes += [_Stroke(disc, _RIM * radius, len(poses) + row) for disc in discs]
+        strokes += [_Stroke(disc, radius, row) for disc in discs]
+    _paint(planes, strokes, colours_in(both, format, matrix, range))
 
 
-def _near(
-    segments_xyxy: NDArray[np.float64], reach: float, size_hw: tuple[int, int]
-) -> _Region | None:
-    """Return the pixels whose centre is at most `reach` from a segment, None if there are none.
+class _Stroke(NamedTuple):
+    """All pixels whose centre is at most `reach` from a segment, in the colour of a row."""
 
-    The window begins at an even row and column: with a sample of the chroma planes.
-    """
-    windows = [_window(segment, reach, size_hw) for segment in segments_xyxy]
-    seen = [
-        (segment, window)
-        for segment, window in zip(segments_xyxy, windows, strict=True)
-        if (window[2:] > window[:2]).all()
-    ]
-    if not seen:
-        return None
-    inner = np.array([window for _, window in seen])
-    left, top = inner[:, :2].min(axis=0) // 2 * 2
-    right, bottom = inner[:, 2:].max(axis=0)
-    mask = np.zeros((bottom - top, right - left), bool)
-    for (x1, y1, x2, y2), (x_from, y_from, x_to, y_to) in seen:
-        x = np.arange(x_from, x_to) + 0.5 - x1
-        y = np.arange(y_from, y_to)[:, None] + 0.5 - y1
+    segment_xyxy: NDArray[np.float64]
+    reach: float
+    colour: int
+
+    def pixels(self, size_hw: tuple[int, int]) -> NDArray[np.int64]:
+        """Return the numbers of its pixels inside a frame, counted row by row."""
+        (x1, y1), (x2, y2) = corners = self.segment_xyxy.reshape(2, 2)
+        limit = size_hw[::-1]
+        low = np.clip(np.floor(corners.min(axis=0) - self.reach), 0, limit).astype(np.int64)
+        high = np.clip(np.ceil(corners.max(axis=0) + self.reach), 0, limit).astype(np.int64)
+        columns, rows = np.arange(low[0], high[0]), np.arange(low[1], high[1])[:, None]
+        x, y = columns + 0.5 - x1, rows + 0.5 - y1
         along_x, along_y = x2 - x1, y2 - y1
         length = along_x**2 + along_y**2
         share = np.clip((x * along_x + y * along_y) / length, 0, 1) if length else 0.0
-        is_near = (x - share * along_x) ** 2 + (y - share * along_y) ** 2 <= reach**2
-        mask[y_from - top : y_to - top, x_from - left : x_to - left] |= is_near
-    return _Region(int(top), int(left), mask)
+        is_near = (x - share * along_x) ** 2 + (y - share * along_y) ** 2 <= self.reach**2
+        numbers: NDArray[np.int64] = (rows * size_hw[1] + columns)[is_near]
+        return numbers
 
 
-def _window(
-    segment_xyxy: NDArray[np.float64], reach: float, size_hw: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Return x1, y1, x2, y2 in whole pixels, inside the frame, around a segment and its reach."""
-    corners = segment_xyxy.reshape(2, 2)
-    limit = size_hw[::-1]
-    low = np.clip(np.floor(corners.min(axis=0) - reach), 0, limit)
-    high = np.clip(np.ceil(corners.max(axis=0) + reach), 0, limit)
-    return np.concatenate([low, high]).astype(np.int64)
-
-
-def _fill(planes: tuple[Plane, ...], region: _Region, code: NDArray[np.uint8]) -> None:
-    """Give the pixels of a region a colour, as `edgecv.colour.colours_in` returns it."""
-    top, left, mask = region
-    height, width = mask.shape
-    first = planes[0][top : top + height, left : left + width]
-    first[mask] = code if first.ndim == 3 else code[0]  # noqa: PLR2004  # packed
+def _paint(planes: tuple[Plane, ...], strokes: Sequence[_Stroke], codes: NDArray[np.uint8]) -> None:
+    """Give the pixels of strokes their colours, the last stroke on top; `codes` as of the frame."""
+    height, width = size_hw = frame_size_hw(planes)
+    covered = [stroke.pixels(size_hw) for stroke in strokes]
+    if sum(map(len, covered)) == 0:
+        return
+    owners = np.repeat([stroke.colour for stroke in strokes], [len(part) for part in covered])
+    # The first of equal numbers is kept: from the last stroke to the first.
+    numbers, kept = np.unique(np.concatenate(covered)[::-1], return_index=True)
+    values = codes[owners[::-1][kept]]
+    rows, columns = np.divmod(numbers, width)
+    is_packed = planes[0].ndim == 3  # noqa: PLR2004
+    planes[0][rows, columns] = values if is_packed else values[:, 0]
     if len(planes) == 1:
         return
-    # How many of the pixels that a sample stands for, 2 x 2 but at odd edges, become the colour.
-    covered, whole = (_per_sample(of) for of in (mask, np.ones_like(mask)))
+    # Each sample takes the mean of what its pixels become, 2 x 2 of them but at odd edges.
+    samples, of_sample = np.unique(rows // 2 * width + columns // 2, return_inverse=True)
+    row, column = np.divmod(samples, width)
+    whole = np.minimum(2, height - 2 * row) * np.minimum(2, width - 2 * column)
+    untouched = whole - np.bincount(of_sample)
     chroma = planes[1:] if len(planes) == 3 else np.moveaxis(planes[1], 2, 0)  # noqa: PLR2004
-    half = np.s_[top // 2 : top // 2 + len(covered), left // 2 : left // 2 + covered.shape[1]]
-    for plane, value in zip(chroma, code[1:].tolist(), strict=True):
-        old = plane[half]
-        old[:] = (covered * value + (whole - covered) * old + whole // 2) // whole
-
-
-def _per_sample(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many pixels of each 2 x 2 are set."""
-    height, width = mask.shape
-    even = np.pad(mask, ((0, height % 2), (0, width % 2)))
-    counts: NDArray[np.int64] = even.reshape(-(-height // 2), 2, -(-width // 2), 2).sum(axis=(1, 3))
-    return counts
+    for plane, value in zip(chroma, values[:, 1:].T, strict=True):
+        total = np.bincount(of_sample, weights=value).astype(np.int64)
+        plane[row, column] = (total + untouched * plane[row, column] + whole // 2) // whole
