@@ -19,7 +19,7 @@ from edgecv.models.detector import (
 )
 from edgecv.models.external import fast_rcnn, rcnn
 from edgecv.models.fcos import fcos
-from edgecv.models.keypoint_rcnn import keypoint_rcnn, keypoint_rcnn_lite
+from edgecv.models.keypoint_detector import keypoint_rcnn, keypoint_rcnn_lite
 from edgecv.models.lenet import lenet
 from edgecv.models.network import Losses, Network
 from edgecv.models.retinanet import retinanet

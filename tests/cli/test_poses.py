@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from edgecv.cli import main  # noqa: E402
 from edgecv.errors import DatasetError, InputError  # noqa: E402
 from edgecv.export.metadata import write_spec  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
+from edgecv.models.keypoint_detector import KeypointSizes  # noqa: E402
+from edgecv.models.two_stage import TwoStageSizes  # noqa: E402
 from edgecv.results import Poses  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
 from edgecv.train.checkpoint import load_trained  # noqa: E402
@@ -26,6 +29,20 @@ from edgecv.train.detection import DetectionTask  # noqa: E402
 from edgecv.train.weights import load_weights  # noqa: E402
 
 SIZE_WH = (96, 64)
+_TIMES = 30
+TINY = KeypointSizes(
+    TwoStageSizes(
+        strides=(8, 16, 32),
+        width=32,
+        hidden=64,
+        anchor_scale=4,
+        num_candidates=50,
+        num_proposals=30,
+        num_sampled_regions=16,
+    ),
+    width=32,
+    num_convs=2,
+)
 NAMES = ("top", "left_corner", "right_corner")
 COLOURS = ((255, 60, 60), (60, 255, 60), (60, 60, 255))
 FIGURES = ("keypoint_AP", "keypoint_AP50", "keypoint_AP75", "keypoint_AR20")
@@ -37,7 +54,10 @@ CATEGORIES: list[dict[str, Any]] = [
 
 
 def fly_kites(folder: Path, **changes: Any) -> str:
-    """Four images of a kite with a mark of its colour on each corner, and of a ball without."""
+    """Four images of a kite with a mark of its colour on each corner, and of a ball without.
+
+    The training split has each of them many times, so that an epoch is many steps.
+    """
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
@@ -67,9 +87,19 @@ def fly_kites(folder: Path, **changes: Any) -> str:
             },
             {**shared, "id": 2 * number + 1, "category_id": 9, "bbox": [76, 4, 16, 16]},
         ]
-    content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
-    for split in ("train", "val"):
-        (folder / f"instances_{split}.json").write_text(json.dumps(content | changes))
+    for split, times in (("train", _TIMES), ("val", 1)):
+        repeated = {
+            "images": [
+                image | {"id": image["id"] + 10 * time} for time in range(times) for image in images
+            ],
+            "annotations": [
+                one | {"id": one["id"] + 20 * time, "image_id": one["image_id"] + 10 * time}
+                for time in range(times)
+                for one in annotations
+            ],
+        }
+        content = {**repeated, "categories": CATEGORIES, **changes}
+        (folder / f"instances_{split}.json").write_text(json.dumps(content))
     return f"coco:{folder}"
 
 
@@ -105,20 +135,22 @@ def kites(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(kites: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """What `train` and `export` leave behind."""
+def run(kites: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """What `train` and `export` leave behind, of a model that is small enough to learn quickly."""
     folder = tmp_path_factory.mktemp("poses")
     made, quick = Run(folder / "run", kites), folder / "quick.toml"
     quick.write_text("ema_decay = 0.9")
-    command(
-        *("train", "keypoint_rcnn_lite", "--data", kites, "--size", "64x96", "--batch", 4),
-        *("--backbone", "mobilenet_v3_small", "--weights", "none", "--augment", "none"),
-        *("--epochs", 45, "--lr", 0.004, "--precision", "float32", "--output", made.folder),
-        *("--recipe", quick),
-    )
-    checkpoint = made.folder / "best.pt"
-    command("export", checkpoint, "--output", made.model, "--images", made.images)
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgecv.models.keypoint_detector._LITE", TINY)
+        command(
+            *("train", "keypoint_rcnn_lite", "--data", kites, "--size", "64x96", "--batch", 4),
+            *("--backbone", "resnet18", "--weights", "none", "--augment", "none"),
+            *("--epochs", 3, "--lr", 0.003, "--precision", "float32", "--output", made.folder),
+            *("--recipe", quick, "--quiet"),
+        )
+        checkpoint = made.folder / "best.pt"
+        command("export", checkpoint, "--output", made.model, "--images", made.images, "--quiet")
+        yield made
 
 
 @pytest.mark.slow
@@ -177,7 +209,9 @@ def test_the_evaluation_measures_what_the_training_did(
 @pytest.mark.slow
 def test_a_run_writes_and_draws_the_keypoints(run: Run, edgecv: Any, tmp_path: Path) -> None:
     lines = tmp_path / "found.jsonl"
-    outcome = edgecv("run", run.model, run.images, "--jsonl", lines, "--output", tmp_path / "drawn")
+    outcome = edgecv(
+        "run", run.model, "--source", run.images, "--jsonl", lines, "--save", tmp_path / "drawn"
+    )
     assert outcome.code == 0, outcome.err
     first = json.loads(lines.read_text().splitlines()[0])
     kite = next(one for one in first["detections"] if one["class"] == "kite")

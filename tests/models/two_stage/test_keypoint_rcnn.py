@@ -18,7 +18,7 @@ from edgecv.errors import DatasetError, InputError  # noqa: E402
 from edgecv.models import build_model, model_task  # noqa: E402
 from edgecv.models.backbone import Backbone  # noqa: E402
 from edgecv.models.fused import FusedDetector, FusedTorchSession  # noqa: E402
-from edgecv.models.keypoint_rcnn import KeypointRCNN, KeypointSizes  # noqa: E402
+from edgecv.models.keypoint_detector import KeypointRCNN, KeypointSizes  # noqa: E402
 from edgecv.models.two_stage import TwoStageSizes  # noqa: E402
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
 
