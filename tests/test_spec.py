@@ -37,6 +37,14 @@ from edgecv.spec import (
 INPUT = InputSpec("images", (320, 416))
 SSD = SSDOutput(anchors=(AnchorLayer((2, 3), ((0.5, 0.25),)),))
 DETECTOR = ModelSpec("detect", ("cat", "dog"), INPUT, SSD)
+POSES = ModelSpec(
+    "keypoints",
+    ("cat", "dog"),
+    INPUT,
+    FusedOutput(keypoints="keypoints"),
+    keypoints=("nose", "tail"),
+    skeleton=((0, 1),),
+)
 
 FORMATS: dict[Task, list[OutputSpec]] = {
     "detect": [
@@ -353,6 +361,34 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         (
             lambda: replace(DETECTOR, task="instance", output=FusedOutput()),
             "`output.masks` must name an output for task instance",
+        ),
+        (
+            lambda: replace(DETECTOR, output=FusedOutput(keypoints="k")),
+            "`output.keypoints` must name an output for task keypoints and be null for every other",
+        ),
+        (
+            lambda: replace(POSES, output=FusedOutput()),
+            "`output.keypoints` must name an output for task keypoints",
+        ),
+        (
+            lambda: replace(POSES, keypoints=()),
+            "`keypoints` must name points for task keypoints and be empty for every other, got ()",
+        ),
+        (
+            lambda: replace(DETECTOR, keypoints=("nose",)),
+            "`keypoints` must name points for task keypoints and be empty for every other",
+        ),
+        (
+            lambda: replace(POSES, keypoints=("nose", "tail", "nose")),
+            "`keypoints` must hold each name once, got ['nose']",
+        ),
+        (
+            lambda: replace(POSES, skeleton=((0, 1), (1, 2))),
+            "`skeleton` must join rows of `keypoints`, got [(1, 2)]",
+        ),
+        (
+            lambda: replace(DETECTOR, skeleton=((0, 0),)),
+            "`skeleton` must join rows of `keypoints`, got [(0, 0)]",
         ),
     ],
 )
