@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import numpy as np  # noqa: E402
-from edgecv.models.fused import FusedDetector, FusedTorchSession  # noqa: E402
 from PIL import Image  # noqa: E402
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead  # noqa: E402
 from torchvision.models.detection.roi_heads import RoIHeads  # noqa: E402
@@ -18,6 +17,7 @@ from torchvision.ops import box_iou, roi_align  # noqa: E402
 from edgecv.data.targets import Target  # noqa: E402
 from edgecv.errors import DatasetError, InputError  # noqa: E402
 from edgecv.models.external import Classifier, FastRCNN, fast_rcnn, rcnn  # noqa: E402
+from edgecv.models.fused import FusedDetector, FusedTorchSession  # noqa: E402
 from edgecv.models.region_detector import Features, RegionSizes, trunk_of  # noqa: E402
 from edgecv.models.region_reader import RoiOperator  # noqa: E402
 from edgecv.models.roi_heads import SampledRegions  # noqa: E402
