@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# Processes of several threads each on the same cores wait for one another. PyTorch reads this once.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes is the business of benchmarks/, not of a test on a loaded machine.
 settings.register_profile("edgecv", deadline=None)
 # For builds that run many times slower: `--hypothesis-profile few`.
