@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgecv.results import Classification as Classification
     from edgecv.results import Detections as Detections
     from edgecv.results import Instances as Instances
+    from edgecv.results import Poses as Poses
     from edgecv.results import Result as Result
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load
@@ -32,6 +33,7 @@ _HOME = {
     "Instances": "edgecv.results",
     "Model": "edgecv.runtime.model",
     "ModelSpec": "edgecv.spec",
+    "Poses": "edgecv.results",
     "Result": "edgecv.results",
     "load": "edgecv.runtime.model",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "Instances",
     "Model",
     "ModelSpec",
+    "Poses",
     "Result",
     "load",
     "stream",

@@ -14,7 +14,12 @@ from edgecv.metrics.classification import (
     classification_metrics,
 )
 from edgecv.metrics.confusion import ConfusionMatrix, confusion_matrix
-from edgecv.metrics.detection import MAX_DETECTIONS, DetectionMetrics, detection_metrics
+from edgecv.metrics.detection import (
+    MAX_DETECTIONS,
+    DetectionMetrics,
+    check_keypoints,
+    detection_metrics,
+)
 from edgecv.results import Classification, Detections, Result
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
@@ -87,12 +92,15 @@ def evaluate(
         on_image: called after each image.
 
     Raises:
-        InputError: if the model is no detector, the classes differ or an image cannot be read.
+        InputError: if the model is no detector, the classes or the keypoints differ, or an image
+            cannot be read.
         MissingDependencyError: if faster-coco-eval is not installed.
 
     """
-    _require_task(model, "detect", "instance")
+    _require_task(model, "detect", "instance", "keypoints")
     class_order(dataset, model.spec.classes)  # before the work, not after
+    if model.spec.task == "keypoints":
+        check_keypoints(dataset, model.spec.keypoints)
     measured = model.with_thresholds(
         score=score_threshold, iou=iou_threshold, max_detections=MAX_DETECTIONS
     )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -193,6 +193,70 @@ class Instances(Detections):
         """
         found = super().to_supervision()
         found.mask = self.frame_masks()
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Poses(Detections):
+    """Detections of which J points are known, as keypoint detection finds them.
+
+    Every detection has all of them, also those that are hidden or out of the frame, and where its
+    class has no such points: their scores are low then.
+
+    Args:
+        boxes_xyxy: see `Detections`.
+        scores: see `Detections`.
+        class_ids: see `Detections`.
+        keypoints: (N, J, 3) float32, x and y in pixels of the original frame and a score in
+            [0, 1], see `edgecv.models.keypoint_head.decode_heatmaps`.
+        names: of the J points.
+        skeleton: pairs of rows of `names` that a limb joins.
+
+    """
+
+    keypoints: NDArray[np.float32]
+    names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def clip(self, size_hw: tuple[int, int]) -> "Poses":
+        """Return the same objects with boxes cut at the edges of a frame; no point moves.
+
+        Args:
+            size_hw: height and width of the frame in pixels.
+
+        """
+        return replace(self, boxes_xyxy=super().clip(size_hw).boxes_xyxy)
+
+    def to_records(self, classes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what `Detections` does, with `keypoints`: x, y and score by name."""
+        records = super().to_records(classes)
+        for record, points in zip(records, self.keypoints.tolist(), strict=True):
+            record["keypoints"] = {
+                name: [round(x, 2), round(y, 2), round(score, 5)]
+                for name, (x, y, score) in zip(self.names, points, strict=True)
+            }
+        return records
+
+    def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Return COCO result records with their `keypoints`, see `Detections.to_coco`."""
+        records = super().to_coco(image_id, category_ids)
+        for record, points in zip(records, self.keypoints.astype(np.float64), strict=True):
+            record["keypoints"] = points.ravel().tolist()
+        return records
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return the same objects as `supervision.Detections`, their points in `data`.
+
+        `data["keypoints"]` is (N, J, 2) and `data["keypoint_scores"]` (N, J); `supervision` has a
+        `KeyPoints` of its own, without boxes.
+
+        Raises:
+            MissingDependencyError: if the package `supervision` is not installed.
+
+        """
+        found = super().to_supervision()
+        found.data["keypoints"] = self.keypoints[..., :2]
+        found.data["keypoint_scores"] = self.keypoints[..., 2]
         return found
 
 

@@ -16,7 +16,7 @@ from edgecv.records import from_plain, to_plain
 METADATA_KEY = "edgecv.spec"
 SCHEMA = 1
 
-Task = Literal["detect", "instance", "segment", "classify", "stylize"]
+Task = Literal["detect", "instance", "keypoints", "segment", "classify", "stylize"]
 ProposalMethod = Literal["selective-search", "sliding-windows"]
 
 
@@ -117,7 +117,9 @@ class FusedOutput:
         classes: output [B, K] int32; -1 past the count.
         score_threshold: scalar float32 input with a default, None where the graph fixes it.
         iou_threshold: likewise.
-        masks: output [B, K, h, w] of task `instance`, None in task `detect`.
+        masks: output [B, K, h, w] of task `instance`, None in any other.
+        keypoints: output [B, K, J, 3] of task `keypoints`: x and y in input pixels and a score,
+            the J points in the order of the model's `keypoints`; None in any other task.
 
     """
 
@@ -129,6 +131,7 @@ class FusedOutput:
     score_threshold: str | None = "score_threshold"
     iou_threshold: str | None = "iou_threshold"
     masks: str | None = None
+    keypoints: str | None = None
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,7 @@ OutputSpec: TypeAlias = (
 _FORMATS_OF_TASK: dict[str, tuple[str, ...]] = {
     "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr"),
     "instance": ("fused",),
+    "keypoints": ("fused",),
     "segment": ("logits", "probabilities"),
     "classify": ("logits", "probabilities"),
     "stylize": ("image",),
@@ -335,6 +339,17 @@ class Provenance:
 class ModelSpec:
     """Everything that is needed to run a model, see the classes of its fields.
 
+    Args:
+        task: what it does.
+        classes: the names of what it tells apart, in the order of the class ids.
+        input: how a frame becomes its input.
+        output: what its outputs mean.
+        postprocess: defaults of the suppression.
+        provenance: where it came from.
+        proposals: a second input, None where the network finds its regions itself.
+        keypoints: the names of the J points that it finds of every object in task `keypoints`.
+        skeleton: pairs of rows of `keypoints` between which a limb is drawn.
+
     Raises:
         SpecError: if two values contradict each other; the message names the key.
 
@@ -347,6 +362,8 @@ class ModelSpec:
     postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
     provenance: Provenance = field(default_factory=Provenance)
     proposals: ProposalsSpec | None = None
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a task, classes and an output that do not belong together."""
@@ -361,8 +378,24 @@ class ModelSpec:
         _require(not twice, "classes", "hold each name once", twice)
         if isinstance(self.output, FusedOutput):
             has_masks = self.output.masks is not None
-            rule = "name an output for task instance and be null for task detect"
+            rule = "name an output for task instance and be null for every other"
             _require(has_masks == (self.task == "instance"), "output.masks", rule, has_masks)
+            has_keypoints = self.output.keypoints is not None
+            rule = "name an output for task keypoints and be null for every other"
+            is_right = has_keypoints == (self.task == "keypoints")
+            _require(is_right, "output.keypoints", rule, has_keypoints)
+        self._refuse_keypoints()
+
+    def _refuse_keypoints(self) -> None:
+        """Refuse names of keypoints that do not suit the task, and limbs between none of them."""
+        is_right = bool(self.keypoints) == (self.task == "keypoints")
+        rule = "name points for task keypoints and be empty for every other"
+        _require(is_right, "keypoints", rule, self.keypoints)
+        twice = sorted({name for name in self.keypoints if self.keypoints.count(name) > 1})
+        _require(not twice, "keypoints", "hold each name once", twice)
+        ends = range(len(self.keypoints))
+        wrong = [limb for limb in self.skeleton if not all(end in ends for end in limb)]
+        _require(not wrong, "skeleton", "join rows of `keypoints`", wrong)
 
     def with_postprocess(
         self,

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from edgecv.errors import MissingDependencyError
-from edgecv.results import Classification, Detections, Instances
+from edgecv.results import Classification, Detections, Instances, Poses
 
 TWO = Detections(
     np.array([[10, 20, 30.5, 60], [-4, -8, 200, 100.125]], np.float32),
@@ -137,6 +137,48 @@ def test_supervision_gets_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
     guest: Any = instances().to_supervision()
     np.testing.assert_array_equal(guest.mask, instances().frame_masks())
+
+
+def poses() -> Poses:
+    """`TWO` with two points each."""
+    points = np.array(
+        [[[12.5, 20, 0.9], [30, 25.25, 0.125]], [[-3, 70, 0.5], [8, 9, 0.001]]], np.float32
+    )
+    names = ("nose", "tail")
+    return Poses(TWO.boxes_xyxy, TWO.scores, TWO.class_ids, points, names, ((0, 1),))
+
+
+def test_records_name_the_keypoints() -> None:
+    records = poses().to_records(["cat", "dog"])
+    assert json.loads(json.dumps(records)) == records
+    assert records[0].pop("keypoints") == {"nose": [12.5, 20, 0.9], "tail": [30, 25.25, 0.125]}
+    assert records[1].pop("keypoints")["tail"] == [8, 9, 0.001]
+    assert records == TWO.to_records(["cat", "dog"])
+
+
+def test_coco_records_hold_the_keypoints_in_a_row() -> None:
+    records = poses().to_coco(5, [7, 9])
+    assert json.loads(json.dumps(records)) == records
+    assert records[1].pop("keypoints") == pytest.approx([-3, 70, 0.5, 8, 9, 0.001])
+    assert records[0].pop("keypoints") == pytest.approx([12.5, 20, 0.9, 30, 25.25, 0.125])
+    assert records == TWO.to_coco(5, [7, 9])
+
+
+def test_clip_moves_no_keypoint() -> None:
+    clipped = poses().clip((50, 100))
+    np.testing.assert_array_equal(clipped.boxes_xyxy, TWO.clip((50, 100)).boxes_xyxy)
+    np.testing.assert_array_equal(clipped.keypoints, poses().keypoints)
+    assert (clipped.names, clipped.skeleton) == (("nose", "tail"), ((0, 1),))
+
+
+def test_supervision_gets_the_keypoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    def guest_of(**fields: Any) -> SimpleNamespace:
+        return SimpleNamespace(**fields, data={})
+
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=guest_of))
+    data: Any = poses().to_supervision().data
+    np.testing.assert_array_equal(data["keypoints"], poses().keypoints[..., :2])
+    np.testing.assert_array_equal(data["keypoint_scores"], poses().keypoints[..., 2])
 
 
 def test_a_classification_ranks_its_classes() -> None:

@@ -37,6 +37,14 @@ from edgecv.spec import (
 INPUT = InputSpec("images", (320, 416))
 SSD = SSDOutput(anchors=(AnchorLayer((2, 3), ((0.5, 0.25),)),))
 DETECTOR = ModelSpec("detect", ("cat", "dog"), INPUT, SSD)
+POSES = ModelSpec(
+    "keypoints",
+    ("cat", "dog"),
+    INPUT,
+    FusedOutput(keypoints="keypoints"),
+    keypoints=("nose", "tail"),
+    skeleton=((0, 1),),
+)
 
 FORMATS: dict[Task, list[OutputSpec]] = {
     "detect": [
@@ -48,6 +56,7 @@ FORMATS: dict[Task, list[OutputSpec]] = {
         DetrOutput(),
     ],
     "instance": [FusedOutput(masks="masks")],
+    "keypoints": [FusedOutput(keypoints="keypoints")],
     "segment": [LogitsOutput(), ProbabilitiesOutput()],
     "classify": [LogitsOutput(), ProbabilitiesOutput()],
     "stylize": [ImageOutput()],
@@ -141,8 +150,14 @@ provenances = st.builds(
 def model_specs(draw: st.DrawFn, task: Task, output_kind: type) -> ModelSpec:
     output = draw(OUTPUTS[output_kind])
     if isinstance(output, FusedOutput):
-        output = replace(output, masks=draw(names) if task == "instance" else None)
+        output = replace(
+            output,
+            masks=draw(names) if task == "instance" else None,
+            keypoints=draw(names) if task == "keypoints" else None,
+        )
     classes = several(names).filter(lambda chosen: len(set(chosen)) == len(chosen))
+    keypoints = draw(classes) if task == "keypoints" else ()
+    limb = st.tuples(*[st.integers(0, max(len(keypoints), 1) - 1)] * 2)
     return ModelSpec(
         task=task,
         classes=() if task == "stylize" else draw(classes),
@@ -150,6 +165,8 @@ def model_specs(draw: st.DrawFn, task: Task, output_kind: type) -> ModelSpec:
         output=output,
         postprocess=draw(postprocesses),
         provenance=draw(provenances),
+        keypoints=keypoints,
+        skeleton=draw(several(limb)) if keypoints else (),
     )
 
 
@@ -268,7 +285,10 @@ def test_what_is_no_json_object_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "detekt"}, "`task` must be one of detect, instance, segment, classify, stylize"),
+        (
+            {"task": "detekt"},
+            "`task` must be one of detect, instance, keypoints, segment, classify, stylize",
+        ),
         ({"task": ["detect"]}, "`task` must be one of detect"),
         ({"classes": "cat"}, "`classes` must be a list, got 'cat'"),
         ({"classes": [1]}, "`classes[0]` must be a str, got 1"),
@@ -336,11 +356,39 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         ),
         (
             lambda: replace(DETECTOR, output=FusedOutput(masks="m")),
-            "`output.masks` must name an output for task instance and be null for task detect",
+            "`output.masks` must name an output for task instance and be null for every other",
         ),
         (
             lambda: replace(DETECTOR, task="instance", output=FusedOutput()),
             "`output.masks` must name an output for task instance",
+        ),
+        (
+            lambda: replace(DETECTOR, output=FusedOutput(keypoints="k")),
+            "`output.keypoints` must name an output for task keypoints and be null for every other",
+        ),
+        (
+            lambda: replace(POSES, output=FusedOutput()),
+            "`output.keypoints` must name an output for task keypoints",
+        ),
+        (
+            lambda: replace(POSES, keypoints=()),
+            "`keypoints` must name points for task keypoints and be empty for every other, got ()",
+        ),
+        (
+            lambda: replace(DETECTOR, keypoints=("nose",)),
+            "`keypoints` must name points for task keypoints and be empty for every other",
+        ),
+        (
+            lambda: replace(POSES, keypoints=("nose", "tail", "nose")),
+            "`keypoints` must hold each name once, got ['nose']",
+        ),
+        (
+            lambda: replace(POSES, skeleton=((0, 1), (1, 2))),
+            "`skeleton` must join rows of `keypoints`, got [(1, 2)]",
+        ),
+        (
+            lambda: replace(DETECTOR, skeleton=((0, 0),)),
+            "`skeleton` must join rows of `keypoints`, got [(0, 0)]",
         ),
     ],
 )

@@ -37,6 +37,11 @@ _COLUMNS = {
     "best_F1_score": "at score",
 }
 _MASK_COLUMNS = {"mask_AP": "mask AP", "mask_AP50": "mask AP50", "mask_AP75": "mask AP75"}
+_KEYPOINT_COLUMNS = {
+    "keypoint_AP": "keypoint AP",
+    "keypoint_AP50": "keypoint AP50",
+    "keypoint_AP75": "keypoint AP75",
+}
 _CLASS_COLUMNS = {
     "top1": "top-1 (recall)",
     "top5": "top-5",
@@ -82,7 +87,7 @@ def evaluate_model(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure AP on a data set, that of masks too, or a classifier's accuracy, also per class."""
+    """Measure AP, also of masks and keypoints, or a classifier's accuracy, in all and per class."""
     from edgecv.data import open_classification, open_dataset  # keeps `edgecv --help` quick
     from edgecv.files import make_folder
     from edgecv.proposals import read_proposals
@@ -141,7 +146,9 @@ class _Command:
         images = f"{len(dataset.samples)} images"
         title = f"{self.path} on {dataset.name} {dataset.split}, {images}"
         print_table(self.screen, title, ("metric", "value"), [*result.metrics.summary.items()])
-        columns = _COLUMNS | (_MASK_COLUMNS if "mask_AP" in result.metrics.summary else {})
+        columns = _COLUMNS
+        for further in (_MASK_COLUMNS, _KEYPOINT_COLUMNS):
+            columns = columns | (further if further.keys() <= result.metrics.summary.keys() else {})
         rows = [
             (name, *(values[key] for key in columns))
             for name, values in result.metrics.per_class.items()

@@ -153,6 +153,7 @@ def finish(
     log: ProblemLog,
     on_bad: OnBad,
     keypoint_names: Sequence[str] = (),
+    skeleton: Sequence[tuple[int, int]] = (),
 ) -> DetectionDataset:
     """Return the data set, after deciding about the problems in `log`.
 
@@ -175,6 +176,7 @@ def finish(
         samples=tuple(samples),
         problems=tuple(log.problems),
         keypoint_names=tuple(keypoint_names),
+        skeleton=tuple(skeleton),
     )
 
 

@@ -43,8 +43,8 @@ def read_coco(
     """Read one split of a data set in COCO's format.
 
     Classes come in the order of their category ids. `area`, `iscrowd` and `segmentation` are taken
-    where they are present, and `keypoints` where a category names them; if two categories name
-    different ones, none are read. Keys that are not needed are ignored.
+    where they are present, and `keypoints` where a category names them, with its `skeleton`; if two
+    categories name different ones, none are read. Keys that are not needed are ignored.
 
     Args:
         folder: holds instances_SPLIT.json, or annotations/instances_SPLIT.json; the images lie
@@ -66,6 +66,7 @@ def read_coco(
     log = ProblemLog()
     classes = _read_categories(document)
     keypoint_names = _keypoint_names(document)
+    skeleton = _skeleton(document, keypoint_names)
     builders = _read_images(document, _image_folders(folder, chosen), log)
     _read_annotations(document, builders, tuple(classes), len(keypoint_names), log)
     return finish(
@@ -77,6 +78,7 @@ def read_coco(
         log=log,
         on_bad=on_bad,
         keypoint_names=keypoint_names,
+        skeleton=skeleton,
     )
 
 
@@ -128,6 +130,29 @@ def _keypoint_names(document: "_Document") -> tuple[str, ...]:
         if names:
             found[tuple(names)] = index
     return next(iter(found)) if len(found) == 1 else ()
+
+
+def _skeleton(document: "_Document", names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Return the limbs of the first category that has some, rows of `names` from 0."""
+    for index, entry in enumerate(document.lists["categories"]):
+        limbs = entry.get("skeleton")
+        if not limbs or not names:
+            continue
+        ends = range(1, len(names) + 1)
+        is_list = isinstance(limbs, list)
+        if not is_list or not all(
+            isinstance(limb, list)
+            and len(limb) == 2  # noqa: PLR2004  # its ends
+            and all(type(end) is int and end in ends for end in limb)
+            for limb in limbs
+        ):
+            line = document.line("categories", index)
+            raise DatasetError(
+                f"{document.path}:{line}: `skeleton` of a category must be pairs of its "
+                f"{len(names)} keypoints, counted from 1, got {_shown(limbs)}. Mend the file."
+            )
+        return tuple((start - 1, end - 1) for start, end in limbs)
+    return ()
 
 
 def _read_images(

@@ -86,6 +86,7 @@ class DetectionDataset:
         samples: the images, never empty.
         problems: what was left out because of `on_bad="skip"`, or is known and tolerated.
         keypoint_names: of the J keypoints of each object, empty where the data set has none.
+        skeleton: pairs of keypoints, rows of `keypoint_names`, that a limb joins.
 
     """
 
@@ -96,6 +97,16 @@ class DetectionDataset:
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
     keypoint_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether a keypoint of any object that is learnt is labelled."""
+        return any(
+            sample.keypoints is not None
+            and bool((sample.keypoints[~sample.is_crowd, :, 2] > 0).any())
+            for sample in self.samples
+        )
 
     @property
     def has_outlines(self) -> bool:
@@ -121,7 +132,8 @@ class DetectionDataset:
         """Return the ground truth as COCO's JSON structure, for pycocotools and its kin.
 
         Annotation ids count from 1: pycocotools takes an id of 0 for "no match". An object that
-        has an outline has a `segmentation`, see `edgecv.data.segments.segment_to_coco`.
+        has an outline has a `segmentation`, see `edgecv.data.segments.segment_to_coco`; where the
+        data set has keypoints, every object has its own, whether labelled or not.
         """
         annotations: list[dict[str, Any]] = []
         for sample in self.samples:
@@ -131,9 +143,10 @@ class DetectionDataset:
                 sample.areas.tolist(),
                 sample.is_crowd.tolist(),
                 sample.outlines,
+                [None] * len(sample.areas) if sample.keypoints is None else sample.keypoints,
                 strict=True,
             )
-            for (x1, y1, x2, y2), class_id, area, is_crowd, segment in rows:
+            for (x1, y1, x2, y2), class_id, area, is_crowd, segment, points in rows:
                 annotation: dict[str, Any] = {
                     "id": len(annotations) + 1,
                     "image_id": sample.image_id,
@@ -144,7 +157,14 @@ class DetectionDataset:
                 }
                 if segment is not None:
                     annotation["segmentation"] = segment_to_coco(segment)
+                if points is not None:
+                    annotation["keypoints"] = points.astype(np.float64).ravel().tolist()
+                    annotation["num_keypoints"] = int((points[:, 2] > 0).sum())
                 annotations.append(annotation)
+        named: dict[str, Any] = {}
+        if self.keypoint_names:
+            limbs = [[start + 1, end + 1] for start, end in self.skeleton]
+            named = {"keypoints": list(self.keypoint_names), "skeleton": limbs}
         return {
             "info": {"description": f"{self.name} {self.split}"},
             "images": [
@@ -158,7 +178,7 @@ class DetectionDataset:
             ],
             "annotations": annotations,
             "categories": [
-                {"id": category_id, "name": name}
+                {"id": category_id, "name": name, **named}
                 for category_id, name in zip(self.category_ids, self.classes, strict=True)
             ],
         }

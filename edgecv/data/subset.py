@@ -22,7 +22,7 @@ def write_subset(
     What learns a few images by heart, and finds everything in them afterwards, is put together
     right: this is the quickest check of a model, its data and its settings. The images are the
     first by id of those with an object that is no crowd; all objects come with them, with their
-    outlines, without keypoints.
+    outlines and keypoints.
 
     Args:
         dataset: one split.

@@ -1,7 +1,7 @@
 """Does an exported file compute what the PyTorch model computes? Asked on real images."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from edgecv.errors import ParityError
 from edgecv.images import read_image
 from edgecv.placement import Placement
 from edgecv.proposals import Proposals, as_input, sliding_windows
-from edgecv.results import Classification, Detections, Result
+from edgecv.results import Classification, Detections, Poses, Result
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
 from edgecv.spec import FusedOutput, ModelSpec
 
 _MASKS = "masks"
+_KEYPOINTS = "keypoints"
 _SAME_PROBABILITY = 1e-3  # apart: which of two such classes comes first is a matter of rounding
 _SAME_BOX_PX = 2.0  # corners this close, and the same class: the same detection
+_SAME_POINT_PX = 2.0  # a keypoint that is farther away was found in another place
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Tolerance:
         score: of matched detections, of a classifier that of the most probable class.
         mask: of the probabilities of an `instance` graph's masks, in place of `relative`: they are
             read at the very corners of boxes that differ already.
+        strayed: fraction of the keypoints of matched detections that lie in another place: which of
+            two places that are as likely as each other wins is a matter of rounding.
 
     """
 
@@ -47,6 +51,7 @@ class Tolerance:
     box_px: float = 0.1
     score: float = 1e-3
     mask: float = 1e-3
+    strayed: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ class ParityReport:
     Args:
         num_images: real images that both ran on.
         outputs: a difference per output of the graph; of a fused graph the boxes, scores,
-            classes and masks of the rows that both report (the counts are the next fields).
+            classes and masks of the rows that both report (the counts are the next fields; of
+            keypoints see the last two).
         num_reference: detections of the reference through the whole pipeline; of a classifier,
             images.
         num_candidate: those of the exported file.
@@ -80,6 +86,8 @@ class ParityReport:
         box_px: largest difference of a corner of matched detections, in frame pixels.
         score: largest difference of their scores.
         unit: what was counted, `detections` or `images`.
+        num_keypoints: of matched detections.
+        num_strayed: those of them that lie more than 2 frame pixels from where PyTorch finds them.
 
     """
 
@@ -91,6 +99,8 @@ class ParityReport:
     box_px: float
     score: float
     unit: str = "detections"
+    num_keypoints: int = 0
+    num_strayed: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers."""
@@ -114,6 +124,11 @@ class ParityReport:
             found.append(f"boxes differ by {self.box_px:.3g} px (allowed {tolerance.box_px:g})")
         if not self.score <= tolerance.score:
             found.append(f"scores differ by {self.score:.3g} (allowed {tolerance.score:g})")
+        if self.num_strayed > tolerance.strayed * self.num_keypoints:
+            found.append(
+                f"{self.num_strayed} of {self.num_keypoints} keypoints lie more than "
+                f"{_SAME_POINT_PX:g} px from where they should"
+            )
         return found
 
 
@@ -184,6 +199,8 @@ def compare(
         box_px=max(match.box_px for match in matches),
         score=max(match.score for match in matches),
         unit=matches[0].unit,
+        num_keypoints=sum(match.num_keypoints for match in matches),
+        num_strayed=sum(match.num_strayed for match in matches),
     )
 
 
@@ -197,6 +214,8 @@ class _Match:
     rows: NDArray[np.int64]
     score: float
     box_px: float = 0.0
+    num_keypoints: int = 0
+    num_strayed: int = 0
 
 
 @singledispatch
@@ -217,6 +236,15 @@ def _(expected: Detections, actual: Detections) -> _Match:
         score=_largest(expected.scores[left] - actual.scores[right]),
         box_px=_largest(expected.boxes_xyxy[left] - actual.boxes_xyxy[right]),
     )
+
+
+@_match.register
+def _(expected: Poses, actual: Poses) -> _Match:
+    objects: _Match = _match.dispatch(Detections)(expected, actual)
+    left, right = objects.rows.T
+    steps = (expected.keypoints[left] - actual.keypoints[right])[..., :2]
+    is_near = np.hypot(steps[..., 0], steps[..., 1]) <= _SAME_POINT_PX  # NaN is not
+    return replace(objects, num_keypoints=is_near.size, num_strayed=int((~is_near).sum()))
 
 
 @_match.register
@@ -273,7 +301,8 @@ class _Differences:
     def add_rows(self, wanted: Outputs, found: Outputs, rows: NDArray[np.int64]) -> None:
         left, right = rows.T
         for name, values in wanted.items():
-            if values.ndim > 1:  # a row for each detection, unlike their number
+            # A row for each detection, unlike their number; keypoints may stray, and are counted.
+            if values.ndim > 1 and name != _KEYPOINTS:
                 self._note(name, values[0][left], found[name][0][right])
 
     def summary(self) -> tuple[OutputDifference, ...]:

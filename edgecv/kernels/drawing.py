@@ -79,7 +79,7 @@ def draw_boxes(
         TypeError: if an array has another dtype; nothing is converted silently.
 
     """
-    planes = _canvas("draw_boxes", frame, format, matrix, range)
+    planes = canvas_planes("draw_boxes", frame, format, matrix, range)
     check_array("draw_boxes", "boxes_xyxy", boxes_xyxy, np.float32, ("N", 4))
     count = len(boxes_xyxy)
     check_array("draw_boxes", "colours", colours, np.uint8, (count, 3))
@@ -143,7 +143,7 @@ def draw_masks(
         TypeError: if an array has another dtype; nothing is converted silently.
 
     """
-    planes = _canvas("draw_masks", frame, format, matrix, range)
+    planes = canvas_planes("draw_masks", frame, format, matrix, range)
     check_masks("draw_masks", masks, boxes_xyxy)
     check_array("draw_masks", "colours", colours, np.uint8, (len(masks), 3))
     check_fraction("draw_masks", "alpha", alpha)
@@ -193,7 +193,7 @@ def colorize(
     if out is None:
         check_choice("colorize", "format", format, CANVAS_FORMATS)
         out = _new_frame(labels.shape, format)
-    planes = _canvas("colorize", out, format, matrix, range, name="out")
+    planes = canvas_planes("colorize", out, format, matrix, range, name="out")
     if frame_size_hw(planes) != labels.shape:
         raise ValueError(
             f"colorize: `out` must have the size of `labels`, {labels.shape}, "
@@ -235,7 +235,7 @@ def blend_labels(
         TypeError: if an array has another dtype; nothing is converted silently.
 
     """
-    planes = _canvas("blend_labels", frame, format, matrix, range)
+    planes = canvas_planes("blend_labels", frame, format, matrix, range)
     labels = _label_map("blend_labels", labels, frame_size_hw(planes))
     _check_palette("blend_labels", palette)
     check_fraction("blend_labels", "alpha", alpha)
@@ -255,7 +255,7 @@ def blend_labels(
     _check_largest("blend_labels", largest, palette)
 
 
-def _canvas(
+def canvas_planes(
     function: str,
     frame: Pixels,
     format: CanvasFormat,  # noqa: A002

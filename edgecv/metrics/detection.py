@@ -1,4 +1,4 @@
-"""The metrics of detection: COCO's of boxes and masks, VOC's and the best F1 beside them."""
+"""The metrics of detection: COCO's of boxes, masks and keypoints, VOC's and the best F1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from edgecv.data.samples import DetectionDataset
+from edgecv.errors import InputError
 from edgecv.metrics.class_order import class_order
 from edgecv.metrics.coco import coco_figures
 from edgecv.metrics.matching import assign_as_coco, rank_by_class
 from edgecv.metrics.operating_point import best_f1
 from edgecv.metrics.voc import voc_metrics
-from edgecv.results import Detections, Instances
+from edgecv.results import Detections, Instances, Poses
 
 MAX_DETECTIONS = 100  # COCO's limit an image
 RECALLS = tuple(round(index / 100, 2) for index in range(101))  # COCO's recall points
 
 MASK_PREFIX = "mask_"  # of the names of the masks' figures
+KEYPOINT_PREFIX = "keypoint_"  # likewise
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class DetectionMetrics:
     32², below 96² and above in pixels² of the image. VOC2007_AP50 is VOC's average precision at
     11 recalls, VOC2010_AP50 at all of them. These are the boxes' figures, as COCO's users expect;
     where masks were measured, COCO's figures of the masks stand beside them as mask_AP, mask_AP50
-    and so on.
+    and so on, and where keypoints were, theirs as keypoint_AP, keypoint_AP50 and so on.
 
     Args:
         summary: AP, AP50, AP75, AP_small, AP_medium, AP_large, AR100, AR_small, AR_medium,
-            AR_large, AR1, AR10, VOC2007_AP50 and VOC2010_AP50, means over the classes; then the
-            masks'.
+            AR_large, AR1, AR10, VOC2007_AP50 and VOC2010_AP50, means over the classes; then those
+            of the masks or keypoints.
         per_class: for each class name the same without AR1 and AR10, and the highest F1 at IoU
             0.50: best_F1, its best_F1_precision and best_F1_recall, and best_F1_score, the score
             threshold that leads there.
@@ -79,10 +81,11 @@ def detection_metrics(
         classes: the model's class names.
         detections: one per sample of the data set, in its order; 100 of a class in an image
             count for COCO's figures and F1, all for VOC's. Of `Instances` the masks are measured
-            too, if every object of the data set but its crowds has an outline.
+            too, if every object of the data set but its crowds has an outline; of `Poses` the
+            keypoints, if the data set has some.
 
     Raises:
-        InputError: if the classes differ.
+        InputError: if the classes or the keypoints differ.
         MissingDependencyError: if faster-coco-eval is not installed.
 
     Source:
@@ -119,25 +122,53 @@ def detection_metrics(
     }
     if dataset.has_outlines and all(isinstance(found, Instances) for found in detections):
         masks = coco_figures(truth, records, category_ids, shape="mask")
-        summary |= _of_masks(masks.summary)
+        summary |= _prefixed(MASK_PREFIX, masks.summary)
         for name, figures in zip(classes, masks.per_category, strict=True):
-            per_class[name] |= _of_masks(figures)
+            per_class[name] |= _prefixed(MASK_PREFIX, figures)
+    poses = [found for found in detections if isinstance(found, Poses)]
+    if dataset.has_keypoints and len(poses) == len(detections):
+        check_keypoints(dataset, poses[0].names)
+        points = coco_figures(truth, records, category_ids, shape="keypoints")
+        summary |= _prefixed(KEYPOINT_PREFIX, points.summary)
+        for name, figures in zip(classes, points.per_category, strict=True):
+            per_class[name] |= _prefixed(KEYPOINT_PREFIX, figures)
     curves = dict(zip(classes, boxes.precision_curves, strict=True))
     return DetectionMetrics(summary, per_class, curves, len(dataset.samples))
 
 
-def with_masks_of(metrics: DetectionMetrics, plain: Mapping[str, Any]) -> DetectionMetrics:
-    """Return metrics of boxes with the masks' figures of another measurement of the same model.
+def check_keypoints(dataset: DetectionDataset, names: Sequence[str]) -> None:
+    """Refuse a data set whose objects have other keypoints than those that a model finds.
+
+    Args:
+        dataset: the ground truth; without keypoints, nothing is refused.
+        names: of the model's keypoints.
+
+    Raises:
+        InputError: if they differ, also in their order.
+
+    """
+    if dataset.keypoint_names and dataset.keypoint_names != tuple(names):
+        raise InputError(
+            f"the model finds the keypoints {', '.join(names)}, and {dataset.name} "
+            f"{dataset.split} has {', '.join(dataset.keypoint_names)}. Measure it on data with the "
+            "same keypoints in the same order."
+        )
+
+
+def with_shapes_of(metrics: DetectionMetrics, plain: Mapping[str, Any]) -> DetectionMetrics:
+    """Return metrics of boxes with the other figures of another measurement of the same model.
 
     Args:
         metrics: of boxes.
-        plain: what `DetectionMetrics.to_plain` returned; without masks, nothing is added.
+        plain: what `DetectionMetrics.to_plain` returned; without masks or keypoints, nothing is
+            added.
 
     """
 
     def joined(figures: dict[str, float], more: Mapping[str, Any]) -> dict[str, float]:
-        masks = {key: value for key, value in more.items() if key.startswith(MASK_PREFIX)}
-        return figures | {key: _figure(value) for key, value in masks.items()}
+        prefixes = MASK_PREFIX, KEYPOINT_PREFIX
+        shapes = {key: value for key, value in more.items() if key.startswith(prefixes)}
+        return figures | {key: _figure(value) for key, value in shapes.items()}
 
     return replace(
         metrics,
@@ -149,8 +180,8 @@ def with_masks_of(metrics: DetectionMetrics, plain: Mapping[str, Any]) -> Detect
     )
 
 
-def _of_masks(figures: dict[str, float]) -> dict[str, float]:
-    return {f"{MASK_PREFIX}{key}": value for key, value in figures.items()}
+def _prefixed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}{key}": value for key, value in figures.items()}
 
 
 def _numbers(figures: dict[str, float]) -> dict[str, float | None]:

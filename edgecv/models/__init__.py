@@ -5,6 +5,7 @@ from edgecv.models.classifier import Classifier
 from edgecv.models.detector import (
     Detector,
     InstanceDetector,
+    KeypointDetector,
     build_model,
     default_backbone,
     has_imagenet,
@@ -18,6 +19,7 @@ from edgecv.models.detector import (
 )
 from edgecv.models.external import fast_rcnn, rcnn
 from edgecv.models.fcos import fcos
+from edgecv.models.keypoint_detector import keypoint_rcnn, keypoint_rcnn_lite
 from edgecv.models.lenet import lenet
 from edgecv.models.network import Losses, Network
 from edgecv.models.retinanet import retinanet
@@ -30,6 +32,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "InstanceDetector",
+    "KeypointDetector",
     "Losses",
     "Network",
     "backbone_names",
@@ -42,6 +45,8 @@ __all__ = [
     "features_of",
     "has_imagenet",
     "has_imagenet_weights",
+    "keypoint_rcnn",
+    "keypoint_rcnn_lite",
     "lenet",
     "mask_rcnn",
     "mask_rcnn_lite",

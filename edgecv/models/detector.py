@@ -113,6 +113,36 @@ class InstanceDetector(Detector):
         return FusedOutput(masks="masks")
 
 
+class KeypointDetector(Detector):
+    """A detector that finds points of each object too.
+
+    Attributes:
+        num_keypoints: J.
+
+    """
+
+    task = "keypoints"
+    num_keypoints: int
+
+    @abstractmethod
+    def keypoints(self, heads: tuple[Tensor, ...], boxes_xyxy: Tensor) -> Tensor:
+        """Return the points of boxes that were chosen.
+
+        Args:
+            heads: what `forward` returned.
+            boxes_xyxy: [B, K, 4] float32 in input pixels; the points of a row that is no detection
+                mean nothing.
+
+        Returns:
+            [B, K, J, 3] float32: x and y in input pixels, and a score in [0, 1].
+
+        """
+
+    def fused_output(self) -> FusedOutput:
+        """Return what the outputs of `edgecv.models.fused.FusedDetector` mean."""
+        return FusedOutput(keypoints="keypoints")
+
+
 class ProposalDetector(Detector):
     """A detector of regions that come with the image: `forward` takes a second argument.
 
@@ -137,8 +167,9 @@ def register_model(builder: Builder) -> Builder:
 
     Args:
         builder: a function of `num_classes` and `size_hw`, annotated with the class of what it
-            returns; one that offers a choice of backbones has a third argument `backbone`, with a
-            default. Its keyword-only parameters are the model's options: annotated as bool, int,
+            returns; one of task `keypoints` has a third argument `num_keypoints`, and one that
+            offers a choice of backbones a further argument `backbone`, with a default. Its
+            keyword-only parameters are the model's options: annotated as bool, int,
             float, str, a `Literal` or a tuple of numbers, each with a default. One whose name ends
             in `loss` or `smoothing` changes the training alone, every other one the network.
 
@@ -249,6 +280,7 @@ def build_model(
     *,
     backbone: str | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
+    num_keypoints: int = 0,
 ) -> Network:
     """Return a new model with random weights.
 
@@ -258,10 +290,12 @@ def build_model(
         size_hw: height and width of the input in pixels.
         backbone: as `edgecv.models.backbone.Backbone` names it; None for the model's own.
         options: values of `model_options(name)` by name; what is left out has its default.
+        num_keypoints: J, of a model of task `keypoints`; every other one ignores it.
 
     Raises:
         InputError: if there is no such model, backbone or option, the model leaves no choice, an
-            option has not the value, or the model cannot take an input of this size.
+            option has not the value, the model finds keypoints and there is to be none, or it
+            cannot take an input of this size.
 
     """
     chosen: dict[str, object] = {**read_options(name, model_options(name), options)}
@@ -269,6 +303,13 @@ def build_model(
         if default_backbone(name) is None:
             raise InputError(f"the model `{name}` has a backbone of its own, got `{backbone}`.")
         chosen["backbone"] = backbone
+    if model_task(name) == "keypoints":
+        if num_keypoints < 1:
+            raise InputError(
+                f"the model `{name}` finds keypoints, and `num_keypoints` must be at least 1, got "
+                f"{num_keypoints}. Train it on a data set whose categories name `keypoints`."
+            )
+        chosen["num_keypoints"] = num_keypoints
     return _builder(name)(num_classes, size_hw, **chosen)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgecv.models.classifier import Classifier
-from edgecv.models.detector import Detector, InstanceDetector
+from edgecv.models.detector import Detector, InstanceDetector, KeypointDetector
 from edgecv.models.network import Network
 from edgecv.models.operators import suppress
 from edgecv.models.session import TorchSession
@@ -44,6 +44,8 @@ class FusedDetector(Fused):
         self.output_names = ["num_detections", "boxes", "scores", "classes"]
         if isinstance(detector, InstanceDetector):
             self.output_names.append("masks")
+        elif isinstance(detector, KeypointDetector):
+            self.output_names.append("keypoints")
 
     def forward(
         self,
@@ -72,10 +74,13 @@ class FusedDetector(Fused):
             max_detections=self.max_detections,
             class_agnostic=self.class_agnostic,
         )
-        if not isinstance(self.detector, InstanceDetector):
-            return found
         _, kept_boxes, _, kept_classes = found
-        return (*found, self.detector.masks(heads, kept_boxes, kept_classes))
+        match self.detector:
+            case InstanceDetector():
+                return (*found, self.detector.masks(heads, kept_boxes, kept_classes))
+            case KeypointDetector():
+                return (*found, self.detector.keypoints(heads, kept_boxes))
+        return found
 
 
 class FusedClassifier(Fused):

@@ -139,6 +139,10 @@ class SampledRegions:
     objects: Tensor
     offsets: Tensor
 
+    def at(self, rows: Tensor) -> "SampledRegions":
+        """Return the regions of some rows, (R,) int64."""
+        return SampledRegions(**{name: value[rows] for name, value in vars(self).items()})
+
 
 def sample_regions(
     proposals: Sequence[Tensor], targets: Sequence[Target], *, count: int

@@ -74,7 +74,7 @@ class TwoStageSizes(RegionSizes):
 
 
 _ONE_MAP_CANDIDATES = 3000
-_LITE = TwoStageSizes(
+LITE = TwoStageSizes(
     strides=(8, 16, 32), width=128, hidden=256, anchor_scale=4, num_sampled_regions=128
 )
 
@@ -122,7 +122,7 @@ def faster_rcnn_lite(
         roi: see `faster_rcnn`.
 
     """
-    sizes = _LITE.over(features)
+    sizes = LITE.over(features)
     trunk = trunk_of(backbone, features, sizes)
     return FasterRCNN(trunk, num_classes, size_hw, sizes, roi=roi)
 
@@ -174,7 +174,7 @@ def mask_rcnn_lite(
         mask_loss: see `edgecv.models.roi_heads.mask_loss`.
 
     """
-    sizes = _LITE.over(features)
+    sizes = LITE.over(features)
     trunk = trunk_of(backbone, features, sizes)
     return MaskRCNN(trunk, num_classes, size_hw, sizes, roi=roi, mask_loss=mask_loss)
 
@@ -303,7 +303,7 @@ class MaskRCNN(FasterRCNN, InstanceDetector):
         """Return the term `mask`, over the regions that have an object."""
         masks = [_masks_of(target) for target in targets]
         rows = torch.nonzero(sampled.labels > 0).flatten()
-        positive = replace(sampled, **{name: value[rows] for name, value in vars(sampled).items()})
+        positive = sampled.at(rows)
         is_shared = isinstance(self.trunk, SplitBackbone)
         seen = features[rows] if is_shared else self.sampled_bins(maps, positive, MASK_BINS)
         logits = self.mask_head(seen)

@@ -48,6 +48,12 @@ _MASK_TILES = {
     "mask_AP75": "mask AP at IoU 0.75",
     "mask_AR100": "mask recall",
 }
+_KEYPOINT_TILES = {
+    "keypoint_AP": "keypoint AP, the mean over OKS 0.50 to 0.95",
+    "keypoint_AP50": "keypoint AP at OKS 0.50",
+    "keypoint_AP75": "keypoint AP at OKS 0.75",
+    "keypoint_AR20": "keypoint recall",
+}
 _COLUMNS = {
     "AP": "AP",
     "AP50": "AP50",
@@ -70,11 +76,23 @@ _MASK_COLUMNS = {
     "mask_AP_large": "mask AP large",
     "mask_AR100": "mask AR100",
 }
+_KEYPOINT_COLUMNS = {
+    "keypoint_AP": "keypoint AP",
+    "keypoint_AP50": "keypoint AP50",
+    "keypoint_AP75": "keypoint AP75",
+    "keypoint_AP_medium": "keypoint AP medium",
+    "keypoint_AP_large": "keypoint AP large",
+    "keypoint_AR20": "keypoint AR20",
+}
+_SHAPES = {  # by the figure that tells whether they were measured
+    "mask_AP": (_MASK_TILES, _MASK_COLUMNS),
+    "keypoint_AP": (_KEYPOINT_TILES, _KEYPOINT_COLUMNS),
+}
 _NOTE = """AP and AR as COCO defines them: means over the IoU thresholds 0.50, 0.55 to
     0.95, at 100 detections. Small, medium and large are objects below 32² pixels, below 96² and
     above. VOC: average precision at IoU 0.50, at 11 recalls (2007) and at all (2010). Best F1: the
-    highest at IoU 0.50, and the score threshold that reaches it. A dash: the data have no such
-    object."""
+    highest at IoU 0.50, and the score threshold that reaches it. Keypoints are compared by COCO's
+    similarity of keypoints (OKS), at 20 detections. A dash: the data have no such object."""
 _CLASS_TILES = {
     "top1": "top-1: the true class is the most probable",
     "top5": "top-5: it is among the five most probable",
@@ -104,11 +122,11 @@ def render_page(
 
     """
     summary = metrics.summary
-    has_masks = "mask_AP" in summary
-    tiles = _TILES | (_MASK_TILES if has_masks else {})
-    per_class = _per_class(metrics, _COLUMNS)
-    if has_masks:
-        per_class += _per_class(metrics, _MASK_COLUMNS)
+    tiles, per_class = _TILES, _per_class(metrics, _COLUMNS)
+    for measured, (further_tiles, columns) in _SHAPES.items():
+        if measured in summary:
+            tiles = tiles | further_tiles
+            per_class += _per_class(metrics, columns)
     is_small = len(metrics.per_class) <= _BESIDE_EACH_OTHER
     widths = {
         "precision_recall": "three" if is_small else "wide",

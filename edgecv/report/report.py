@@ -29,7 +29,8 @@ class Report:
         metrics: of the detections.
         confusion: of the same detections.
         history: one record per epoch with `epoch`, `loss`, `learning_rate`, `AP`, `AP50` and
-            `AP75`, and those of the masks where there are any, where a training is reported.
+            `AP75`, and those of the masks or keypoints where there are any, where a training is
+            reported.
         best_epoch: the epoch (1-based) that the metrics are of, 0 without a history.
 
     """
@@ -48,14 +49,15 @@ class Report:
             "confusion_matrix": confusion_chart(self.confusion),
         }
         if self.history:
-            # Where masks are measured, theirs is the figure that chooses the best epoch.
-            shown = ("mask_AP", "mask_AP50", "mask_AP75")
-            has_masks = shown[0] in self.history[0]
+            # Where masks or keypoints are measured, theirs is the figure that chooses the epoch.
+            shapes = (name for name in ("mask", "keypoint") if f"{name}_AP" in self.history[0])
+            shape = next(shapes, "")
+            prefix = f"{shape}_" if shape else ""
             figures["training"] = training_chart(
                 self.history,
                 self.best_epoch,
-                figures=shown if has_masks else ("AP", "AP50", "AP75"),
-                title="Validation mask AP" if has_masks else "Validation AP",
+                figures=[f"{prefix}{name}" for name in ("AP", "AP50", "AP75")],
+                title=f"Validation {shape} AP" if shape else "Validation AP",
                 note="by COCO's definition",
             )
         return figures

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 
-_OF_OBJECTS = ("detect", "instance")
+_OF_OBJECTS = ("detect", "instance", "keypoints")
 
 
 class Model(Closing):
@@ -50,8 +50,8 @@ class Model(Closing):
     ) -> Result:
         """Return what the model tells of one image, in the class of its task.
 
-        That is `Detections` for task `detect`, `Instances` for `instance`, `Classification` for
-        `classify`.
+        That is `Detections` for task `detect`, `Instances` for `instance`, `Poses` for `keypoints`,
+        `Classification` for `classify`.
 
         Args:
             image: a file, a PIL image, or the pixels of a frame: an array (H, W, 3) uint8 of

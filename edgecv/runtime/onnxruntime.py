@@ -52,6 +52,7 @@ class OnnxruntimeSession:
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
         _check_input(path, self.spec.input, batch)
         _check_classes(path, self.spec, session.get_outputs())
+        _check_keypoints(path, self.spec, session.get_outputs())
         _check_proposals(path, self.spec, session.get_inputs())
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
         self._session: onnxruntime.InferenceSession | None = session
@@ -119,8 +120,10 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
         "probabilities": ("probabilities",),
         "image": ("image",),
     }.get(output.FORMAT, ("head",))
-    if isinstance(output, FusedOutput) and output.masks is not None:
-        wanted_outputs += ("masks",)
+    if isinstance(output, FusedOutput):
+        wanted_outputs += tuple(
+            key for key in ("masks", "keypoints") if getattr(output, key) is not None
+        )
     for key in wanted_outputs:
         name = getattr(output, key)
         if name not in outputs:
@@ -154,6 +157,23 @@ def _check_classes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.No
         raise InputError(
             f"`{path}`: the description has {count} classes, but the graph's output `{name}` is "
             f"{shape}. Adopt or export the model again."
+        )
+
+
+def _check_keypoints(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
+    """Refuse a description that names other points than its output has rows for."""
+    if not isinstance(spec.output, FusedOutput) or spec.output.keypoints is None:
+        return
+    name, count = spec.output.keypoints, len(spec.keypoints)
+    shape = next(node.shape for node in outputs if node.name == name)
+    is_other = any(
+        isinstance(side, int) and side != wanted  # a name or None is a free side
+        for side, wanted in zip(shape[2:], (count, 3), strict=False)
+    )
+    if len(shape) != 4 or is_other:  # noqa: PLR2004  # [B, K, J, 3]
+        raise InputError(
+            f"`{path}`: the description names {count} keypoints, but the graph's output `{name}` "
+            f"is {shape}. Adopt or export the model again."
         )
 
 

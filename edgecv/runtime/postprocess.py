@@ -11,7 +11,7 @@ from edgecv.anchors import anchor_boxes
 from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.placement import Placement
-from edgecv.results import Classification, Detections, Instances, Result
+from edgecv.results import Classification, Detections, Instances, Poses, Result
 from edgecv.runtime.session import Outputs
 from edgecv.spec import (
     AnchorLayer,
@@ -29,6 +29,7 @@ from edgecv.spec import (
 _DECODED = {
     "detect": (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput),
     "instance": (FusedOutput,),
+    "keypoints": (FusedOutput,),
     "classify": (ProbabilitiesOutput, LogitsOutput),
 }
 
@@ -96,12 +97,13 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
         placement: how the frame was fitted.
 
     Returns:
-        Detections in frame pixels, best first; `Instances` of a model with masks.
+        Detections in frame pixels, best first; `Instances` of a model with masks, `Poses` of one
+        with keypoints.
 
     """
     output, wanted = spec.output, spec.postprocess
     if isinstance(output, FusedOutput):
-        return _finish_fused(output, outputs, wanted.max_detections, placement)
+        return _finish_fused(spec, output, outputs, placement)
     common: dict[str, Any] = {
         "score_threshold": wanted.score_threshold,
         "iou_threshold": wanted.iou_threshold,
@@ -146,21 +148,27 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
 
 
 def _finish_fused(
-    output: FusedOutput, outputs: Outputs, max_detections: int, placement: Placement
+    spec: ModelSpec, output: FusedOutput, outputs: Outputs, placement: Placement
 ) -> Detections:
-    count = min(int(outputs[output.num_detections].reshape(-1)[0]), max_detections)
+    found = int(outputs[output.num_detections].reshape(-1)[0])
+    count = min(found, spec.postprocess.max_detections)
     boxes_xyxy = placement.to_frame(outputs[output.boxes][0, :count])
     scores = np.ascontiguousarray(outputs[output.scores][0, :count])
     class_ids = np.ascontiguousarray(outputs[output.classes][0, :count])
-    if output.masks is None:
-        return Detections(boxes_xyxy, scores, class_ids)
-    masks = np.ascontiguousarray(outputs[output.masks][0, :count])
-    return Instances(boxes_xyxy, scores, class_ids, masks, placement.frame_hw)
+    if output.masks is not None:
+        masks = np.ascontiguousarray(outputs[output.masks][0, :count])
+        return Instances(boxes_xyxy, scores, class_ids, masks, placement.frame_hw)
+    if output.keypoints is not None:
+        keypoints = outputs[output.keypoints][0, :count].copy()
+        keypoints[..., :2] = placement.to_frame(keypoints[..., [0, 1, 0, 1]])[..., :2]
+        return Poses(boxes_xyxy, scores, class_ids, keypoints, spec.keypoints, spec.skeleton)
+    return Detections(boxes_xyxy, scores, class_ids)
 
 
 _FINISHERS: dict[Task, Callable[[ModelSpec, Outputs, Placement], Result]] = {
     "detect": finish_detections,
     "instance": finish_detections,
+    "keypoints": finish_detections,
     "classify": finish_classification,
 }
 

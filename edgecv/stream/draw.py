@@ -1,11 +1,12 @@
-"""What is drawn of detections: masks and boxes in the colour of each class, name and score."""
+"""What is drawn of detections: masks, keypoints and boxes in the class's colour, name, score."""
 
 from collections.abc import Sequence
 
 from edgecv.colour import CanvasFormat, class_colours
 from edgecv.frame_formats import ColourMatrix, ColourRange, Pixels
 from edgecv.kernels import draw_boxes, draw_masks
-from edgecv.results import Detections, Instances
+from edgecv.results import Detections, Instances, Poses
+from edgecv.stream.draw_poses import draw_poses
 
 
 def draw_detections(
@@ -17,7 +18,7 @@ def draw_detections(
     matrix: ColourMatrix = "bt601",
     range: ColourRange = "limited",  # noqa: A002
 ) -> None:
-    """Draw every detection into a frame, the best score on top; masks lie under all boxes.
+    """Draw every detection into a frame, the best score on top; masks and keypoints lie below.
 
     Args:
         pixels: one array or a tuple of planes, see `edgecv.frame_formats`; changed in place.
@@ -39,6 +40,8 @@ def draw_detections(
             matrix=matrix,
             range=range,
         )
+    elif isinstance(detections, Poses):
+        draw_poses(pixels, detections, colours=colours, format=format, matrix=matrix, range=range)
     named = zip(detections.class_ids.tolist(), detections.scores.tolist(), strict=True)
     draw_boxes(
         pixels,

@@ -118,6 +118,7 @@ def load_trained(path: Path) -> Trained:
         config.size_hw,
         backbone=config.backbone,
         options=config.options,
+        num_keypoints=len(spec.keypoints),
     )
     network.load_state_dict(contents["averaged"])
     network.eval()

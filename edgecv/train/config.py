@@ -58,8 +58,8 @@ class TrainConfig:
         workers: processes that prepare batches, 0 for none.
         seed: two runs on a CPU with the same seed are the same.
         on_bad: what to do with a broken annotation, `error` or `skip`.
-        patience: epochs without a better validation figure (AP, that of the masks where the model
-            finds masks, or top-1) that end the run, None for no such end.
+        patience: epochs without a better validation figure (AP, that of the masks or keypoints
+            where the model finds them, or top-1) that end the run, None for no such end.
         time_budget_s: seconds of training and validation that the run plans its epochs and
             learning rate for, see `edgecv.train.schedule.planned_epochs`; None for all epochs.
 

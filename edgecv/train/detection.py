@@ -7,7 +7,7 @@ from edgecv.data import DetectionDataset, open_dataset
 from edgecv.data.batches import TrainingBatches
 from edgecv.errors import DatasetError, InputError
 from edgecv.metrics.confusion import confusion_matrix
-from edgecv.metrics.detection import DetectionMetrics, detection_metrics, with_masks_of
+from edgecv.metrics.detection import DetectionMetrics, detection_metrics, with_shapes_of
 from edgecv.models import model_task, takes_proposals
 from edgecv.proposals import Proposals, read_proposals
 from edgecv.report import Report, write_report
@@ -23,11 +23,12 @@ from edgecv.train.task import TrainingTask
 _VALIDATION_SCORE = 0.01  # lower scores add time and nothing to a comparison of epochs
 _FIGURES = ("AP", "AP50", "AP75")
 _MASK_FIGURES = ("mask_AP", "mask_AP50", "AP", "AP50")
+_KEYPOINT_FIGURES = ("keypoint_AP", "keypoint_AP50", "AP", "AP50")
 _LEAST_SIDE = 64  # two cells of stride 32
 
 
 class DetectionTask(TrainingTask):
-    """Tasks `detect` and `instance`, see `TrainingTask`."""
+    """Tasks `detect`, `instance` and `keypoints`, see `TrainingTask`."""
 
     def __init__(self, config: TrainConfig) -> None:
         """Open training and validation split, see `TrainingTask`."""
@@ -36,7 +37,9 @@ class DetectionTask(TrainingTask):
                 f"train: `size` must be at least {_LEAST_SIDE} x {_LEAST_SIDE} for a detector, got "
                 f"{config.size_hw}."
             )
-        self._with_masks = model_task(config.model) == "instance"
+        task = model_task(config.model)
+        self._with_masks = task == "instance"
+        self._with_keypoints = task == "keypoints"
         self._training = open_dataset(config.data, "train", on_bad=config.on_bad)
         self._validation = open_dataset(config.data, "val", on_bad=config.on_bad)
         for dataset in (self._training, self._validation):
@@ -46,8 +49,15 @@ class DetectionTask(TrainingTask):
             self.proposal_method = self._proposals.method
             self._training = self._training.with_proposals(self._proposals)
             self._validation = self._validation.with_proposals(self._proposals)
-        measures_masks = self._with_masks and self._validation.has_outlines
-        self.figures = _MASK_FIGURES if measures_masks else _FIGURES
+        self.figures = _FIGURES
+        if self._with_masks and self._validation.has_outlines:
+            self.figures = _MASK_FIGURES
+        if self._with_keypoints:
+            _refuse_other_keypoints(self._training, self._validation, config)
+            self.keypoints = self._training.keypoint_names
+            self.skeleton = self._training.skeleton
+            if self._validation.has_keypoints:
+                self.figures = _KEYPOINT_FIGURES
         self.classes = self._training.classes
         self.num_images = len(self._training.samples)
         self.problems = (*self._training.problems, *self._validation.problems)
@@ -64,6 +74,7 @@ class DetectionTask(TrainingTask):
             recipe=config.augment,
             num_epochs=config.epochs,
             with_masks=self._with_masks,
+            with_keypoints=self._with_keypoints,
             with_proposals=self._proposals is not None,
         )
 
@@ -95,7 +106,7 @@ class DetectionTask(TrainingTask):
         report = Report(
             title=f"{spec.provenance.model} on {dataset.name}",
             facts=(f"Epoch {progress.best_epoch}, the best of {len(progress.history)}, {images}.",),
-            metrics=with_masks_of(of_boxes, progress.history[progress.best_epoch - 1]),
+            metrics=with_shapes_of(of_boxes, progress.history[progress.best_epoch - 1]),
             confusion=confusion_matrix(
                 dataset, spec.classes, found, score_threshold=spec.postprocess.score_threshold
             ),
@@ -110,6 +121,24 @@ def _refuse_empty(dataset: DetectionDataset, address: str) -> None:
         raise DatasetError(
             f"`{address}`: the split {dataset.split} holds no object at all. "
             "Nothing can be learnt or measured on it; check its annotations."
+        )
+
+
+def _refuse_other_keypoints(
+    training: DetectionDataset, validation: DetectionDataset, config: TrainConfig
+) -> None:
+    """Refuse data that give keypoints nothing to learn from, or splits that name others."""
+    if not training.has_keypoints:
+        raise DatasetError(
+            f"`{config.data}`: the split {training.split} labels no keypoint, and "
+            f"`{config.model}` learns from keypoints. Name them in the category and label them in "
+            "the annotations, both under `keypoints`, or train a detector."
+        )
+    if validation.keypoint_names not in ((), training.keypoint_names):
+        raise DatasetError(
+            f"`{config.data}`: the keypoints of the splits {training.split} and "
+            f"{validation.split} must be the same, got {', '.join(training.keypoint_names)} and "
+            f"{', '.join(validation.keypoint_names)}. Mend the categories."
         )
 
 

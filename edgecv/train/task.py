@@ -33,6 +33,8 @@ class TrainingTask(ABC):
         classes: the class names, in the order of the class ids.
         num_images: of the training split.
         problems: what `on_bad="skip"` left out of training and validation.
+        keypoints: the names of the points of each object, empty where the task has none.
+        skeleton: pairs of them, rows of `keypoints`, that a limb joins.
         notes: lines on how the data were made up.
         proposal_method: what the regions were made with that come with the images, None where
             there are none or it is unknown.
@@ -43,6 +45,8 @@ class TrainingTask(ABC):
     classes: tuple[str, ...]
     num_images: int
     problems: tuple[Problem, ...]
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = ()
     proposal_method: ProposalMethod | None = None
 

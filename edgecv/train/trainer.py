@@ -38,6 +38,7 @@ from edgecv.train.weights import load_weights
 _TASKS: dict[Task, type[TrainingTask]] = {
     "detect": DetectionTask,
     "instance": DetectionTask,
+    "keypoints": DetectionTask,
     "classify": ClassificationTask,
 }
 
@@ -106,10 +107,11 @@ class _Run:
                 config.size_hw,
                 backbone=config.backbone,
                 options=config.options,
+                num_keypoints=len(self.task.keypoints),
             )
             _refuse_unfreezing(config, network)
             if contents is None:
-                loaded = load_weights(network, config, self.task.classes)
+                loaded = load_weights(network, config, self.task.classes, self.task.keypoints)
                 self.notes += (loaded,) if loaded else ()
         if ranks.size > 1:
             self.notes += (f"{ranks.size} processes share each batch of {config.batch_size}",)
@@ -340,4 +342,6 @@ def _describe(config: TrainConfig, task: TrainingTask, network: Network) -> Mode
             model=config.model, data=config.data, versions=versions_in_use("torch", "torchvision")
         ),
         proposals=regions,
+        keypoints=task.keypoints,
+        skeleton=task.skeleton,
     )

@@ -14,11 +14,16 @@ from edgecv.train.checkpoint import MARK, read_checkpoint
 from edgecv.train.config import TrainConfig
 
 
-def load_weights(network: Network, config: TrainConfig, classes: tuple[str, ...]) -> str:
-    """Load `config.weights` into `network`, a new model for `classes`.
+def load_weights(
+    network: Network,
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    keypoints: tuple[str, ...] = (),
+) -> str:
+    """Load `config.weights` into `network`, a new model for `classes` and `keypoints`.
 
     A file with a backbone's weights fills the backbone. A checkpoint of edgecv fills all that fits
-    by name and shape; where its classes are others, what depends on them stays new.
+    by name and shape; where its classes or keypoints are others, what depends on them stays new.
 
     Returns:
         What was loaded and what was left new, one line; empty where nothing was loaded.
@@ -49,13 +54,17 @@ def load_weights(network: Network, config: TrainConfig, classes: tuple[str, ...]
     if not isinstance(state, dict):
         raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
     if MARK in state:
-        return _load_checkpoint(network, path, config, classes)
+        return _load_checkpoint(network, path, config, classes, keypoints)
     backbone.load(state, origin=str(path))
     return f"weights: `{path}` for {backbone.name}; all else is new"
 
 
 def _load_checkpoint(
-    network: Network, path: Path, config: TrainConfig, classes: tuple[str, ...]
+    network: Network,
+    path: Path,
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    keypoints: tuple[str, ...],
 ) -> str:
     contents = read_checkpoint(path)
     theirs = from_plain(TrainConfig, contents["config"], where="config")
@@ -66,9 +75,12 @@ def _load_checkpoint(
     left = [
         key for key, value in own.items() if key not in state or state[key].shape != value.shape
     ]
+    counts = len(classes), len(keypoints)
+    # As many classes or keypoints, but others: their head fits and would mean something else.
     if spec.classes != classes:
-        # As many classes, but others: their head fits and would mean something else.
-        left += sorted(_class_dependent(config, len(classes)) - set(left))
+        left += sorted(_changed_by(config, counts, (counts[0] + 1, counts[1])) - set(left))
+    if spec.keypoints != keypoints:
+        left += sorted(_changed_by(config, counts, (counts[0], counts[1] + 1)) - set(left))
     fitting = {key: state[key] for key in own if key not in left}
     own.update(fitting)  # which keeps the versions of its modules, that some ask for
     network.load_state_dict(own)
@@ -76,7 +88,8 @@ def _load_checkpoint(
     if not left:
         return loaded
     parts = ", ".join(dict.fromkeys(key.partition(".")[0] for key in left))
-    return f"{loaded}; new for the classes {', '.join(classes)}: {parts}"
+    points = f" and the keypoints {', '.join(keypoints)}" if spec.keypoints != keypoints else ""
+    return f"{loaded}; new for the classes {', '.join(classes)}{points}: {parts}"
 
 
 def _refuse_other_model(path: Path, config: TrainConfig, theirs: TrainConfig) -> None:
@@ -106,15 +119,20 @@ def _name(model: str, backbone: str | None) -> str:
     return f"`{model}`" if backbone is None else f"`{model}` over `{backbone}`"
 
 
-def _class_dependent(config: TrainConfig, num_classes: int) -> set[str]:
-    """Return the names of the tensors whose shape follows the number of classes."""
+def _changed_by(config: TrainConfig, counts: tuple[int, int], others: tuple[int, int]) -> set[str]:
+    """Return the names of the tensors whose shape follows the numbers of classes and keypoints."""
 
-    def shapes(count: int) -> dict[str, Any]:
+    def shapes(num_classes: int, num_keypoints: int) -> dict[str, Any]:
         model = build_model(
-            config.model, count, config.size_hw, backbone=config.backbone, options=config.options
+            config.model,
+            num_classes,
+            config.size_hw,
+            backbone=config.backbone,
+            options=config.options,
+            num_keypoints=num_keypoints,
         )
         return {key: value.shape for key, value in model.state_dict().items()}
 
     with torch.random.fork_rng(devices=[]):
-        fewer, more = shapes(num_classes), shapes(num_classes + 1)
-    return {key for key, shape in fewer.items() if more[key] != shape}
+        ours, theirs = shapes(*counts), shapes(*others)
+    return {key for key, shape in ours.items() if theirs[key] != shape}

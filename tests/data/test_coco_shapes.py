@@ -174,6 +174,51 @@ def test_names_of_keypoints_must_be_a_list(tmp_path: Path) -> None:
         read_coco(write_people(tmp_path, categories=categories))
 
 
+def test_a_skeleton_joins_keypoints_counted_from_one(tmp_path: Path) -> None:
+    person = {"id": 1, "name": "person", "keypoints": ["nose", "left_eye"], "skeleton": [[2, 1]]}
+    categories = [{"id": 2, "name": "ball"}, person]
+    assert read_coco(write_people(tmp_path, categories=categories)).skeleton == ((1, 0),)
+
+
+@pytest.mark.parametrize(
+    "skeleton", [[[1, 3]], [[0, 1]], [[1]], [[1, 2.0]], [[True, 1]], "1-2", [{"from": 1}]]
+)
+def test_a_skeleton_of_other_points_is_refused(tmp_path: Path, skeleton: Any) -> None:
+    person = {"id": 1, "name": "person", "keypoints": ["nose", "left_eye"], "skeleton": skeleton}
+    people = write_people(tmp_path, categories=[person, {"id": 2, "name": "ball"}])
+    with pytest.raises(DatasetError, match=r"`skeleton` of a category must be pairs of its 2 key"):
+        read_coco(people)
+
+
+def test_keypoints_are_written_as_they_were_read(tmp_path: Path) -> None:
+    person = {"id": 1, "name": "person", "keypoints": ["nose", "left_eye"], "skeleton": [[2, 1]]}
+    dataset = read_coco(write_people(tmp_path, categories=[person, {"id": 2, "name": "ball"}]))
+    assert dataset.has_keypoints
+    written = dataset.to_coco()
+    assert [entry["keypoints"] for entry in written["categories"]] == [["nose", "left_eye"]] * 2
+    assert written["categories"][0]["skeleton"] == [[2, 1]]
+    rows = [(entry["keypoints"], entry["num_keypoints"]) for entry in written["annotations"]]
+    assert rows == [([5, 2, 2, 6, 3, 1], 2), ([0] * 6, 0), ([0] * 6, 0)]
+    (tmp_path / "instances_train.json").write_text(json.dumps(written))
+    again = read_coco(tmp_path)
+    assert (again.keypoint_names, again.skeleton) == (("nose", "left_eye"), ((1, 0),))
+    first, second = dataset.samples[0].keypoints, again.samples[0].keypoints
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_crowds_keypoints_are_none_to_learn(tmp_path: Path) -> None:
+    crowd = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [1, 1, 9, 9],
+        "iscrowd": 1,
+        "keypoints": [5, 2, 2, 6, 3, 1],
+    }
+    assert not read_coco(write_people(tmp_path, annotations=[crowd])).has_keypoints
+
+
 def test_a_broken_shape_is_named_by_file_and_line_or_left_out(tmp_path: Path) -> None:
     broken = {
         "id": 7,

@@ -1,12 +1,24 @@
 """The arithmetic of the parity report, on outputs made by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
-from edgecv.export.parity import OutputDifference, ParityReport, Tolerance, match_detections
+from edgecv.export.parity import (
+    OutputDifference,
+    ParityReport,
+    Tolerance,
+    compare,
+    match_detections,
+)
 from edgecv.results import Detections
+from edgecv.runtime.model import Model
+from edgecv.runtime.session import Outputs
+from edgecv.spec import FusedOutput, InputSpec, ModelSpec
 
 
 def detections(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -65,6 +77,10 @@ def report(**changes: float) -> ParityReport:
         ({"num_candidate": 102}, "2 of 102 detections have no counterpart"),
         ({"box_px": 0.2}, "boxes differ"),
         ({"score": float("nan")}, "scores differ"),
+        (
+            {"num_keypoints": 300, "num_strayed": 4},
+            "4 of 300 keypoints lie more than 2 px from where they should",
+        ),
     ],
 )
 def test_each_limit_is_kept(changes: dict[str, float], said: str) -> None:
@@ -82,3 +98,52 @@ def test_masks_have_a_limit_of_their_own() -> None:
 
 def test_within_the_limits_nothing_is_said() -> None:
     assert report(relative=1e-4, num_matched=99, box_px=0.1).violations(Tolerance()) == []
+    assert report(num_keypoints=300, num_strayed=3).violations(Tolerance()) == []
+
+
+class Finds:
+    """A session that answers every image with two objects of two points each."""
+
+    backend = "by hand"
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self.points = points
+        self.spec = ModelSpec(
+            "keypoints",
+            ("kite", "ball"),
+            InputSpec("images", (40, 60)),
+            FusedOutput(keypoints="keypoints"),
+            keypoints=("nose", "tail"),
+        )
+
+    def run(self, batch: object, scalars: object = None, proposals: object = None) -> Outputs:
+        del batch, scalars, proposals
+        return {
+            "num_detections": np.array([2], np.int32),
+            "boxes": np.array([[[0, 0, 20, 20], [30, 0, 60, 20]]], np.float32),
+            "scores": np.array([[0.9, 0.8]], np.float32),
+            "classes": np.array([[0, 1]], np.int32),
+            "keypoints": self.points,
+        }
+
+    def warm_up(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_keypoints_in_another_place_are_counted(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    points = np.full((1, 2, 2, 3), 10, np.float32)
+    points[..., 2] = 0.5
+    moved = points.copy()
+    moved[0, 0, 0, :2] += 1.2  # 1.7 px away
+    moved[0, 0, 1, :2] += 1.6  # 2.3
+    moved[0, 1, 0, 0] = np.nan
+    found = compare(Model(Finds(points)), Model(Finds(moved)), [tmp_path / "a.png"])
+    assert (found.num_keypoints, found.num_strayed) == (4, 2)
+    assert [output.name for output in found.outputs] == ["boxes", "scores", "classes"]
+    same = compare(Model(Finds(points)), Model(Finds(points)), [tmp_path / "a.png"])
+    assert (same.num_keypoints, same.num_strayed) == (4, 0)
+    assert found.to_plain()["num_strayed"] == 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgecv.data import DetectionDataset, Sample
 from edgecv.data.coco import read_coco
 from edgecv.data.segments import Polygons, RunLengths, Segment
-from edgecv.metrics.detection import detection_metrics, with_masks_of
+from edgecv.metrics.detection import detection_metrics, with_shapes_of
 from edgecv.results import Detections, Instances
 
 pytest.importorskip("faster_coco_eval")
@@ -119,10 +119,10 @@ def test_figures_of_masks_join_those_of_boxes() -> None:
     both = detection_metrics(dataset, ("cat", "dog"), found)
     boxes_only = Detections(found[0].boxes_xyxy, found[0].scores, found[0].class_ids)
     metrics = detection_metrics(dataset, ("cat", "dog"), [boxes_only])
-    assert with_masks_of(metrics, both.to_plain()).to_plain(curves=True) == both.to_plain(
+    assert with_shapes_of(metrics, both.to_plain()).to_plain(curves=True) == both.to_plain(
         curves=True
     )
-    assert with_masks_of(metrics, metrics.to_plain()).to_plain() == metrics.to_plain()
+    assert with_shapes_of(metrics, metrics.to_plain()).to_plain() == metrics.to_plain()
 
 
 def ellipses(rng: np.random.Generator, count: int) -> NDArray[np.float32]:

@@ -84,7 +84,7 @@ def test_an_evaluation_counts_what_the_model_says(model: Any, shapes: Path) -> N
 
 def test_each_task_is_measured_on_data_of_its_own(model: Any, exported: Path, shapes: Path) -> None:
     dataset = open_classification(str(shapes), "test")
-    with pytest.raises(InputError, match=r"task must be detect or instance .* got classify"):
+    with pytest.raises(InputError, match=r"task must be detect or instance or keypoints .* got"):
         evaluate(model, dataset)  # type: ignore[arg-type]
     with load(exported / "raw.onnx") as detector, pytest.raises(InputError, match="got detect"):
         evaluate_classifier(detector, dataset)
@@ -121,7 +121,9 @@ def test_a_description_with_other_classes_is_refused(
 def test_what_cannot_be_run_is_refused(exported_classifier: Path) -> None:
     with load(exported_classifier / "raw.onnx") as model:
         spec = model.spec
-    with pytest.raises(SpecError, match="`task` is 'segment'; it runs detect, instance, classify"):
+    with pytest.raises(
+        SpecError, match="`task` is 'segment'; it runs detect, instance, keypoints, "
+    ):
         refuse_unsupported(replace(spec, task="segment"))
     with pytest.raises(SpecError, match="must be one of logits, probabilities for task classify"):
         replace(spec, output=YoloOutput())
