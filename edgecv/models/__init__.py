@@ -2,10 +2,13 @@
 
 from edgecv.models.backbone import Backbone, backbone_names, features_of, has_imagenet_weights
 from edgecv.models.classifier import Classifier
-from edgecv.models.detector import (
-    Detector,
-    InstanceDetector,
-    KeypointDetector,
+from edgecv.models.detector import Detector, InstanceDetector, KeypointDetector
+from edgecv.models.external import fast_rcnn, rcnn
+from edgecv.models.fcos import fcos
+from edgecv.models.keypoint_detector import keypoint_rcnn, keypoint_rcnn_lite
+from edgecv.models.lenet import lenet
+from edgecv.models.network import Losses, Network
+from edgecv.models.registry import (
     build_model,
     default_backbone,
     has_imagenet,
@@ -17,11 +20,6 @@ from edgecv.models.detector import (
     require_model,
     takes_proposals,
 )
-from edgecv.models.external import fast_rcnn, rcnn
-from edgecv.models.fcos import fcos
-from edgecv.models.keypoint_detector import keypoint_rcnn, keypoint_rcnn_lite
-from edgecv.models.lenet import lenet
-from edgecv.models.network import Losses, Network
 from edgecv.models.retinanet import retinanet
 from edgecv.models.ssd import ssd300, ssd512, ssd_mobilenetv2, ssdlite
 from edgecv.models.two_stage import faster_rcnn, faster_rcnn_lite, mask_rcnn, mask_rcnn_lite

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgecv.data.targets import Target
 from edgecv.errors import DatasetError, InputError
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import ProposalDetector, register_model
+from edgecv.models.detector import ProposalDetector
 from edgecv.models.network import Losses
 from edgecv.models.region_detector import (
     ONE_MAP,
@@ -25,6 +25,7 @@ from edgecv.models.region_detector import (
     trunk_of,
 )
 from edgecv.models.region_reader import ContextReader, RoiOperator
+from edgecv.models.registry import register_model
 from edgecv.models.roi_heads import PooledBoxHead, SampledRegions
 from edgecv.models.svm import margin_loss, margin_scores
 from edgecv.spec import ProposalsSpec

@@ -11,9 +11,9 @@ from torchvision.ops import Conv2dNormActivation
 
 from edgecv.models.anchor_free import NUM_BINS, AnchorFree, flat_head, start_quietly
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import register_model
 from edgecv.models.losses import OverlapLoss
 from edgecv.models.neck import FPN
+from edgecv.models.registry import register_model
 
 STRIDES = (8, 16, 32)
 EXTRA_LEVELS = 2

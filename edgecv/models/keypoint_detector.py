@@ -13,13 +13,14 @@ from torch import Tensor
 from edgecv.data.targets import Target
 from edgecv.errors import DatasetError
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import KeypointDetector, register_model
+from edgecv.models.detector import KeypointDetector
 from edgecv.models.keypoint_head import (
     KEYPOINT_BINS,
     KeypointHead,
     decode_heatmaps,
     keypoint_loss,
 )
+from edgecv.models.registry import register_model
 from edgecv.models.roi_heads import SampledRegions
 from edgecv.models.two_stage import LITE, FasterRCNN, TwoStageSizes
 

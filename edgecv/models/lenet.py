@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecv.models.classifier import Classifier, ClassifierTrunk
-from edgecv.models.detector import register_model
+from edgecv.models.registry import register_model
 
 _AMPLITUDE, _SLOPE = 1.7159, 2 / 3  # appendix A
 _INITIAL = 2.4  # the weights' range times their number, appendix A

@@ -16,11 +16,12 @@ from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
 from edgecv.models.blocks import anchor_rows
-from edgecv.models.detector import OneStage, register_model
+from edgecv.models.detector import OneStage
 from edgecv.models.losses import AnchorBoxLoss, anchor_box_loss
 from edgecv.models.matching import IGNORED, decode_offsets, match_regions
 from edgecv.models.neck import FPN
 from edgecv.models.network import Losses
+from edgecv.models.registry import register_model
 from edgecv.spec import AnchorLayer, SSDOutput
 
 STRIDES = (8, 16, 32)

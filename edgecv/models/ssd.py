@@ -19,11 +19,12 @@ from edgecv.anchors import anchor_boxes
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
 from edgecv.models.blocks import anchor_rows
-from edgecv.models.detector import OneStage, register_model
+from edgecv.models.detector import OneStage
 from edgecv.models.losses import AnchorBoxLoss, anchor_box_loss
 from edgecv.models.matching import decode_offsets, match_anchors
 from edgecv.models.multibox import multibox_loss
 from edgecv.models.network import Losses
+from edgecv.models.registry import register_model
 from edgecv.spec import AnchorLayer, SSDOutput
 
 VARIANCES = (0.1, 0.2)

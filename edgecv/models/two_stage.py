@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from edgecv.data.targets import Target
 from edgecv.errors import DatasetError, InputError
 from edgecv.models.backbone import Backbone
-from edgecv.models.detector import InstanceDetector, register_model
+from edgecv.models.detector import InstanceDetector
 from edgecv.models.losses import MaskLoss
 from edgecv.models.network import Losses
 from edgecv.models.region_detector import (
@@ -29,6 +29,7 @@ from edgecv.models.region_detector import (
     trunk_of,
 )
 from edgecv.models.region_reader import RoiOperator
+from edgecv.models.registry import register_model
 from edgecv.models.roi_heads import MASK_BINS, MaskHead, SampledRegions, mask_loss
 from edgecv.models.rpn import RegionProposals
 from edgecv.models.split_backbone import SplitBackbone

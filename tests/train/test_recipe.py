@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import InputError
-from edgecv.models import Detector, detector
+from edgecv.models import Detector, registry
 from edgecv.train.config import TrainConfig
 from edgecv.train.recipe import configure, read_recipe, recipe_names, write_config
 
@@ -82,7 +82,7 @@ def tiny(
 def test_options_of_the_command_line_change_those_of_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(detector._BUILDERS, "tiny", tiny)
+    monkeypatch.setitem(registry._BUILDERS, "tiny", tiny)
     path = tmp_path / "recipe.toml"
     path.write_text(
         'model = "tiny"\ndata = "bccd"\n'
