@@ -192,17 +192,18 @@ def small_rcnn(classifier: Classifier) -> Any:
 
 @pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize(
-    ("build", "num_steps"),
+    ("build", "num_steps", "is_sharp"),
     [
-        (tiny, 80),
-        (lambda: tiny("fpn", "align"), 80),
-        pytest.param(lambda: small_rcnn("softmax"), 80, marks=pytest.mark.slow),
-        pytest.param(lambda: small_rcnn("svm"), 100, marks=pytest.mark.slow),
+        (tiny, 80, True),
+        (lambda: tiny("fpn", "align"), 80, True),
+        pytest.param(lambda: small_rcnn("softmax"), 80, True, marks=pytest.mark.slow),
+        # Machines that were taught so shortly hold a few more regions for objects.
+        pytest.param(lambda: small_rcnn("svm"), 100, False, marks=pytest.mark.slow),
     ],
     ids=["fast", "fast-fpn", "softmax", "svm"],
 )
 def test_learns_a_few_images_by_heart(
-    noise: Pixels, build: Callable[[], Any], num_steps: int
+    noise: Pixels, build: Callable[[], Any], num_steps: int, *, is_sharp: bool
 ) -> None:
     torch.manual_seed(0)
     model = build().train()
@@ -225,6 +226,10 @@ def test_learns_a_few_images_by_heart(
         best = int((classes[0] == class_id).nonzero()[0])  # rows are best first
         assert box_iou(box[None], boxes[0, best, None]) > 0.75
         assert scores[0, best] > max([0.5, *elsewhere])
+        if is_sharp:
+            torch.testing.assert_close(boxes[0, best], box, rtol=0, atol=6)
+    if is_sharp:
+        assert (scores > 0.5).sum(dim=1).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("build", [tiny, lambda: small_rcnn("svm")], ids=["fast", "svm"])
