@@ -31,7 +31,7 @@ YUV = ("yuv420p", "nv12", "yuyv422")
 
 # OpenCV rounds resized pixels to whole values, half of one, and blends both axes with weights of
 # 11 bits: off by at most 2^-12 of 255 each, 0.13, and rounded between the axes. On Arm it resizes
-# with a library of its own, Carotene, which was seen 1.32 from the definition on noise.
+# with a library of its own, Carotene, which was seen 1.45 away on noise.
 TOLERANCE = 1.5 if platform.machine() in ("aarch64", "arm64") else 1.0
 # It also rounds the converted pixels, another half, by factors of 3 decimals: 1.164 for 255 / 219
 # and 2.018 for 2.01723 are off by 0.09 of 239 and of 128 each. On noise its result is therefore up
