@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.spec import AnchorLayer
+from edgecv.output_spec import AnchorLayer
 
 
 def anchor_boxes(layers: Sequence[AnchorLayer], size_hw: tuple[int, int]) -> NDArray[np.float32]:

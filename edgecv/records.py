@@ -19,6 +19,17 @@ T = TypeVar("T")
 TAG = "format"  # the key that tells the members of a union of dataclasses apart
 
 
+def require(holds: bool, key: str, rule: str, value: object) -> None:  # noqa: FBT001
+    """Refuse a field's value: `key` must `rule`.
+
+    Raises:
+        SpecError: with the key, the rule and the value, unless `holds`.
+
+    """
+    if not holds:
+        raise SpecError(f"`{key}` must {rule}, got {value!r}.")
+
+
 def to_plain(record: Any) -> Any:  # noqa: ANN401  # any field value, by recursion
     """Return `record` as dictionaries, lists, strings, numbers, booleans and None."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):

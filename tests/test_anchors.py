@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.anchors import anchor_boxes
-from edgecv.spec import AnchorLayer
+from edgecv.output_spec import AnchorLayer
 
 sides = st.floats(0.01, 2)
 layers_of_anchors = st.lists(

@@ -27,8 +27,9 @@ from edgecv.metrics.detection import detection_metrics  # noqa: E402
 from edgecv.models import Backbone, Detector, build_model  # noqa: E402
 from edgecv.models.fused import torch_session  # noqa: E402
 from edgecv.models.two_stage import MaskRCNN, TwoStageSizes  # noqa: E402
+from edgecv.output_spec import FusedOutput  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
-from edgecv.spec import FusedOutput, InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
+from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
 from edgecv.train.checkpoint import load_trained  # noqa: E402
 from edgecv.train.config import TrainConfig  # noqa: E402
 from edgecv.train.recipe import configure  # noqa: E402

@@ -13,26 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import SpecError
-from edgecv.placement import FITS
-from edgecv.spec import (
-    METADATA_KEY,
+from edgecv.output_spec import (
     AnchorLayer,
     DetrOutput,
     FusedOutput,
     ImageOutput,
-    InputSpec,
     LogitsOutput,
-    ModelSpec,
     NanodetOutput,
     OutputSpec,
-    PostprocessSpec,
     ProbabilitiesOutput,
-    Provenance,
     SSDOutput,
-    Task,
     YoloOutput,
     YoloxOutput,
 )
+from edgecv.placement import FITS
+from edgecv.precision import PRECISIONS
+from edgecv.spec import METADATA_KEY, InputSpec, ModelSpec, PostprocessSpec, Provenance, Task
 
 INPUT = InputSpec("images", (320, 416))
 SSD = SSDOutput(anchors=(AnchorLayer((2, 3), ((0.5, 0.25),)),))
@@ -140,6 +136,7 @@ provenances = st.builds(
     Provenance,
     model=names,
     data=names,
+    precision=st.sampled_from(PRECISIONS),
     metrics=st.dictionaries(names, finite, max_size=3),
     versions=st.dictionaries(names, names, max_size=3),
     git_revision=names,

@@ -15,25 +15,23 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.export.metadata import write_spec
+from edgecv.export.model_file import read_onnx
 from edgecv.files import replacing
-from edgecv.placement import Fit
-from edgecv.provenance import versions_in_use
-from edgecv.records import from_plain
-from edgecv.runtime.onnxruntime import OnnxruntimeSession
-from edgecv.spec import (
+from edgecv.output_spec import (
     AnchorLayer,
-    InputSpec,
     LogitsOutput,
-    ModelSpec,
     NanodetOutput,
     OutputSpec,
-    PostprocessSpec,
     ProbabilitiesOutput,
-    Provenance,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
 )
+from edgecv.placement import Fit
+from edgecv.provenance import versions_in_use
+from edgecv.records import from_plain
+from edgecv.runtime.onnxruntime import OnnxruntimeSession
+from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec, Provenance
 
 Format = Literal["yolox", "yolo", "nanodet", "ssd", "logits", "probabilities"]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -130,7 +128,7 @@ def adopt(
     """
     if source.resolve() == path.resolve():
         raise InputError(f"adopt: the output must be another file than `{source}`. Change `-o`.")
-    model = _read_model(source)
+    model = read_onnx(source)
     convention = _CONVENTIONS[format]
     name, size_hw = _image_input(model, preprocessing.size_hw, source)
     values = _output_values(source, name, size_hw)
@@ -182,20 +180,6 @@ def read_anchor_layers(path: Path) -> tuple[AnchorLayer, ...]:
         from_plain(AnchorLayer, layer, where=f"anchors[{index}]")
         for index, layer in enumerate(plain)
     )
-
-
-def _read_model(source: Path) -> onnx.ModelProto:
-    if not source.is_file():
-        raise InputError(f"`{source}`: there is no such file. Check the path.")
-    try:
-        model = onnx.load(source)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and the checker's errors share no base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is damaged"
-        raise InputError(
-            f"`{source}` is not a valid ONNX file: {reason}. Export it again from its project."
-        ) from error
-    return model
 
 
 def _image_input(

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from edgecv.errors import ParityError
 from edgecv.images import read_image
+from edgecv.output_spec import FusedOutput
 from edgecv.placement import Placement
 from edgecv.proposals import Proposals, as_input, sliding_windows
 from edgecv.results import Classification, Detections, Poses, Result
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
-from edgecv.spec import FusedOutput, ModelSpec
+from edgecv.spec import ModelSpec
 
 _MASKS = "masks"
 _KEYPOINTS = "keypoints"

@@ -20,10 +20,11 @@ from edgecv.files import replacing
 from edgecv.models import Network
 from edgecv.models.fused import fused, torch_session
 from edgecv.models.session import TorchSession
+from edgecv.output_spec import FusedOutput
 from edgecv.proposals import Proposals
 from edgecv.provenance import git_revision, versions_in_use
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
-from edgecv.spec import FusedOutput, ModelSpec
+from edgecv.spec import ModelSpec
 
 OPSETS = (19, 20)
 _IR_VERSION = 10  # onnx writes a newer one by itself than onnxruntime reads

@@ -17,7 +17,7 @@ from edgecv.models.alignment import assign_by_alignment
 from edgecv.models.detector import OneStage
 from edgecv.models.losses import OverlapLoss, overlap_loss
 from edgecv.models.network import Losses
-from edgecv.spec import YoloOutput
+from edgecv.output_spec import YoloOutput
 
 NUM_BINS = 16
 CLASS_WEIGHT, BOX_WEIGHT, DISTANCE_WEIGHT = 1.0, 2.5, 0.5  # Xu et al., "PP-YOLOE", 2022, eq. 2

@@ -19,7 +19,8 @@ from edgecv.errors import InputError
 from edgecv.models.backbone import TIMM, timm_model, timm_module
 from edgecv.models.network import Losses, Network
 from edgecv.models.trunk import Trunk
-from edgecv.spec import LogitsOutput, ProbabilitiesOutput, Task
+from edgecv.output_spec import LogitsOutput, ProbabilitiesOutput
+from edgecv.spec import Task
 
 _DEFAULT_SIDE = 224
 _SIDES = {"lenet": 32, "inception_v3": 299}  # of the papers' inputs, where it is another one

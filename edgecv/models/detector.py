@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from edgecv.data.targets import Target
 from edgecv.models.backbone import Backbone
 from edgecv.models.network import Losses, Network
-from edgecv.spec import FusedOutput, OutputSpec, ProposalsSpec, Task
+from edgecv.output_spec import FusedOutput, OutputSpec
+from edgecv.spec import ProposalsSpec, Task
 
 
 class Detector(Network):

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgecv.models.trunk import Trunk
-from edgecv.spec import OutputSpec, ProposalsSpec, Task
+from edgecv.output_spec import OutputSpec
+from edgecv.spec import ProposalsSpec, Task
 
 
 @dataclass(frozen=True)

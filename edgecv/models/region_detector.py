@@ -25,7 +25,7 @@ from edgecv.models.roi_heads import (
     sample_regions,
 )
 from edgecv.models.split_backbone import SplitBackbone
-from edgecv.spec import FusedOutput
+from edgecv.output_spec import FusedOutput
 
 # Where regions are read from, by the field's names. `fpn`: a feature pyramid, and two fully
 # connected layers on each region. `c4`: the one map of stride 16 (a ResNet's conv4), and the

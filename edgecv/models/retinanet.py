@@ -22,7 +22,7 @@ from edgecv.models.matching import IGNORED, decode_offsets, match_regions
 from edgecv.models.neck import FPN
 from edgecv.models.network import Losses
 from edgecv.models.registry import register_model
-from edgecv.spec import AnchorLayer, SSDOutput
+from edgecv.output_spec import AnchorLayer, SSDOutput
 
 STRIDES = (8, 16, 32)
 EXTRA_LEVELS = 2

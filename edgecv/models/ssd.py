@@ -25,7 +25,7 @@ from edgecv.models.matching import decode_offsets, match_anchors
 from edgecv.models.multibox import multibox_loss
 from edgecv.models.network import Losses
 from edgecv.models.registry import register_model
-from edgecv.spec import AnchorLayer, SSDOutput
+from edgecv.output_spec import AnchorLayer, SSDOutput
 
 VARIANCES = (0.1, 0.2)
 MATCH_THRESHOLD = 0.5

@@ -11,15 +11,17 @@ from edgecv.errors import InputError
 from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
 from edgecv.images import read_image
 from edgecv.kernels import letterbox
+from edgecv.output_spec import FusedOutput
 from edgecv.placement import Placement
 from edgecv.proposals import Proposals, as_input, propose
 from edgecv.results import Result
 from edgecv.runtime.postprocess import finish, refuse_unsupported
 from edgecv.runtime.session import Outputs, Session, open_session
-from edgecv.spec import FusedOutput, ModelSpec
 
 if TYPE_CHECKING:
     import PIL.Image
+
+    from edgecv.spec import ModelSpec
 
 
 _OF_OBJECTS = ("detect", "instance", "keypoints")

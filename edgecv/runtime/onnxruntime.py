@@ -9,8 +9,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.output_spec import FusedOutput
 from edgecv.runtime.session import Outputs, input_shape, no_proposals
-from edgecv.spec import FusedOutput, InputSpec, ModelSpec
+from edgecv.spec import InputSpec, ModelSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}

@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 from edgecv.anchors import anchor_boxes
 from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
-from edgecv.placement import Placement
-from edgecv.results import Classification, Detections, Instances, Poses, Result
-from edgecv.runtime.session import Outputs
-from edgecv.spec import (
+from edgecv.output_spec import (
     AnchorLayer,
     FusedOutput,
     LogitsOutput,
-    ModelSpec,
     NanodetOutput,
     ProbabilitiesOutput,
     SSDOutput,
-    Task,
     YoloOutput,
     YoloxOutput,
 )
+from edgecv.placement import Placement
+from edgecv.results import Classification, Detections, Instances, Poses, Result
+from edgecv.runtime.session import Outputs
+from edgecv.spec import ModelSpec, Task
 
 _DECODED = {
     "detect": (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput),

@@ -12,8 +12,8 @@ onnx = pytest.importorskip("onnx")
 
 from edgecv.errors import InputError, OutputError  # noqa: E402
 from edgecv.export.adopt import Preprocessing, adopt  # noqa: E402
+from edgecv.output_spec import NanodetOutput, SSDOutput, YoloOutput, YoloxOutput  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
-from edgecv.spec import NanodetOutput, SSDOutput, YoloOutput, YoloxOutput  # noqa: E402
 
 SIDE = 64
 CELLS = {3: 84, 4: 85}  # 8x8 + 4x4 + 2x2, and the 1x1 of stride 64

@@ -15,10 +15,11 @@ from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
 from edgecv.models.fused import FusedTorchSession, torch_session  # noqa: E402
 from edgecv.models.session import TorchSession  # noqa: E402
+from edgecv.output_spec import LogitsOutput, ProbabilitiesOutput  # noqa: E402
 from edgecv.results import Classification  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
 from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: E402
-from edgecv.spec import InputSpec, LogitsOutput, ModelSpec, ProbabilitiesOutput  # noqa: E402
+from edgecv.spec import InputSpec, ModelSpec  # noqa: E402
 from edgecv.train.checkpoint import load_trained  # noqa: E402
 
 CLASSES = ("disc", "square", "stripes")

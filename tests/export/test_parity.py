@@ -15,10 +15,11 @@ from edgecv.export.parity import (
     compare,
     match_detections,
 )
+from edgecv.output_spec import FusedOutput
 from edgecv.results import Detections
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs
-from edgecv.spec import FusedOutput, InputSpec, ModelSpec
+from edgecv.spec import InputSpec, ModelSpec
 
 
 def detections(*rows: tuple[float, float, float, float, float, int]) -> Detections:

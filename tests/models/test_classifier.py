@@ -14,7 +14,7 @@ from torchvision.models import get_model  # noqa: E402
 from edgecv.errors import DownloadError, InputError  # noqa: E402
 from edgecv.models import Classifier, build_model, has_imagenet, model_task  # noqa: E402
 from edgecv.models.classifier import torchvision_classifiers, usual_input  # noqa: E402
-from edgecv.spec import LogitsOutput, ProbabilitiesOutput  # noqa: E402
+from edgecv.output_spec import LogitsOutput, ProbabilitiesOutput  # noqa: E402
 
 # One of each kind of head and of layers; the large ones are built the same way.
 SMALL = [

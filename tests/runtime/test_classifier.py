@@ -17,11 +17,11 @@ from edgecv.errors import InputError, SpecError  # noqa: E402
 from edgecv.evaluation import evaluate, evaluate_classifier  # noqa: E402
 from edgecv.export.metadata import write_spec  # noqa: E402
 from edgecv.metrics.classification import classification_metrics  # noqa: E402
+from edgecv.output_spec import LogitsOutput, YoloOutput  # noqa: E402
 from edgecv.placement import Placement  # noqa: E402
 from edgecv.results import Classification  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
 from edgecv.runtime.postprocess import finish_classification, refuse_unsupported  # noqa: E402
-from edgecv.spec import LogitsOutput, YoloOutput  # noqa: E402
 from edgecv.stream.run import run_stream  # noqa: E402
 
 

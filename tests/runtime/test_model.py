@@ -17,21 +17,19 @@ import edgecv
 from edgecv.errors import InputError, SpecError
 from edgecv.export.metadata import write_spec
 from edgecv.kernels.letterbox import Colour
+from edgecv.output_spec import (
+    DetrOutput,
+    FusedOutput,
+    ImageOutput,
+    LogitsOutput,
+    OutputSpec,
+    YoloOutput,
+)
 from edgecv.results import Detections
 from edgecv.runtime.model import Model, load
 from edgecv.runtime.postprocess import refuse_unsupported
 from edgecv.runtime.session import input_shape, open_session
-from edgecv.spec import (
-    DetrOutput,
-    FusedOutput,
-    ImageOutput,
-    InputSpec,
-    LogitsOutput,
-    ModelSpec,
-    OutputSpec,
-    Task,
-    YoloOutput,
-)
+from edgecv.spec import InputSpec, ModelSpec, Task
 
 
 def assert_same(left: Detections, right: Detections) -> None:

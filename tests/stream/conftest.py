@@ -22,9 +22,10 @@ from edgecv.frame_formats import (
     frame_size_hw,
     planes_of,
 )
+from edgecv.output_spec import YoloOutput
 from edgecv.placement import Placement
 from edgecv.results import Detections
-from edgecv.spec import InputSpec, ModelSpec, YoloOutput
+from edgecv.spec import InputSpec, ModelSpec
 from edgecv.stream.sources import Frame
 
 CLASSES = ("even", "odd")
