@@ -25,9 +25,13 @@ from edgecv.images import read_image  # noqa: E402
 from edgecv.metrics.classification import classification_metrics  # noqa: E402
 from edgecv.metrics.detection import detection_metrics  # noqa: E402
 from edgecv.models import Backbone, Detector, build_model  # noqa: E402
+from edgecv.models.external import RCNN, FastRCNN  # noqa: E402
 from edgecv.models.fused import torch_session  # noqa: E402
+from edgecv.models.keypoint_detector import KeypointRCNN, KeypointSizes  # noqa: E402
+from edgecv.models.region_detector import RegionSizes  # noqa: E402
 from edgecv.models.two_stage import MaskRCNN, TwoStageSizes  # noqa: E402
 from edgecv.output_spec import FusedOutput  # noqa: E402
+from edgecv.proposals import ImageProposals, Proposals, sliding_windows  # noqa: E402
 from edgecv.runtime.model import Model, load  # noqa: E402
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402
 from edgecv.train.checkpoint import load_trained  # noqa: E402
@@ -39,13 +43,23 @@ SAME = 0.002
 SIZES_HW = ((96, 128), (128, 96))
 BATCHES = (1, 4)
 NUM_IMAGES = 8
+NUM_REGIONS = 48  # of each image
+POINTS = ("upper_left", "lower_right")
 
 
 def found_in_batches(model: Model, images: list[Path], batch: int) -> list[Any]:
     found = []
     for first in range(0, len(images), batch):
-        fitted = [model.fit(read_image(path), format="rgb24") for path in images[first:][:batch]]
-        outputs = model.infer(np.concatenate([tensor for tensor, _ in fitted]))
+        fitted, regions = [], []
+        for path in images[first:][:batch]:
+            frame = read_image(path)
+            fitted.append(model.fit(frame, format="rgb24"))
+            regions.append(model.propose(frame, fitted[-1][1], path=path, format="rgb24"))
+        given = [boxes for boxes in regions if boxes is not None]
+        outputs = model.infer(
+            np.concatenate([tensor for tensor, _ in fitted]),
+            np.concatenate(given) if given else None,
+        )
         for row, (_, placement) in enumerate(fitted):
             own = {name: value[row : row + 1] for name, value in outputs.items()}
             found.append(model.finish(own, placement))
@@ -53,15 +67,30 @@ def found_in_batches(model: Model, images: list[Path], batch: int) -> list[Any]:
 
 
 def assert_same_accuracy(
-    detector: Detector, spec: ModelSpec, dataset: DetectionDataset, path: Path, head: Head
+    detector: Detector,
+    spec: ModelSpec,
+    dataset: DetectionDataset,
+    path: Path,
+    head: Head,
+    proposals: Proposals | None = None,
 ) -> None:
     """Export, and compare the mAP of the file with that of PyTorch, which found something."""
     images = [sample.image_path for sample in dataset.samples]
-    options = ExportOptions(head=head)
-    export_onnx(detector, spec, path, images[:2], options=options, tolerance=Tolerance())
+    export_onnx(
+        detector,
+        spec,
+        path,
+        images[:2],
+        options=ExportOptions(head=head),
+        tolerance=Tolerance(),
+        proposals=proposals,
+    )
 
     def accuracy(model: Model, batch: int) -> dict[str, float]:
-        found = found_in_batches(model.with_thresholds(score=0.001), images, batch)
+        model = model.with_thresholds(score=0.001)
+        if proposals is not None:
+            model = model.with_proposals(proposals)
+        found = found_in_batches(model, images, batch)
         summary = detection_metrics(dataset, model.spec.classes, found).summary
         return {name: summary[name] for name in ("AP", "AP50")}
 
@@ -114,17 +143,36 @@ def registered(name: str, **options: str) -> Callable[[tuple[int, int]], Detecto
     return lambda size_hw: build_model(name, 3, size_hw, backbone=backbone, options=options)
 
 
+SMALL = TwoStageSizes(
+    strides=(8, 16, 32),
+    width=32,
+    hidden=64,
+    anchor_scale=4,
+    num_candidates=100,
+    num_proposals=50,
+    num_sampled_regions=32,
+)
+
+
 def small_mask_rcnn(size_hw: tuple[int, int]) -> MaskRCNN:
-    sizes = TwoStageSizes(
-        strides=(8, 16, 32),
-        width=32,
-        hidden=64,
-        anchor_scale=4,
-        num_candidates=100,
-        num_proposals=50,
-        num_sampled_regions=32,
-    )
-    return MaskRCNN(Backbone("mobilenet_v3_small", sizes.strides), 3, size_hw, sizes)
+    return MaskRCNN(Backbone("mobilenet_v3_small", SMALL.strides), 3, size_hw, SMALL)
+
+
+def small_keypoint_rcnn(size_hw: tuple[int, int]) -> KeypointRCNN:
+    trunk = Backbone("mobilenet_v3_small", SMALL.strides)
+    sizes = KeypointSizes(SMALL, width=16, num_convs=1)
+    return KeypointRCNN(trunk, 3, size_hw, len(POINTS), sizes)
+
+
+def small_fast_rcnn(size_hw: tuple[int, int]) -> FastRCNN:
+    sizes = RegionSizes(strides=(8,), hidden=64, num_proposals=NUM_REGIONS, num_sampled_regions=32)
+    return FastRCNN(Backbone("mobilenet_v3_small", sizes.strides), 3, size_hw, sizes, roi="pool")
+
+
+def small_rcnn(size_hw: tuple[int, int]) -> RCNN:
+    sizes = RegionSizes(strides=(1,), num_proposals=NUM_REGIONS, num_sampled_regions=16)
+    trunk = Backbone("mobilenet_v3_small", (32,))
+    return RCNN(trunk, 3, size_hw, sizes, crop=64, context=4)
 
 
 BOTH: tuple[tuple[tuple[int, int], Head], ...] = ((SIZES_HW[0], "fused"), (SIZES_HW[1], "raw"))
@@ -136,15 +184,34 @@ FAMILIES = {
     "retinanet": Family(registered("retinanet"), 64, 1e-3, BOTH),
     "faster_rcnn_lite": Family(registered("faster_rcnn_lite"), 48, 1e-3, FUSED),
     "mask_rcnn": Family(small_mask_rcnn, 64, 2e-3, FUSED),
+    "keypoint_rcnn": Family(small_keypoint_rcnn, 96, 2e-3, FUSED),
+    "fast_rcnn": Family(small_fast_rcnn, 40, 2e-3, FUSED),
+    "rcnn": Family(small_rcnn, 32, 2e-3, FUSED),
 }
 
 
-def with_full_masks(target: Target, size_hw: tuple[int, int]) -> Target:
-    """The scenes have boxes alone: each object fills its box."""
+def completed(target: Target, size_hw: tuple[int, int]) -> Target:
+    """The scenes have boxes alone: each object fills its box and has a point in two corners."""
     masks = torch.zeros(len(target.class_ids), *size_hw, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(masks, target.boxes_xyxy.round().int().tolist(), strict=True):
         mask[y1:y2, x1:x2] = True
-    return replace(target, masks=masks)
+    corners = target.boxes_xyxy.view(-1, len(POINTS), 2)
+    keypoints = torch.cat([corners, torch.full_like(corners[..., :1], 2)], dim=2)
+    return replace(target, masks=masks, keypoints=keypoints)
+
+
+def regions_near_objects(dataset: DetectionDataset) -> Proposals:
+    """What a good method would propose: boxes about the objects, and elsewhere."""
+    rng = np.random.default_rng(0)
+    images = {}
+    for sample in dataset.samples:
+        boxes = np.repeat(sample.boxes_xyxy, 4, axis=0)
+        sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+        near = boxes + sides * rng.uniform(-0.12, 0.12, boxes.shape)
+        windows = sliding_windows(sample.size_hw, NUM_REGIONS)
+        regions = np.concatenate([near, windows])[:NUM_REGIONS].astype(np.float32)
+        images[sample.image_path.name] = ImageProposals(sample.size_hw, regions)
+    return Proposals(None, images)
 
 
 def learn(detectors: Sequence[Detector], batches: Sequence[Batch], family: Family) -> None:
@@ -153,7 +220,7 @@ def learn(detectors: Sequence[Detector], batches: Sequence[Batch], family: Famil
     for step in range(family.num_steps):
         detector, batch = detectors[step % len(detectors)], batches[step % len(batches)]
         size_hw = batch.images.shape[2:]
-        targets = [with_full_masks(target, size_hw) for target in batch.targets]
+        targets = [completed(target, size_hw) for target in batch.targets]
         factor = 0.2 if step > 0.7 * family.num_steps else min(1.0, (step + 1) / 5)
         optimizer.param_groups[0]["lr"] = family.rate * factor
         losses = detector.losses(batch.images, targets)
@@ -172,6 +239,8 @@ def test_every_family_keeps_its_accuracy(family: Family, scenes: Path, tmp_path:
     torch.manual_seed(0)
     dataset = open_dataset(f"coco:{scenes}", "train")
     dataset = replace(dataset, samples=dataset.samples[:NUM_IMAGES])
+    regions = regions_near_objects(dataset)
+    dataset = dataset.with_proposals(regions)
     detectors, specs, batches = [], [], []
     for size_hw, _ in family.exports:
         detector = family.build(size_hw).train()
@@ -180,16 +249,32 @@ def test_every_family_keeps_its_accuracy(family: Family, scenes: Path, tmp_path:
         wanted = InputSpec("images", size_hw, mean=(0.5,) * 3, std=(0.25,) * 3)
         thresholds = PostprocessSpec(multi_label=True)
         specs.append(
-            ModelSpec(detector.task, dataset.classes, wanted, detector.output_spec(), thresholds)
+            ModelSpec(
+                detector.task,
+                dataset.classes,
+                wanted,
+                detector.output_spec(),
+                thresholds,
+                proposals=detector.proposals_spec(),
+                keypoints=POINTS if detector.task == "keypoints" else (),
+            )
         )
         detectors.append(detector)
         drawn = TrainingBatches(
-            dataset, wanted, batch_size=4, seed=0, workers=0, recipe=read_recipe("none")
+            dataset,
+            wanted,
+            batch_size=4,
+            seed=0,
+            workers=0,
+            recipe=read_recipe("none"),
+            with_proposals=True,
         )
         batches.append(list(drawn.epoch(0)))
     learn(detectors, [batch for pair in zip(*batches, strict=True) for batch in pair], family)
     for detector, spec, (_, head) in zip(detectors, specs, family.exports, strict=True):
-        assert_same_accuracy(detector.eval(), spec, dataset, tmp_path / f"{head}.onnx", head)
+        path = tmp_path / f"{head}.onnx"
+        given = None if spec.proposals is None else regions
+        assert_same_accuracy(detector.eval(), spec, dataset, path, head, given)
 
 
 @pytest.mark.parametrize("size_hw", [(32, 32), (40, 48)])
