@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,44 @@ def bench(
         stages=stages,
         stream=stream,
     )
+
+
+def latencies_in_turns(
+    models: Sequence[Model],
+    pixels: NDArray[np.uint8],
+    *,
+    repeat: int,
+    on_turn: Callable[[], None] = lambda: None,
+) -> list[LatencyStatistics]:
+    """Time several networks in turns on one image, so that all meet the same moods of the machine.
+
+    Args:
+        models: what to time: `infer` alone.
+        pixels: (H, W, 3) uint8, RGB.
+        repeat: calls of each that count.
+        on_turn: called when each was called once more.
+
+    Returns:
+        The statistics of each, in the order of `models`.
+
+    """
+    calls: list[Callable[[], object]] = []
+    for model in models:
+        batch, placement = model.fit(pixels, format="rgb24")
+        wanted = model.spec.proposals
+        given = None if wanted is None else sliding_windows(placement.frame_hw, wanted.count)
+        regions = model.propose(pixels, placement, given, format="rgb24")
+        calls.append(partial(model.infer, batch, regions))
+    samples_ms: list[list[float]] = [[] for _ in models]
+    for turn in range(-max(1, repeat // 10), repeat):
+        for samples, call in zip(samples_ms, calls, strict=True):
+            start = time.perf_counter()
+            call()
+            if turn >= 0:
+                samples.append((time.perf_counter() - start) * 1e3)
+        if turn >= 0:
+            on_turn()
+    return [LatencyStatistics.of(samples) for samples in samples_ms]
 
 
 def _stages(

@@ -41,5 +41,9 @@ class ParityError(EdgeCVError):
     """An exported model does not compute what the PyTorch model computes."""
 
 
+class AccuracyError(EdgeCVError):
+    """A model in a lower precision loses more accuracy than was allowed."""
+
+
 class DownloadError(EdgeCVError):
     """A file could not be fetched or does not have the expected checksum."""

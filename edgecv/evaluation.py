@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from edgecv.data import ClassificationDataset, DetectionDataset
 from edgecv.errors import InputError
+from edgecv.metrics.accuracy import HEADLINES, Accuracy
 from edgecv.metrics.class_order import class_order
 from edgecv.metrics.classification import (
     ClassificationMetrics,
@@ -147,6 +148,34 @@ def evaluate_classifier(
         split=dataset.split,
         metrics=classification_metrics(dataset, model.spec.classes, found),
     )
+
+
+def accuracy_of(
+    model: Model,
+    dataset: DetectionDataset | ClassificationDataset,
+    *,
+    iou_threshold: float | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> Accuracy:
+    """Measure a model of any task, for the figure that it is judged by.
+
+    Args:
+        model: the model.
+        dataset: the ground truth, of its task.
+        iou_threshold: of the suppression, in [0, 1]; None for the model's own.
+        on_image: called after each image.
+
+    Raises:
+        InputError: see `evaluate` and `evaluate_classifier`.
+        MissingDependencyError: see `evaluate`.
+
+    """
+    if isinstance(dataset, ClassificationDataset):
+        figures = evaluate_classifier(model, dataset, on_image=on_image).metrics.summary
+    else:
+        found = evaluate(model, dataset, iou_threshold=iou_threshold, on_image=on_image)
+        figures = found.metrics.summary
+    return Accuracy(HEADLINES[model.spec.task], figures, dataset.name, dataset.split)
 
 
 def _require_task(model: Model, *tasks: str) -> None:

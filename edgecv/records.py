@@ -6,6 +6,7 @@ missing one or a value of the wrong type is an error that names its path (`input
 
 import dataclasses
 import difflib
+import math
 import sys
 import types
 from collections.abc import Mapping
@@ -43,6 +44,15 @@ def to_plain(record: Any) -> Any:  # noqa: ANN401  # any field value, by recursi
     if isinstance(record, tuple | list):
         return [to_plain(value) for value in record]
     return record
+
+
+def finite(plain: Any) -> Any:  # noqa: ANN401  # plain data of any depth
+    """Return dictionaries, lists and numbers with None for what is infinite or NaN, as JSON asks."""
+    if isinstance(plain, Mapping):
+        return {key: finite(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [finite(value) for value in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def from_plain(kind: type[T], plain: Any, *, where: str) -> T:  # noqa: ANN401  # parsed JSON

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from edgecv.errors import InputError, MissingDependencyError
@@ -75,6 +76,16 @@ def print_table(
         table.add_row(*(_cell(value) for value in row))
     screen.print(title, style="bold")
     screen.print(table)
+
+
+def follower(bar: Progress) -> Callable[[str, int], Callable[[], object]]:
+    """Return what starts a bar for a step of so many parts, and returns what moves it on."""
+
+    def follow(label: str, total: int) -> Callable[[], object]:
+        task = bar.add_task(label, total=total)
+        return lambda: bar.advance(task)
+
+    return follow
 
 
 def print_problems(screen: Console, problems: Sequence[object]) -> None:

@@ -1,97 +1,196 @@
-"""`edgecv export`: from `best.pt` to an ONNX file that was compared with it."""
+"""`edgecv export`: a checkpoint or an ONNX file in the precisions asked for, each measured."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
     JsonPath,
     Quiet,
+    Threads,
     console,
+    follower,
     print_table,
     require_extra,
     write_json,
 )
+from edgecv.errors import InputError
+from edgecv.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from edgecv.proposals import Proposals
+    from edgecv.export.exporting import Exported
+    from edgecv.export.parity import ParityReport
     from edgecv.spec import Task
+
+Precisions = tuple[Precision, ...]
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="best.pt or last.pt of a training run.")],
+    source: Annotated[
+        Path, typer.Argument(help="best.pt or last.pt of a training, or an ONNX file of edgecv's.")
+    ],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
-    head: Annotated[
-        Literal["fused", "raw"],
+    output: Annotated[
+        Path | None,
         typer.Option(
-            help="fused ends the graph in EdgeNMS or probabilities; raw leaves that to the runtime."
+            "--output",
+            "-o",
+            help="An ONNX file, or a bundle (.edgecv); several precisions make NAME.fp16.onnx and "
+            "so on. Default: SOURCE.onnx, of several precisions SOURCE.edgecv.",
         ),
-    ] = "fused",
-    opset: Annotated[int, typer.Option(help="19 or 20.")] = 20,
-    batch: Annotated[
-        int | None, typer.Option(help="Images a call; any number when left out.")
     ] = None,
-    max_detections: Annotated[int, typer.Option(help="Rows of a fused output.")] = 100,
+    precision: Annotated[
+        str, typer.Option(help=f"One or more of {', '.join(PRECISIONS)}, with commas.")
+    ] = "fp32",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Annotated images to measure accuracy on: bccd, coco:DIR, folder:DIR …"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of the data.")] = "val",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="How far AP, mask AP, mIoU or top-1 may drop; layers return to float32 until it "
+            "holds. Without `--data` it is measured on the training's own.",
+        ),
+    ] = None,
+    iou: Annotated[
+        float | None, typer.Option(min=0, max=1, help="IoU threshold while it is measured.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="Images for 8 bits: a folder, or data whose train split is taken; or the table of "
+            "an earlier calibration (.json). Default: the training's own."
+        ),
+    ] = None,
+    calibration_images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 64,
+    calibration_method: Annotated[
+        Literal["min-max", "entropy", "percentile", "mse"],
+        typer.Option(help="How outliers are weighed."),
+    ] = "min-max",
+    target: Annotated[
+        Literal["onnxruntime", "tensorrt"],
+        typer.Option(help="tensorrt: plugin nodes, without the bodies that onnxruntime needs."),
+    ] = "onnxruntime",
+    head: Annotated[
+        Literal["fused", "raw"] | None,
+        typer.Option(
+            help="Of a checkpoint: fused, the default, ends the graph in EdgeNMS or probabilities; "
+            "raw leaves that to the runtime."
+        ),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Of a checkpoint: 19 or 20, default 20.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=0, help="Images a call, 0 for any number; default: any.")
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(help="Of a checkpoint: rows of a fused output, default 100.")
+    ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Images to compare on; default: the training's validation split."),
+        typer.Option(help="Folder of images to compare on; default: those of the data's split."),
     ] = None,
     num_images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 8,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and export.json.")
+    ] = None,
+    threads: Threads = 0,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export a trained model; nothing is written unless it matches PyTorch on real images."""
-    require_extra("export", "onnx", "onnxscript")
-    require_extra("train", "torch", "torchvision")
-    from edgecv.export.parity import Tolerance  # torch takes seconds to import
-    from edgecv.export.to_onnx import ExportOptions, export_onnx
-    from edgecv.train.checkpoint import load_trained
+    """Export a model in one or more precisions, each measured beside the original.
+
+    A checkpoint's graph is written only if it matches PyTorch on real images.
+    """
+    require_extra("export", "onnx", "onnxscript", "onnxslim")
+    if source.suffix.lower() == ".pt":
+        require_extra("train", "torch", "torchvision")
+    if report is not None:
+        require_extra("eval", "matplotlib")
+    from edgecv.export.exporting import Destination, ExportJob, export_source
+    from edgecv.export.source import GraphOptions, open_source
 
     screen = console(quiet=quiet)
-    options = ExportOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
-    trained = load_trained(checkpoint)
-    compared = _images_to_compare(images, trained.spec.task, trained.config.data)[:num_images]
-    with screen.status("exporting and comparing"):
-        report = export_onnx(
-            trained.network,
-            trained.spec,
-            output,
-            compared,
-            options=options,
-            tolerance=Tolerance(),
-            proposals=_proposals_to_compare(images, trained.config.proposals),
+    precisions = _precisions(precision)
+    destination = Destination(output or _beside(source, precisions), precisions, target)
+    options = GraphOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
+    with screen.status(f"reading {source.name}, and comparing it where there is PyTorch"):
+        opened = open_source(source, options, images=images, num_images=num_images)
+    if opened.parity is not None:
+        _print_parity(screen, opened.parity, opened.spec.task)
+    measured_on = data or (opened.data if max_drop is not None else None)
+    if measured_on is not None and opened.spec.task != "classify":
+        require_extra("eval", "faster_coco_eval")
+    with Progress(console=screen, transient=True) as bar:
+        job = ExportJob(
+            opened,
+            data=measured_on,
+            split=split,
+            max_drop=max_drop,
+            iou_threshold=iou,
+            images=images,
+            num_images=num_images,
+            calibration=calibration,
+            calibration_images=calibration_images,
+            calibration_method=calibration_method,
+            threads=threads,
+            report=report,
+            follow=follower(bar),
         )
+        made = export_source(job, destination)
+    _print_made(screen, made)
+    write_json(json, made.to_plain())
+    made.refuse_failed()
+
+
+def _precisions(text: str) -> Precisions:
+    """Return what `--precision` names, each once.
+
+    Raises:
+        InputError: if one is unknown.
+
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    known = {str(name): name for name in PRECISIONS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"`--precision` must be some of {', '.join(PRECISIONS)}, got {unknown[0]!r}."
+        )
+    return tuple(known[name] for name in names)
+
+
+def _beside(source: Path, precisions: Precisions) -> Path:
+    return source.with_suffix(".edgecv" if len(precisions) > 1 else ".onnx")
+
+
+def _print_parity(screen: Console, parity: "ParityReport", task: "Task") -> None:
     rows = [
-        (entry.name, f"{entry.absolute:.2e}", f"{entry.relative:.2e}") for entry in report.outputs
+        (entry.name, f"{entry.absolute:.2e}", f"{entry.relative:.2e}") for entry in parity.outputs
     ]
-    title = f"Largest difference from PyTorch on {report.num_images} images"
+    title = f"Largest difference from PyTorch on {parity.num_images} images"
     print_table(screen, title, ("output", "absolute", "of the largest value"), rows)
-    boxes = "" if trained.spec.task == "classify" else f"boxes within {report.box_px:.1e} px, "
+    boxes = "" if task == "classify" else f"boxes within {parity.box_px:.1e} px, "
     screen.print(
-        f"{report.unit.capitalize()}: {report.num_reference} in PyTorch, {report.num_candidate} "
-        f"exported, {report.num_matched} matched; {boxes}scores within {report.score:.1e}."
+        f"{parity.unit.capitalize()}: {parity.num_reference} in PyTorch, {parity.num_candidate} "
+        f"exported, {parity.num_matched} matched; {boxes}scores within {parity.score:.1e}."
     )
-    screen.print(f"Wrote {output} ({output.stat().st_size / 1e6:.1f} MB, {head} head).")
-    write_json(json, {"model": str(output), "head": head, "opset": opset, **report.to_plain()})
 
 
-def _proposals_to_compare(folder: Path | None, file: str | None) -> "Proposals | None":
-    """Return the training's proposals; None for other images than the training's, or for none."""
-    from edgecv.proposals import read_proposals
-
-    is_known = folder is None and file is not None and Path(file).is_file()
-    return read_proposals(Path(file)) if is_known and file is not None else None
-
-
-def _images_to_compare(folder: Path | None, task: "Task", data: str) -> list[Path]:
-    """Return the images of `folder`, else those of the validation split of `data`."""
-    from edgecv.data import open_for_task
-    from edgecv.stream.sources import images_of
-
-    if folder is not None:
-        return images_of(folder)
-    return [sample.image_path for sample in open_for_task(task, data, "val", on_bad="skip").samples]
+def _print_made(screen: Console, made: "Exported") -> None:
+    """Print how the precisions compare, and what was written."""
+    if made.figures:
+        header, rows = made.summary()
+        print_table(screen, made.title, header, rows)
+    for sentence in made.facts:
+        screen.print(sentence, markup=False)
+    for path in made.written:
+        screen.print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB).", markup=False)

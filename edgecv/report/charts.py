@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,6 +150,35 @@ def training_chart(
     _title(of_figures, title, note)
     _draw_history(of_rate, history, {"learning_rate": _BLUE})
     _title(of_rate, "Learning rate", "at the end of each epoch")
+    return figure
+
+
+def noise_chart(noise_db: Mapping[str, Sequence[float]]) -> "Figure":
+    """Draw the signal-to-noise ratio of each layer, a line a precision.
+
+    Args:
+        noise_db: of the layers in the graph's order, in dB, by precision; infinite where nothing
+            differs, which is left out.
+
+    Raises:
+        MissingDependencyError: if matplotlib is not installed.
+
+    """
+    figure, (axes,) = _figure(9.2, 3.6)
+    entries: list[tuple[Artist, str]] = []
+    for (name, values), colour in zip(noise_db.items(), _PALETTE, strict=False):
+        finite = [value if math.isfinite(value) else math.nan for value in values]
+        (line,) = axes.plot(
+            range(1, len(finite) + 1), finite, color=colour, linewidth=1.4, marker="o", markersize=3
+        )
+        entries.append((line, name))
+    axes.set(xlabel="layer, in the order of the graph", ylabel="dB", ylim=(0, None))
+    _title(
+        axes,
+        "Signal to noise at each layer",
+        "20 dB: the error is a tenth of the signal; 40 dB: a hundredth",
+    )
+    _legend(axes, entries, "precision")
     return figure
 
 

@@ -1,0 +1,354 @@
+"""A whole export: which images, which precisions, which files, and the report of it all."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+from edgecv.bundle.manifest import Latency, Measured
+from edgecv.bundle.writing import add, read_calibration, read_model
+from edgecv.data import open_for_task
+from edgecv.errors import AccuracyError, InputError
+from edgecv.export.calibration import Calibration, CalibrationMethod, Observer, image_feeds
+from edgecv.export.model_file import write_onnx
+from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
+from edgecv.export.precisions import Figures, Follow, Images, in_precisions, silent
+from edgecv.export.source import Source, split_images
+from edgecv.export.target import for_tensorrt
+from edgecv.files import write_text
+from edgecv.precision import Precision
+from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.runtime.model import Model
+from edgecv.stream.sources import images_of
+
+Target = Literal["onnxruntime", "tensorrt"]
+
+BUNDLE = ".edgecv"
+_TABLE = ".json"
+_NAMED_COSTS = 5  # layers that a refusal names
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where what is exported goes.
+
+    Args:
+        path: an ONNX file, `NAME.onnx`, which of several precisions becomes `NAME.fp16.onnx` and
+            so on; or a bundle, which holds float32 in any case.
+        precisions: those wanted, at least one.
+        target: what will run the files; see `edgecv.export.target.for_tensorrt`.
+
+    """
+
+    path: Path
+    precisions: tuple[Precision, ...]
+    target: Target = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        """Refuse a path that is neither, and a bundle of files that most devices cannot run."""
+        if self.path.suffix.lower() not in (".onnx", BUNDLE):
+            raise InputError(
+                f"`{self.path}`: an export ends in `.onnx` or `{BUNDLE}`. Change `-o`."
+            )
+        if self.is_bundle and self.target == "tensorrt":
+            raise InputError(
+                "a bundle keeps files that onnxruntime runs too, and TensorRT's builder drops the "
+                "bodies by itself. Leave out `--target`, or write `.onnx` files."
+            )
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether all precisions go into one file."""
+        return self.path.suffix.lower() == BUNDLE
+
+    def of(self, precision: Precision) -> Path:
+        """Return the ONNX file of one precision."""
+        several = len(self.precisions) > 1 and precision != "fp32"
+        return self.path.with_suffix(f".{precision}.onnx") if several else self.path
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """What is exported and what it is measured on.
+
+    Args:
+        source: the float32 graph.
+        data: the address of annotated images to measure accuracy on, None to measure none.
+        split: of them.
+        max_drop: see `edgecv.export.precisions.Images`.
+        iou_threshold: see there.
+        images: a folder of images to compare on, None for those of the split.
+        num_images: how many of them.
+        calibration: a folder, an address whose train split is taken, or a table's file; None for
+            the training's own images.
+        calibration_images: how many images to calibrate with.
+        calibration_method: see `edgecv.export.calibration.calibrate`.
+        threads: of onnxruntime, 0 for one per core.
+        report: a folder for the report, None for none.
+        follow: see `edgecv.export.precisions.in_precisions`.
+
+    """
+
+    source: Source
+    data: str | None = None
+    split: str = "val"
+    max_drop: float | None = None
+    iou_threshold: float | None = None
+    images: Path | None = None
+    num_images: int = 8
+    calibration: str | None = None
+    calibration_images: int = 64
+    calibration_method: CalibrationMethod = "min-max"
+    threads: int = 0
+    report: Path | None = None
+    follow: Follow = silent
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    Args:
+        title: what was measured on what.
+        figures: of each precision, float32 first; empty where nothing was measured.
+        facts: sentences on how the figures were come by.
+        written: the files.
+
+    """
+
+    title: str
+    figures: tuple[Figures, ...]
+    facts: tuple[str, ...]
+    written: tuple[Path, ...]
+    max_drop: float | None = None
+
+    def summary(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return the header and the rows of the table that compares the precisions."""
+        return summary_rows(self.figures)
+
+    def report(self) -> PrecisionReport:
+        """Return what a report tells."""
+        return PrecisionReport(self.title, self.facts, self.figures, self.max_drop)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries, lists and numbers."""
+        return {**self.report().to_plain(), "written": [str(path) for path in self.written]}
+
+    def refuse_failed(self) -> None:
+        """Raise for what did not pass the gate.
+
+        Raises:
+            AccuracyError: naming the precisions and the layers that cost most.
+
+        """
+        complaints = [_complaint(entry) for entry in self.figures if not entry.has_passed]
+        if complaints:
+            raise AccuracyError(
+                f"{' '.join(complaints)} Allow more with `--max-drop`, calibrate with more images "
+                "or by another `--calibration-method`."
+            )
+
+
+def export_source(job: ExportJob, destination: Destination) -> Exported:
+    """Convert, measure, and write what passed.
+
+    Float32 alone is written as it is: there is nothing to compare it with.
+
+    Raises:
+        InputError: if images are missing or cannot be used, or 8 bits have nothing to be
+            calibrated with.
+        OutputError: if a file cannot be written.
+
+    """
+    source, wanted = job.source, destination.precisions
+    is_plain = wanted == ("fp32",) and job.data is None and job.report is None
+    if is_plain and not destination.is_bundle:
+        path = destination.path
+        write_onnx(_for_target(source.graph, destination.target), path)
+        return Exported(path.name, (), (), (path,))
+    images = _images(job)
+    table = None
+    if any(precision.startswith("int8") for precision in wanted):
+        table = _calibration(job, destination.path)
+    made = in_precisions(
+        source.graph,
+        source.spec,
+        wanted,
+        images,
+        calibration=table,
+        threads=job.threads,
+        follow=job.follow,
+    )
+    passed = {entry.precision: entry for entry in made.figures if entry.has_passed}
+    graphs = {name: graph for name, graph in made.graphs.items() if name in passed}
+    if destination.is_bundle:
+        _bundle(destination.path, graphs, passed, table, job)
+        written: tuple[Path, ...] = (destination.path,) if passed.keys() - {"fp32"} else ()
+    else:
+        kept = [name for name in wanted if name in passed]
+        for name in kept:
+            write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
+        written = tuple(destination.of(name) for name in kept)
+    name = source.spec.provenance.model or destination.path.stem
+    found = Exported(name, made.figures, tuple(_facts(job, table)), written, job.max_drop)
+    if job.report is not None:
+        write_precision_report(found.report(), job.report)
+    return found
+
+
+def _for_target(graph: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+    return for_tensorrt(graph) if target == "tensorrt" else graph
+
+
+def _images(job: ExportJob) -> Images:
+    source = job.source
+    task = source.spec.task
+    held_out = None
+    if job.data is not None:
+        held_out = open_for_task(task, job.data, job.split, on_bad="skip")
+    if job.images is not None:
+        compared: Sequence[Path] = images_of(job.images)
+    elif held_out is not None:
+        compared = [sample.image_path for sample in held_out.samples]
+    elif source.data is not None:
+        compared = split_images(task, source.data, job.split)
+    elif job.calibration is not None and not job.calibration.endswith(_TABLE):
+        compared = _calibration_images(job, job.calibration)
+    else:
+        raise InputError(
+            "export compares precisions on real images, and an ONNX file does not say where some "
+            "are. Name a folder with `--images`, or annotated ones with `--data`."
+        )
+    return Images(
+        spread(compared, job.num_images),
+        held_out,
+        job.max_drop,
+        job.iou_threshold,
+        source.proposals,
+        num_pictures=0 if job.report is None else 3,
+    )
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """Return `count` of the paths, evenly spread: those of one kind may lie side by side."""
+    count = min(count, len(paths))
+    return [paths[index * len(paths) // count] for index in range(count)]
+
+
+def _calibration(job: ExportJob, path: Path) -> Calibration:
+    """Return the table that was named, or that of the images that were.
+
+    Stopped with CTRL-C, the table of what was seen so far is written beside the output.
+    """
+    named = job.calibration or job.source.data
+    if named is None:
+        raise InputError(
+            "8 bits need images to calibrate with. Name some with `--calibration`: a folder, "
+            "coco:DIR, or the table of an earlier calibration."
+        )
+    if named.endswith(_TABLE):
+        return read_table(Path(named))
+    paths = spread(_calibration_images(job, named), job.calibration_images)
+    observer = Observer(job.source.graph, threads=job.threads)
+    advance = job.follow("calibrating", len(paths))
+    with job.source.opened(threads=job.threads) as model:
+        try:
+            for feed in image_feeds(model, paths):
+                observer.observe(feed)
+                advance()
+        except KeyboardInterrupt:
+            if observer.num_images:
+                table = path.with_suffix(f".calibration{_TABLE}")
+                write_table(observer.calibration(job.calibration_method), table)
+            raise
+    return observer.calibration(job.calibration_method)
+
+
+def _calibration_images(job: ExportJob, named: str) -> list[Path]:
+    folder = Path(named).expanduser()
+    is_folder = ":" not in named and folder.is_dir() and job.source.spec.task != "classify"
+    return images_of(folder) if is_folder else split_images(job.source.spec.task, named, "train")
+
+
+def read_table(path: Path) -> Calibration:
+    """Return the calibration that `write_table` wrote.
+
+    Raises:
+        InputError: if the file is missing or holds something else.
+
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"`{path}`: there is no such calibration. Check the path.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"`{path}` is no calibration table: {error}. Calibrate again.") from error
+    return Calibration.from_plain(plain)
+
+
+def write_table(calibration: Calibration, path: Path) -> None:
+    """Write a calibration as JSON.
+
+    Raises:
+        OutputError: if `path` cannot be written.
+
+    """
+    write_text(path, json.dumps(calibration.to_plain(), indent=1, allow_nan=False) + "\n")
+
+
+def _bundle(
+    path: Path,
+    graphs: Mapping[Precision, onnx.ModelProto],
+    figures: Mapping[Precision, Figures],
+    table: Calibration | None,
+    job: ExportJob,
+) -> None:
+    """Put all into one file, with what was measured of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        additions = []
+        for precision, graph in graphs.items():
+            file = Path(folder) / f"{precision}.onnx"
+            write_onnx(graph, file)
+            additions.append(read_model(file, precision, _measured(figures[precision], job)))
+        if table is not None:
+            file = Path(folder) / "calibration.json"
+            write_table(table, file)
+            additions.append(read_calibration(file))
+        add(path, *additions, replace_existing=True)
+
+
+def _measured(entry: Figures, job: ExportJob) -> Measured:
+    latencies: tuple[Latency, ...] = ()
+    if entry.latency is not None:
+        backend = "onnxruntime cpu"
+        latencies = (Latency(cpu_name(), backend, job.threads, entry.latency.median_ms),)
+    return Measured(entry.accuracy, job.max_drop, latencies)
+
+
+def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
+    versions = ", ".join(f"{k} {v}" for k, v in versions_in_use("onnx", "onnxruntime").items())
+    threads = f"{job.threads} threads" if job.threads else "a thread per core"
+    facts = [
+        f"Latency: the network alone, median, {threads} of {cpu_name()}, precisions in turns; "
+        f"{versions}."
+    ]
+    if job.data is not None:
+        facts.insert(0, f"Accuracy: on {job.data} {job.split}, through the pipeline of `run`.")
+    else:
+        facts.insert(0, "Accuracy was not measured: name annotated images with `--data`.")
+    if table is not None:
+        facts.append(f"8 bits: ranges by {table.method} on {table.num_images} images.")
+    return facts
+
+
+def _complaint(entry: Figures) -> str:
+    costs = ", ".join(f"{cost.name} ({cost.snr_db:.1f} dB)" for cost in entry.costs[:_NAMED_COSTS])
+    most = max(attempt.num_returned for attempt in entry.attempts)
+    return (
+        f"{entry.precision} drops by {entry.drop:.4f} even with {most} of its layers in float32, "
+        f"and was not written; the layers that cost most by themselves are {costs}."
+    )
