@@ -27,15 +27,25 @@ def available_devices() -> list[str]:
 class OnnxruntimeSession:
     """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`."""
 
-    def __init__(self, path: Path, device: str = "auto", *, threads: int = 0) -> None:
-        """Open `path`, see `edgecv.runtime.session.open_session`."""
+    def __init__(
+        self, path: Path, device: str = "auto", *, threads: int = 0, content: bytes | None = None
+    ) -> None:
+        """Open `path`, see `edgecv.runtime.session.open_session`.
+
+        Args:
+            path: the file; with `content`, its name for messages.
+            device: `auto`, `cpu` or `cuda`.
+            threads: threads of one inference on the CPU, 0 for one per core.
+            content: the file's bytes, where they do not lie in a file of their own.
+
+        """
         device = _choose_device(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
         try:
             session = onnxruntime.InferenceSession(
-                str(path), options, providers=[_PROVIDERS[device]]
+                str(path) if content is None else content, options, providers=[_PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime's errors share no public base class
             first_line = str(error).strip().splitlines()[0]
