@@ -43,3 +43,7 @@ class ParityError(EdgeCVError):
 
 class DownloadError(EdgeCVError):
     """A file could not be fetched or does not have the expected checksum."""
+
+
+class ServerError(EdgeCVError):
+    """A model server does not answer, or answers what its protocol does not allow."""

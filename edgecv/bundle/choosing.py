@@ -96,7 +96,7 @@ def choose(
 
     """
     backends = _backends_on(machine, device)
-    judge = _Judge(manifest, machine, backends)
+    judge = _Judge(manifest, machine, backends, is_cpu=device == "cpu")
     if name is not None:
         entry = manifest.entry(name)
         if not isinstance(entry, ModelEntry | EngineEntry):
@@ -152,11 +152,13 @@ def _backends_on(machine: Machine, device: str) -> tuple[str, ...]:
 class _Judge:
     """What speaks for and against each entry on one machine."""
 
-    def __init__(self, manifest: Manifest, machine: Machine, backends: tuple[str, ...]) -> None:
+    def __init__(
+        self, manifest: Manifest, machine: Machine, backends: tuple[str, ...], *, is_cpu: bool
+    ) -> None:
         self._manifest = manifest
         self._machine = machine
         self._has_tensorrt = TENSORRT in backends
-        self._is_on_gpu = any(not each.endswith(" cpu") for each in backends)
+        self._is_cpu = is_cpu
         self._onnx_backend = next((each for each in backends if each != TENSORRT), None)
         self._reference = next(
             (entry for entry in manifest.models if entry.precision == "fp32"), None
@@ -206,7 +208,7 @@ class _Judge:
     def _mismatch(self, engine: EngineEntry) -> str:
         """Return why an engine cannot be loaded, empty if it can."""
         gpu = self._machine.gpu
-        if not self._is_on_gpu or gpu is None:
+        if self._is_cpu or gpu is None:
             return f"it was built for {engine.gpu}, and there is no GPU in use here"
         built, here = engine.capability, gpu.capability
         obstacles = {

@@ -59,7 +59,7 @@ class OnnxruntimeSession:
         self._output_names = [node.name for node in session.get_outputs()]
         optional = session.get_overridable_initializers()
         inputs = {node.name for node in (*session.get_inputs(), *optional)}
-        _check_names(path, self.spec, inputs, set(self._output_names))
+        check_names(path, self.spec, inputs, set(self._output_names))
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
         _check_input(path, self.spec.input, batch)
         _check_classes(path, self.spec, session.get_outputs())
@@ -120,7 +120,7 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
+def check_names(path: object, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
     """Refuse a description that speaks of tensors which the graph does not have."""
     output = spec.output
     wanted_outputs: tuple[str, ...] = {

@@ -204,6 +204,11 @@ def test_an_engine_runs_where_it_was_built() -> None:
             "TensorRT 10.3.0, and here is none",
         ),
         (engine(), WITH_GPU, "it fits this GPU, but there is no backend for engines here"),
+        (
+            engine(),
+            replace(VNNI, gpu=ORIN),
+            "it fits this GPU, but there is no backend for engines",
+        ),
         (engine(), VNNI, "built for Orin, and there is no GPU in use here"),
         (engine(), replace(WITH_TENSORRT, gpu=None), "there is no GPU in use here"),
     ],
