@@ -47,3 +47,7 @@ class AccuracyError(EdgeCVError):
 
 class DownloadError(EdgeCVError):
     """A file could not be fetched or does not have the expected checksum."""
+
+
+class ServerError(EdgeCVError):
+    """A model server does not answer, or answers what its protocol does not allow."""

@@ -1,6 +1,7 @@
 """What several folders of tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,57 @@ def exported_classifier(
             tolerance=Tolerance(),
         )
     return folder
+
+
+@pytest.fixture
+def make_onnx(tmp_path: Path) -> Callable[..., Path]:
+    """Write a detector in YOLOX's form: 64x64, always the same one object of class `cat`.
+
+    Its score is the weight that it is made with, so that a result tells which file made it.
+    """
+    onnx = pytest.importorskip("onnx")
+    from edgecv.export.metadata import write_spec
+    from edgecv.output_spec import YoloxOutput
+    from edgecv.spec import InputSpec, ModelSpec, Provenance
+
+    def make(
+        name: str = "model.onnx",
+        *,
+        precision: str = "fp32",
+        weight: float = 0.9,
+        classes: tuple[str, ...] = ("cat", "dog"),
+        operator: tuple[str, str] = ("", "Add"),
+        **provenance: str,
+    ) -> Path:
+        helper, numpy_helper = onnx.helper, onnx.numpy_helper
+        cells = 8 * 8 + 4 * 4 + 2 * 2
+        head = np.zeros((1, cells, 5 + len(classes)), np.float32)
+        head[0, 26] = [0.5, 0.5, np.log(2), np.log(2), weight, 1.0] + [0.0] * (len(classes) - 1)
+        domain, last = operator
+        graph = helper.make_graph(
+            [
+                helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+                helper.make_node("Mul", ["mean", "nought"], ["nothing"]),
+                helper.make_node(last, ["head", "nothing"], ["output"], domain=domain),
+            ],
+            "constant",
+            [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 64, 64])],
+            [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, list(head.shape))],
+            [
+                numpy_helper.from_array(head, "head"),
+                numpy_helper.from_array(np.float32(0), "nought"),
+            ],
+        )
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("edgecv", 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        where = InputSpec("images", (64, 64))
+        made = Provenance(precision=precision, **provenance)  # type: ignore[arg-type]
+        write_spec(model, ModelSpec("detect", classes, where, YoloxOutput(), provenance=made))
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`edgecv bench`: latency and FPS of the network, of each stage and of the whole stream."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +8,11 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ModelPath,
     Quiet,
     Threads,
     console,
+    print_choice,
     print_table,
     write_json,
 )
@@ -20,7 +21,7 @@ from edgecv.cli.run import print_summary
 
 @app.command()
 def bench(
-    model: Annotated[Path, typer.Argument(help="An ONNX file of `export` or `adopt`.")],
+    model: ModelPath,
     *,
     source: Annotated[
         str | None, typer.Option(help="A video or pictures; without, a frame of noise.")
@@ -37,8 +38,10 @@ def bench(
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads) as detector, screen.status("measuring"):
-        report = measure(detector, source, warm_up=warm_up, repeat=repeat, threads=threads)
+    with load(model, device, threads=threads) as detector:
+        print_choice(screen, detector.session)
+        with screen.status("measuring"):
+            report = measure(detector, source, warm_up=warm_up, repeat=repeat, threads=threads)
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     screen.print(f"{machine['cpu']}; {machine['backend']}, threads: {machine['threads']}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -16,6 +16,9 @@ from rich.table import Table
 
 from edgecv.errors import InputError, MissingDependencyError
 from edgecv.files import write_text
+
+if TYPE_CHECKING:
+    from edgecv.runtime.session import Session
 
 JsonPath = Annotated[
     Path | None, typer.Option("--json", help="Write the figures to this file, for machines.")
@@ -35,6 +38,13 @@ ProposalsPath = Annotated[
     ),
 ]
 
+
+ModelPath = Annotated[
+    Path,
+    typer.Argument(
+        help="An ONNX file of `export` or `adopt`, or a bundle: b.edgecv, b.edgecv#fp16."
+    ),
+]
 
 _PROBLEMS_SHOWN = 10
 
@@ -65,13 +75,22 @@ def require_extra(extra: str, *modules: str) -> None:
         )
 
 
+def print_choice(screen: Console, session: "Session") -> None:
+    """Say which entry of a bundle is open and why; of a file there is nothing to say."""
+    from edgecv.runtime.bundled import BundleSession
+
+    if isinstance(session, BundleSession):
+        told = f"{session.backend}: {session.choice.reason}."
+        screen.print(told, markup=False, soft_wrap=True)
+
+
 def print_table(
     screen: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
     """Print a title and a table whose first column is text and whose others are figures."""
     table = Table(header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     screen.print(title, style="bold")

@@ -12,10 +12,12 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ModelPath,
     ProposalsPath,
     Quiet,
     Threads,
     console,
+    print_choice,
     print_problems,
     print_table,
     require_extra,
@@ -54,7 +56,7 @@ _MOST_CONFUSED = 12  # classes whose confusion matrix fits a terminal
 
 @app.command(name="eval")
 def evaluate_model(
-    model: Annotated[Path, typer.Argument(help="An ONNX file of `export` or `adopt`.")],
+    model: ModelPath,
     *,
     data: Annotated[
         str, typer.Option(help="bccd, voc:DIR, coco:DIR, yolo:DIR; by class: folder:DIR.")
@@ -95,6 +97,7 @@ def evaluate_model(
 
     screen = console(quiet=quiet)
     with load(model, device, threads=threads) as loaded:
+        print_choice(screen, loaded.session)
         is_classifier = loaded.spec.task == "classify"
         packages = () if is_classifier else ("faster_coco_eval",)
         require_extra("eval", *packages, *(("matplotlib",) if report else ()))

@@ -14,10 +14,12 @@ from edgecv.cli.app import app
 from edgecv.cli.console import (
     Device,
     JsonPath,
+    ModelPath,
     ProposalsPath,
     Quiet,
     Threads,
     console,
+    print_choice,
     print_table,
     write_json,
 )
@@ -33,7 +35,7 @@ _MOST_TOLD = 10  # pictures of which each has its line
 
 @app.command()
 def run(
-    model: Annotated[Path, typer.Argument(help="An ONNX file of `export` or `adopt`.")],
+    model: ModelPath,
     *,
     source: Annotated[
         str,
@@ -67,6 +69,7 @@ def run(
     screen = console(quiet=quiet)
     with ExitStack() as stack:
         detector = stack.enter_context(load(model, device, threads=threads))
+        print_choice(screen, detector.session)
         detector = detector.with_thresholds(score=score, iou=iou)
         if proposals is not None:
             detector = detector.with_proposals(read_proposals(proposals))

@@ -273,12 +273,15 @@ def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:
     """Open a model file, ready to be called with images.
 
     Args:
-        path: an ONNX file with an edgecv description.
+        path: an ONNX file with an edgecv description, or a bundle, of which the entry is taken
+            that suits this machine best (`b.edgecv`), or the one of a name (`b.edgecv#fp16`); or
+            a model of a Triton Inference Server, `triton://host:8000/model`.
         device: `auto`, `cpu` or `cuda`.
         threads: threads of one inference on the CPU, 0 for one per core.
 
     Raises:
         InputError: if the file or the device cannot be used; the message holds the remedy.
+        ServerError: if a server does not answer.
 
     Example:
         >>> model = edgecv.load("model.onnx")

@@ -27,15 +27,25 @@ def available_devices() -> list[str]:
 class OnnxruntimeSession:
     """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`."""
 
-    def __init__(self, path: Path, device: str = "auto", *, threads: int = 0) -> None:
-        """Open `path`, see `edgecv.runtime.session.open_session`."""
+    def __init__(
+        self, path: Path, device: str = "auto", *, threads: int = 0, content: bytes | None = None
+    ) -> None:
+        """Open `path`, see `edgecv.runtime.session.open_session`.
+
+        Args:
+            path: the file; with `content`, its name for messages.
+            device: `auto`, `cpu` or `cuda`.
+            threads: threads of one inference on the CPU, 0 for one per core.
+            content: the file's bytes, where they do not lie in a file of their own.
+
+        """
         device = _choose_device(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
         try:
             session = onnxruntime.InferenceSession(
-                str(path), options, providers=[_PROVIDERS[device]]
+                str(path) if content is None else content, options, providers=[_PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime's errors share no public base class
             first_line = str(error).strip().splitlines()[0]
@@ -49,7 +59,7 @@ class OnnxruntimeSession:
         self._output_names = [node.name for node in session.get_outputs()]
         optional = session.get_overridable_initializers()
         inputs = {node.name for node in (*session.get_inputs(), *optional)}
-        _check_names(path, self.spec, inputs, set(self._output_names))
+        check_names(path, self.spec, inputs, set(self._output_names))
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
         _check_input(path, self.spec.input, batch)
         _check_classes(path, self.spec, session.get_outputs())
@@ -110,7 +120,7 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
+def check_names(path: object, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
     """Refuse a description that speaks of tensors which the graph does not have."""
     output = spec.output
     wanted_outputs: tuple[str, ...] = {

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.bundle.reading import is_bundle
 from edgecv.errors import InputError
 from edgecv.spec import InputSpec, ModelSpec
 
@@ -63,23 +64,41 @@ def no_proposals(spec: ModelSpec) -> NDArray[np.float32] | None:
     return None if wanted is None else np.zeros((1, wanted.count, 4), np.float32)
 
 
+def is_remote(path: Path | str) -> bool:
+    """Tell whether a path is the address of a model server; a `Path` has lost one of its `/`."""
+    return str(path).startswith("triton:/")
+
+
 def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) -> Session:
     """Open a model file on the backend that fits the file and the device.
 
     Args:
-        path: an ONNX file with an edgecv description.
+        path: an ONNX file with an edgecv description, or a bundle: of `b.edgecv` the entry that
+            suits this machine best, of `b.edgecv#fp16` the one of that name. Or the model of a
+            Triton Inference Server: `triton://host:8000/model`.
         device: `auto` (the fastest that is installed), `cpu` or `cuda`.
         threads: threads of one inference on the CPU, 0 for one per core.
 
     Raises:
-        InputError: if the file is missing, of an unknown kind or damaged, or the device is not
-            available; the message says what to install.
+        InputError: if the file is missing, of an unknown kind or damaged, nothing in a bundle runs
+            here, or the device is not available; the message says what to install.
         SpecError: if the file carries no usable description.
+        ServerError: if a server does not answer.
 
     """
+    if is_remote(path):
+        from edgecv.runtime.triton import TritonSession  # noqa: PLC0415  # slow to import
+
+        return TritonSession(path, device, threads=threads)
+    if is_bundle(path):
+        from edgecv.runtime.bundled import open_bundle  # noqa: PLC0415  # slow to import
+
+        return open_bundle(path, device, threads=threads)
     path = Path(path)
     if path.suffix.lower() != ".onnx":
-        raise InputError(f"`{path}`: a model file must end in `.onnx`, got `{path.suffix}`.")
+        raise InputError(
+            f"`{path}`: a model file must end in `.onnx` or `.edgecv`, got `{path.suffix}`."
+        )
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such model file. Check the path.")
 

@@ -12,7 +12,18 @@ pytest.importorskip("onnx")
 def test_help_names_every_command(edgecv: Any) -> None:
     outcome = edgecv("--help")
     assert outcome.code == 0
-    for command in ("train", "export", "adopt", "run", "eval", "bench", "data", "demo", "doctor"):
+    for command in (
+        "train",
+        "export",
+        "adopt",
+        "bundle",
+        "run",
+        "eval",
+        "bench",
+        "data",
+        "demo",
+        "doctor",
+    ):
         assert command in outcome.out
 
 

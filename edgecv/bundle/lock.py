@@ -1,0 +1,70 @@
+"""One writer at a time, across processes."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgecv.errors import OutputError
+from edgecv.files import make_folder, unwritable
+
+_PAUSE_S = 0.02
+
+
+@contextmanager
+def locked(path: Path, *, timeout_s: float = 60.0) -> Iterator[None]:
+    """Hold the right to replace `path`; others who ask for it wait.
+
+    The lock is the kernel's, on a file beside `path`: it ends with its holder, even one that was
+    killed, so that there is none to break. The file is removed by whoever held it last.
+
+    Args:
+        path: what is to be written.
+        timeout_s: how long to wait for another.
+
+    Raises:
+        OutputError: if the folder cannot be written, or another holds on for too long.
+
+    """
+    import fcntl  # noqa: PLC0415  # not on Windows, where bundles can still be read
+
+    guard = path.with_name(f".{path.name}.lock")
+    make_folder(path.parent)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise OutputError(unwritable(path, error)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The last holder may have removed the file between our two calls: then the lock is on
+            # a file that nobody else will ever see.
+            if _is_same(descriptor, guard):
+                break
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if time.monotonic() > deadline:
+            raise OutputError(
+                f"`{path}` has been locked by another process for {timeout_s:g} s. Wait until it "
+                "has ended (`fuser` names it), and try again; nothing was changed."
+            )
+        time.sleep(_PAUSE_S)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            guard.unlink()  # before the lock ends, or it might be another's
+        os.close(descriptor)
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
