@@ -188,7 +188,7 @@ class ModelSpec:
         else:
             require(bool(self.classes), "classes", f"not be empty for task {self.task}", [])
         if self.task == "segment":
-            rule = "show the network the whole frame for task segment, such as letterbox or stretch"
+            rule = "be letterbox, top-left or stretch for task segment"
             require(self.input.fit != "centre-crop", "input.fit", rule, self.input.fit)
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
         require(not twice, "classes", "hold each name once", twice)

@@ -17,6 +17,7 @@ _TOP = 3  # classes that are written over a picture
 _TINT = 0.55  # weight of a class's colour over the picture
 _SMALLEST_SHARE = 0.005  # of the frame, that a class must have to be named
 _SHARE = 0.4  # of the frame's height that they may cover
+_CAPTION, _LEGEND = 1 / 36, 1 / 48  # of the frame's mean side, a line's font
 _PLATE_MARGIN = 0.012  # of the frame's mean side, between a caption and the frame's corner
 
 
@@ -55,16 +56,18 @@ def _(result: Detections, frame: Frame, classes: Sequence[str]) -> Frame:
 def _(result: Classification, frame: Frame, classes: Sequence[str]) -> Frame:
     """Write the most probable classes into the upper left corner, a line each."""
     frame, format = _canvas(frame)  # noqa: A001
-    texts = {class_id: f"{classes[class_id]} {score:.2f}" for class_id, score in result.top(_TOP)}
-    _write_lines(frame, format, texts, scale=1 / 36)
+    top = result.top(min(_num_lines(frame, _CAPTION), _TOP))
+    texts = {class_id: f"{classes[class_id]} {score:.2f}" for class_id, score in top}
+    _write_lines(frame, format, texts, _CAPTION)
     return frame
 
 
 @annotated.register
 def _(result: Segmentation, frame: Frame, classes: Sequence[str]) -> Frame:
-    """Tint every pixel in its class's colour, and write which class has which.
+    """Tint every pixel in its class's colour, and write which of the largest has which.
 
-    The background, where a class is called so, stays as it is.
+    The background, where a class is called so, stays as it is. The lines are in the order of the
+    classes, so that they stand still in a video.
     """
     frame, format = _canvas(frame)  # noqa: A001
     unpainted = [i for i, name in enumerate(classes) if name.strip("_").lower() == _BACKGROUND]
@@ -78,46 +81,56 @@ def _(result: Segmentation, frame: Frame, classes: Sequence[str]) -> Frame:
         range=frame.range,
         ignore=unpainted,
     )
-    seen = {class_id: share for class_id, share in result.shares() if share >= _SMALLEST_SHARE}
-    texts = {
-        class_id: f"{classes[class_id]} {share:.0%}"
-        for class_id, share in seen.items()
-        if class_id not in unpainted
-    }
-    _write_lines(frame, format, texts, scale=1 / 48)
+    seen = [
+        (class_id, share)
+        for class_id, share in result.shares()
+        if share >= _SMALLEST_SHARE and class_id not in unpainted
+    ]
+    shown = sorted(seen[: _num_lines(frame, _LEGEND)])
+    texts = {class_id: f"{classes[class_id]} {share:.0%}" for class_id, share in shown}
+    _write_lines(frame, format, texts, _LEGEND)
     return frame
+
+
+def _font_size(frame: Frame, scale: float) -> int:
+    height, width = frame.size_hw
+    side: float = (height * width) ** 0.5
+    return max(10, round(scale * side))
+
+
+def _num_lines(frame: Frame, scale: float) -> int:
+    """Return for how many lines there is room: one at least, on the smallest thumbnail too."""
+    height_px: int = line_height(_font_size(frame, scale))
+    return max(1, int(_SHARE * frame.size_hw[0] / height_px))
 
 
 def _write_lines(
     frame: Frame,
     format: CanvasFormat,  # noqa: A002
     texts: Mapping[int, str],
-    *,
     scale: float,
 ) -> None:
-    """Write a line for each class into the upper left corner, as many as there is room for.
+    """Write a line for each class into the upper left corner.
 
     Args:
         frame: to draw into.
         format: of the frame.
-        texts: by class id, the most important first.
+        texts: by class id.
         scale: of the font's size to the frame's mean side.
 
     """
     height, width = frame.size_hw
-    side = (height * width) ** 0.5
-    font_size = max(10, round(scale * side))
-    num_lines = int(_SHARE * height / line_height(font_size))
-    shown = list(texts.items())[: max(num_lines, 1)]  # one at least, on the smallest thumbnail too
-    margin = round(_PLATE_MARGIN * side)
+    font_size = _font_size(frame, scale)
+    margin = round(_PLATE_MARGIN * (height * width) ** 0.5)
     # A label stands on the upper edge of its box: of a pixel each, a line below the other.
-    corners = [(margin, margin + line_height(font_size) * (line + 1)) for line in range(len(shown))]
+    first = margin + line_height(font_size)
+    corners = [(margin, first + line_height(font_size) * line) for line in range(len(texts))]
     boxes = [(x, y, x + 1, y + 1) for x, y in corners]
     draw_boxes(
         frame.pixels,
         np.array(boxes, np.float32).reshape(-1, 4),
-        colours=class_colours(np.array([class_id for class_id, _ in shown], np.int32)),
-        labels=[text for _, text in shown],
+        colours=class_colours(np.array(list(texts), np.int32)),
+        labels=list(texts.values()),
         format=format,
         line_width=1,
         font_size=font_size,
