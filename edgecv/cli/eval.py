@@ -236,6 +236,7 @@ class _Command:
             for name, values in metrics.per_class.items()
         ]
         print_table(self.screen, "Per class", ("class", *_PIXEL_COLUMNS.values()), rows)
+        self.screen.print("The confusion matrix is in `--report DIR` and `--json FILE`.")
         self.screen.print(f"Backend: {self.backend}.")
         print_problems(self.screen, dataset.problems)
         if self.report is not None:

@@ -104,10 +104,10 @@ _CLASS_NOTE = """Top-1 and top-5: the share of a class's images whose true class
     probable one, or among the five most probable. Precision: of the images that are taken for the
     class, the share that is of it. A dash: there is no such image."""
 _PIXEL_TILES = {
-    "mIoU": "mean IoU of the classes",
-    "pixel_accuracy": "of all pixels are right",
+    "mIoU": "mIoU, the mean IoU of the classes",
+    "pixel_accuracy": "pixel accuracy, the share that is right",
     "mean_accuracy": "mean accuracy of the classes",
-    "fwIoU": "IoU weighted by the classes' pixels",
+    "fwIoU": "fwIoU, weighted by the classes' pixels",
 }
 _PIXEL_COLUMNS = {
     "IoU": "IoU",

@@ -23,7 +23,7 @@ from edgecv.output_spec import (
 )
 from edgecv.placement import Placement
 from edgecv.results import Classification, Detections, Instances, Poses, Result
-from edgecv.runtime.segmentation import MAX_CLASSES, finish_segmentation
+from edgecv.runtime.segmentation import MAX_CLASSES, MIN_CLASSES, finish_segmentation
 from edgecv.runtime.session import Outputs
 from edgecv.spec import ModelSpec, Task
 
@@ -54,10 +54,10 @@ def refuse_unsupported(spec: ModelSpec) -> None:
                 f"this edgecv cannot run a model whose `{key}` is {value!r}; "
                 f"it runs {', '.join(supported)}. Export the model in one of these forms."
             )
-    if spec.task == "segment" and len(spec.classes) > MAX_CLASSES:
+    if spec.task == "segment" and not MIN_CLASSES <= len(spec.classes) <= MAX_CLASSES:
         raise SpecError(
-            f"this edgecv cannot run a model of task segment that tells apart more than "
-            f"{MAX_CLASSES} classes, got {len(spec.classes)}. Merge classes when you train it."
+            f"a model of task segment must tell apart {MIN_CLASSES} to {MAX_CLASSES} classes, got "
+            f"{len(spec.classes)}. Name every label, also the background's."
         )
     wanted = spec.input
     if wanted.dtype == "uint8" and (any(wanted.mean) or set(wanted.std) != {1.0}):

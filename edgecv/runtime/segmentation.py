@@ -13,6 +13,7 @@ from edgecv.results import Segmentation
 from edgecv.runtime.session import Outputs
 from edgecv.spec import ModelSpec
 
+MIN_CLASSES = 2  # of one class every pixel would be
 MAX_CLASSES = 255  # labels are bytes, and the last of them means "no class" in label images
 
 

@@ -179,8 +179,13 @@ def test_a_map_of_floats_is_refused(segmenter: Build, tmp_path: Path) -> None:
 def test_labels_are_bytes() -> None:
     most = spec_of(LogitsOutput(), tuple(map(str, range(255))))
     refuse_unsupported(most)
-    with pytest.raises(SpecError, match="more than 255 classes, got 256"):
+    with pytest.raises(SpecError, match="must tell apart 2 to 255 classes, got 256"):
         refuse_unsupported(replace(most, classes=(*most.classes, "one more")))
+
+
+def test_one_class_would_be_everywhere() -> None:
+    with pytest.raises(SpecError, match=r"got 1\. Name every label, also the background's"):
+        refuse_unsupported(spec_of(LogitsOutput(), ("crack",)))
 
 
 def test_there_are_no_thresholds(segmenter: Build) -> None:
