@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgecv.results import Instances as Instances
     from edgecv.results import Poses as Poses
     from edgecv.results import Result as Result
+    from edgecv.results import Segmentation as Segmentation
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load
     from edgecv.spec import ModelSpec as ModelSpec
@@ -35,6 +36,7 @@ _HOME = {
     "ModelSpec": "edgecv.spec",
     "Poses": "edgecv.results",
     "Result": "edgecv.results",
+    "Segmentation": "edgecv.results",
     "load": "edgecv.runtime.model",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "ModelSpec",
     "Poses",
     "Result",
+    "Segmentation",
     "load",
     "stream",
 ]

@@ -1,14 +1,24 @@
 """Accuracy through the pipeline that `run` uses: decoder, fit, network and what follows it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from edgecv.data import ClassificationDataset, DetectionDataset
+import numpy as np
+
+from edgecv.data import (
+    VOID,
+    AnyDataset,
+    ClassificationDataset,
+    DetectionDataset,
+    SegmentationDataset,
+)
 from edgecv.errors import InputError
+from edgecv.images import read_image
 from edgecv.metrics.accuracy import HEADLINES, Accuracy
-from edgecv.metrics.class_order import class_order
+from edgecv.metrics.class_order import class_order, known_class_ids
 from edgecv.metrics.classification import (
     ClassificationMetrics,
     class_ids_of_model,
@@ -21,7 +31,9 @@ from edgecv.metrics.detection import (
     check_keypoints,
     detection_metrics,
 )
-from edgecv.results import Classification, Detections, Result
+from edgecv.metrics.segmentation import PixelCounter, SegmentationMetrics
+from edgecv.report.examples import Example
+from edgecv.results import Classification, Detections, Result, Segmentation
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
 from edgecv.stream.sources import ImageSource
@@ -36,6 +48,24 @@ class ClassificationEvaluation:
     data: str
     split: str
     metrics: ClassificationMetrics
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries, lists and numbers."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            **self.metrics.to_plain(),
+            "confusion": self.metrics.confusion.to_plain(),
+        }
+
+
+@dataclass(frozen=True)
+class SegmentationEvaluation:
+    """What was measured of a segmentation model, on what."""
+
+    data: str
+    split: str
+    metrics: SegmentationMetrics
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries, lists and numbers."""
@@ -106,7 +136,7 @@ def evaluate(
         score=score_threshold, iou=iou_threshold, max_detections=MAX_DETECTIONS
     )
     paths = [sample.image_path for sample in dataset.samples]
-    found = cast("list[Detections]", _results(measured, paths, on_image))
+    found = cast("list[Detections]", list(_results(measured, paths, on_image)))
     postprocess = measured.spec.postprocess
     return Evaluation(
         data=dataset.name,
@@ -142,7 +172,7 @@ def evaluate_classifier(
     _require_task(model, "classify")
     class_ids_of_model(dataset, model.spec.classes)  # before the work, not after
     paths = [sample.image_path for sample in dataset.samples]
-    found = cast("list[Classification]", _results(model, paths, on_image))
+    found = cast("list[Classification]", list(_results(model, paths, on_image)))
     return ClassificationEvaluation(
         data=dataset.name,
         split=dataset.split,
@@ -150,9 +180,68 @@ def evaluate_classifier(
     )
 
 
+def evaluate_segmentation(
+    model: Model, dataset: SegmentationDataset, *, on_image: Callable[[], None] = lambda: None
+) -> SegmentationEvaluation:
+    """Run a segmentation model over every image of a data set and compare each pixel.
+
+    The labels are compared in the resolution of the images, whatever that of the network is.
+
+    Args:
+        model: the model.
+        dataset: the ground truth, with the model's classes or some of them, in any order.
+        on_image: called after each image.
+
+    Raises:
+        InputError: if the model is of another task, does not know a class, or an image or its
+            labels cannot be read.
+
+    """
+    _require_task(model, "segment")
+    counter = PixelCounter(dataset, model.spec.classes)
+    paths = [sample.image_path for sample in dataset.samples]
+    for sample, result in zip(dataset.samples, _results(model, paths, on_image), strict=True):
+        counter.add(dataset.labels_of(sample), cast("Segmentation", result).labels)
+    return SegmentationEvaluation(dataset.name, dataset.split, counter.metrics())
+
+
+def examples_of(
+    model: Model, dataset: SegmentationDataset, metrics: SegmentationMetrics
+) -> list[Example]:
+    """Return images of an evaluation to look at: the worst, one in the middle and the best.
+
+    Args:
+        model: that was evaluated; it runs on these images once more.
+        dataset: that it was evaluated on.
+        metrics: what was measured; `image_accuracy` orders the images.
+
+    """
+    order = np.argsort(metrics.image_accuracy, kind="stable").tolist()  # NaN comes last
+    order = [index for index in order if not math.isnan(metrics.image_accuracy[index])]
+    chosen = dict.fromkeys(order[place] for place in (0, len(order) // 2, -1)) if order else {}
+    labels = np.full(256, VOID, np.uint8)
+    labels[: len(dataset.classes)] = known_class_ids(
+        dataset.name, dataset.classes, model.spec.classes
+    )
+    examples = []
+    for index in chosen:
+        sample = dataset.samples[index]
+        result = cast("Segmentation", model(sample.image_path))
+        examples.append(
+            Example(
+                name=sample.image_path.name,
+                accuracy=metrics.image_accuracy[index],
+                image=read_image(sample.image_path),
+                truth=labels[dataset.labels_of(sample)],
+                found=result.labels,
+            )
+        )
+    return examples
+
+
 def accuracy_of(
     model: Model,
-    dataset: DetectionDataset | ClassificationDataset,
+    dataset: AnyDataset,
     *,
     iou_threshold: float | None = None,
     on_image: Callable[[], None] = lambda: None,
@@ -172,6 +261,8 @@ def accuracy_of(
     """
     if isinstance(dataset, ClassificationDataset):
         figures = evaluate_classifier(model, dataset, on_image=on_image).metrics.summary
+    elif isinstance(dataset, SegmentationDataset):
+        figures = evaluate_segmentation(model, dataset, on_image=on_image).metrics.summary
     else:
         found = evaluate(model, dataset, iou_threshold=iou_threshold, on_image=on_image)
         figures = found.metrics.summary
@@ -186,10 +277,8 @@ def _require_task(model: Model, *tasks: str) -> None:
         )
 
 
-def _results(model: Model, paths: list[Path], on_image: Callable[[], None]) -> list[Result]:
-    """Return what the stream delivers of image files, in their order."""
-    found = []
+def _results(model: Model, paths: list[Path], on_image: Callable[[], None]) -> Iterator[Result]:
+    """Yield what the stream delivers of image files, in their order."""
     for delivered in stream(ImageSource(paths), model):
-        found.append(delivered.result)
+        yield delivered.result
         on_image()
-    return found

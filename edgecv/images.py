@@ -25,6 +25,8 @@ _TO_UPRIGHT = {  # what undoes each orientation; 1, and what is no orientation, 
 }
 _FIRST_QUARTER_TURN = 5  # from here on width and height are swapped
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})  # Pillow's 16-bit grey
+_LABEL_MODES = _DEEP_MODES | {"1", "L", "P"}  # whose stored values are not colours
+_MAX_LABEL = 255
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
@@ -60,6 +62,35 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
         if upright.mode == "P" and "transparency" in upright.info:
             upright = upright.convert("RGBA")  # Pillow warns when it must drop a palette's alpha
         return np.array(upright.convert("RGB"))
+
+
+def read_label_image(path: Path | str) -> NDArray[np.uint8]:
+    """Return the values of a label image as they are stored, whatever colours a palette gives them.
+
+    Args:
+        path: a PNG, or another image without loss, grey or with a palette.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: if the file is missing, damaged or in colour, or has a value above 255.
+
+    """
+    with _opened(Path(path)) as image:
+        if image.mode not in _LABEL_MODES:
+            raise InputError(
+                f"read_image: `{path}` must be a label image, grey or with a palette, got pixels "
+                f"of mode {image.mode}. Save the class numbers instead of colours."
+            )
+        values = np.asarray(image)
+        lowest, highest = int(values.min(initial=0)), int(values.max(initial=0))
+        if lowest < 0 or highest > _MAX_LABEL:
+            raise InputError(
+                f"read_image: `{path}` must have labels of 0..{_MAX_LABEL}, got "
+                f"{lowest if lowest < 0 else highest}. Save the class numbers as bytes."
+            )
+        return np.array(values, np.uint8)
 
 
 def image_size_hw(path: Path | str) -> tuple[int, int]:

@@ -167,7 +167,11 @@ class DetrOutput:
 
 @dataclass(frozen=True)
 class LogitsOutput:
-    """Scores before softmax: [B, C] of task `classify`, [B, C, h, w] of task `segment`."""
+    """Scores before softmax: [B, C] of task `classify`, [B, C, h, w] of task `segment`.
+
+    With two classes task `segment` may have one plane, [B, 1, h, w]: the score before sigmoid of
+    the second class.
+    """
 
     FORMAT: ClassVar[str] = "logits"
     logits: str = "logits"
@@ -175,10 +179,28 @@ class LogitsOutput:
 
 @dataclass(frozen=True)
 class ProbabilitiesOutput:
-    """Scores after softmax: [B, C] of task `classify`, [B, C, h, w] of task `segment`."""
+    """Scores after softmax: [B, C] of task `classify`, [B, C, h, w] of task `segment`.
+
+    With two classes task `segment` may have one plane, [B, 1, h, w]: the score after sigmoid of
+    the second class.
+    """
 
     FORMAT: ClassVar[str] = "probabilities"
     probabilities: str = "probabilities"
+
+
+@dataclass(frozen=True)
+class ClassMapOutput:
+    """The class of each pixel, found in the graph (`ArgMax`).
+
+    Args:
+        labels: output [B, h, w] or [B, 1, h, w] of any integer type, 0..C-1, at any fraction of
+            the input's size.
+
+    """
+
+    FORMAT: ClassVar[str] = "class-map"
+    labels: str = "labels"
 
 
 @dataclass(frozen=True)
@@ -203,6 +225,7 @@ OutputSpec: TypeAlias = (
     | DetrOutput
     | LogitsOutput
     | ProbabilitiesOutput
+    | ClassMapOutput
     | ImageOutput
 )
 

@@ -91,7 +91,7 @@ _FORMATS_OF_TASK: dict[str, tuple[str, ...]] = {
     "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr"),
     "instance": ("fused",),
     "keypoints": ("fused",),
-    "segment": ("logits", "probabilities"),
+    "segment": ("logits", "probabilities", "class-map"),
     "classify": ("logits", "probabilities"),
     "stylize": ("image",),
 }
@@ -187,6 +187,9 @@ class ModelSpec:
             require(not self.classes, "classes", "be empty for task stylize", self.classes)
         else:
             require(bool(self.classes), "classes", f"not be empty for task {self.task}", [])
+        if self.task == "segment":
+            rule = "be letterbox, top-left or stretch for task segment"
+            require(self.input.fit != "centre-crop", "input.fit", rule, self.input.fit)
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
         require(not twice, "classes", "hold each name once", twice)
         if isinstance(self.output, FusedOutput):

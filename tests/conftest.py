@@ -213,6 +213,109 @@ def make_onnx(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+PAINTS = {"sky": (40, 120, 240), "grass": (30, 180, 60), "wall": (220, 60, 40)}
+
+
+@pytest.fixture(scope="session")
+def paints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures in flat colours, 40x56, with label images: three classes and a void in between.
+
+    Two thirds of the wall of each picture have the colour of grass.
+    """
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("paints")
+    (folder / "classes.txt").write_text("sky\nvoid\ngrass\nwall\n")
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 2, "val": 3, "test": 4}.items():
+        (folder / split).mkdir()
+        (folder / f"{split}annot").mkdir()
+        for index in range(count):
+            labels = np.full((40, 56), 2, np.uint8)
+            labels[: 8 + rng.integers(12)] = 0
+            top, left = rng.integers(4, 20, 2).tolist()
+            labels[top : top + 12, left : left + 9] = 3
+            image = np.array(PAINTS["sky"] * 4, np.uint8).reshape(4, 3)
+            image[2], image[3] = PAINTS["grass"], PAINTS["wall"]
+            picture = image[labels]
+            picture[top : top + 12, left + 3 : left + 9] = PAINTS["grass"]
+            labels[top : top + 12, left + 9] = 1
+            Image.fromarray(picture).save(folder / split / f"{index}.png")
+            Image.fromarray(labels).save(folder / f"{split}annot" / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that writes a network which labels each pixel with the paint that is nearest.
+
+    Its keyword `form` is what comes out: logits, half, probabilities, sigmoid (of grass, against
+    all else), class-map or class-map-4d; `stride` input pixels make one output pixel.
+    """
+    onnx = pytest.importorskip("onnx")
+    from edgecv.export.metadata import write_spec
+    from edgecv.output_spec import ClassMapOutput, LogitsOutput, ProbabilitiesOutput
+    from edgecv.spec import InputSpec, ModelSpec
+
+    helper, kinds = onnx.helper, onnx.TensorProto
+    folder = tmp_path_factory.mktemp("segmenters")
+
+    def build(
+        form: str = "logits",
+        *,
+        size_hw: tuple[int, int] = (40, 56),
+        stride: int = 1,
+        fit: str = "stretch",
+        names: tuple[str, ...] = tuple(PAINTS),
+    ) -> Path:
+        paints = np.array(list(PAINTS.values()), np.float32) / 255
+        # |x - p|² is smallest where 2 p·x - |p|² is largest.
+        weights, bias = 2 * paints, -(paints**2).sum(axis=1)
+        if form == "sigmoid":
+            weights, bias = 2 * weights[1:2] - weights[[0]] - weights[[2]], np.float32([-0.3])
+        pool = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        nodes = [
+            helper.make_node("AveragePool", ["images"], ["small"], **pool),
+            helper.make_node("Conv", ["small", "weights", "bias"], ["scores"]),
+        ]
+        height, width = size_hw[0] // stride, size_hw[1] // stride
+        shape, kind, output = [None, len(weights), height, width], kinds.FLOAT, LogitsOutput("out")
+        last = {
+            "logits": ("Identity", {}),
+            "half": ("Cast", {"to": kinds.FLOAT16}),
+            "probabilities": ("Softmax", {"axis": 1}),
+            "sigmoid": ("Sigmoid", {}),
+            "class-map": ("ArgMax", {"axis": 1, "keepdims": 0}),
+            "class-map-4d": ("ArgMax", {"axis": 1, "keepdims": 1}),
+        }[form]
+        nodes.append(helper.make_node(last[0], ["scores"], ["out"], **last[1]))
+        if form == "half":
+            kind = kinds.FLOAT16
+        elif form in ("probabilities", "sigmoid"):
+            output = ProbabilitiesOutput("out")
+        elif form.startswith("class-map"):
+            kind, output = kinds.INT64, ClassMapOutput("out")
+            shape[1:2] = [1] if form.endswith("4d") else []
+        graph = helper.make_graph(
+            nodes,
+            "paints",
+            [helper.make_tensor_value_info("images", kinds.FLOAT, [None, 3, *size_hw])],
+            [helper.make_tensor_value_info("out", kind, shape)],
+            [
+                onnx.numpy_helper.from_array(weights[:, :, None, None], "weights"),
+                onnx.numpy_helper.from_array(bias.astype(np.float32), "bias"),
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        wanted = InputSpec("images", size_hw, fit=fit)
+        write_spec(model, ModelSpec("segment", names, wanted, output))
+        path = folder / f"{form}-{stride}-{fit}-{size_hw[0]}-{'-'.join(names)}.onnx"
+        onnx.save(model, path)
+        return path
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of 12 frames, 128x128."""

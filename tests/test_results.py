@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from edgecv.data.coco_shapes import segment_from_coco
+from edgecv.data.segments import RunLengths
 from edgecv.errors import MissingDependencyError
-from edgecv.results import Classification, Detections, Instances, Poses
+from edgecv.results import Classification, Detections, Instances, Poses, Segmentation
+from edgecv.results.run_lengths import compressed_run_lengths
 
 TWO = Detections(
     np.array([[10, 20, 30.5, 60], [-4, -8, 200, 100.125]], np.float32),
@@ -202,3 +205,73 @@ def test_detections_in_a_few_words() -> None:
     assert found.headline(["cat", "dog"]) == "2 dog, 1 cat"
     assert found.counted() == [1, 0, 1]
     assert Detections.empty().headline(["cat"]) == "no object"
+
+
+FIELD = Segmentation(np.array([[0, 0, 2, 2], [0, 2, 2, 4]], np.uint8))
+PLANTS = ["rye", "oat", "hop", "flax", "corn"]
+
+
+def test_a_segmentation_tells_the_share_of_each_class() -> None:
+    assert FIELD.num_pixels[:5].tolist() == [3, 0, 4, 0, 1]
+    assert FIELD.num_pixels.shape == (256,)
+    assert FIELD.shares() == [(2, 0.5), (0, 0.375), (4, 0.125)]
+    assert FIELD.to_records(PLANTS) == [
+        {"class": "hop", "class_id": 2, "share": 0.5},
+        {"class": "rye", "class_id": 0, "share": 0.375},
+        {"class": "corn", "class_id": 4, "share": 0.125},
+    ]
+    assert FIELD.headline(PLANTS) == "hop 50.0%, rye 37.5%, corn 12.5%"
+    assert FIELD.counted() == [2, 0, 4]
+    assert FIELD.mask(2).tolist() == [[False, False, True, True], [False, True, True, False]]
+    json.dumps(FIELD.to_records(PLANTS) + FIELD.to_coco(1, [1, 2, 3, 4, 5]))
+
+
+def test_of_equal_shares_the_first_class_comes_first() -> None:
+    assert Segmentation(np.array([[3, 1]], np.uint8)).counted() == [1, 3]
+
+
+def test_a_segmentation_as_coco_has_it() -> None:
+    records = FIELD.to_coco(7, [10, 20, 30, 40, 50])
+    assert [record["category_id"] for record in records] == [10, 30, 50]
+    for record, class_id in zip(records, (0, 2, 4), strict=True):
+        outline = segment_from_coco(record["segmentation"], (2, 4))
+        assert isinstance(outline, RunLengths)
+        np.testing.assert_array_equal(outline.mask(), FIELD.mask(class_id))
+
+
+@given(data=st.data())
+def test_run_lengths_are_read_as_they_were(data: st.DataObject) -> None:
+    sides = st.integers(1, 40)
+    size_hw = data.draw(st.tuples(sides, sides))
+    threshold = data.draw(st.sampled_from([0, 1, 3, 50, 99, 100]))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    mask = np.random.default_rng(seed).integers(0, 100, size_hw) < threshold
+    outline = segment_from_coco(
+        {"size": list(size_hw), "counts": compressed_run_lengths(mask)}, size_hw
+    )
+    assert isinstance(outline, RunLengths)
+    np.testing.assert_array_equal(outline.mask(), mask)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
+@pytest.mark.parametrize("size_hw", [(1, 1), (300, 500), (2000, 3000)])
+def test_run_lengths_are_those_of_pycocotools(size_hw: tuple[int, int]) -> None:
+    mask_api = pytest.importorskip("pycocotools.mask")
+    mask = np.zeros(size_hw, bool)
+    for fill in (False, True):
+        mask[:] = fill
+        mask[size_hw[0] // 3 : size_hw[0] // 2, size_hw[1] // 4 : -3] ^= True
+        expected = mask_api.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
+        assert compressed_run_lengths(mask).encode() == expected
+
+
+def test_a_segmentation_as_supervision_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(Detections=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "supervision", made)
+    found: Any = FIELD.to_supervision()
+    assert found.class_id.tolist() == [0, 2, 4]
+    assert found.xyxy.tolist() == [[0, 0, 2, 2], [1, 0, 4, 2], [3, 1, 4, 2]]
+    assert [mask.tolist() for mask in found.mask] == [FIELD.mask(i).tolist() for i in (0, 2, 4)]
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingDependencyError, match="pip install supervision"):
+        FIELD.to_supervision()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edgecv.errors import SpecError
 from edgecv.output_spec import (
     AnchorLayer,
+    ClassMapOutput,
     DetrOutput,
     FusedOutput,
     ImageOutput,
@@ -26,7 +27,7 @@ from edgecv.output_spec import (
     YoloOutput,
     YoloxOutput,
 )
-from edgecv.placement import FITS
+from edgecv.placement import FITS, Fit
 from edgecv.precision import PRECISIONS
 from edgecv.spec import METADATA_KEY, InputSpec, ModelSpec, PostprocessSpec, Provenance, Task
 
@@ -53,7 +54,7 @@ FORMATS: dict[Task, list[OutputSpec]] = {
     ],
     "instance": [FusedOutput(masks="masks")],
     "keypoints": [FusedOutput(keypoints="keypoints")],
-    "segment": [LogitsOutput(), ProbabilitiesOutput()],
+    "segment": [LogitsOutput(), ProbabilitiesOutput(), ClassMapOutput()],
     "classify": [LogitsOutput(), ProbabilitiesOutput()],
     "stylize": [ImageOutput()],
 }
@@ -72,7 +73,7 @@ def several(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def inputs(draw: st.DrawFn) -> InputSpec:
+def inputs(draw: st.DrawFn, fits: tuple[Fit, ...]) -> InputSpec:
     colour = draw(st.sampled_from(["rgb", "bgr", "gray"]))
     channels = 1 if colour == "gray" else 3
     return InputSpec(
@@ -84,7 +85,7 @@ def inputs(draw: st.DrawFn) -> InputSpec:
         mean=draw(st.tuples(*[finite] * channels)),
         std=draw(st.tuples(*[positive] * channels)),
         scale=draw(positive),
-        fit=draw(st.sampled_from(FITS)),
+        fit=draw(st.sampled_from(fits)),
         pad=draw(st.integers(0, 255)),
     )
 
@@ -122,6 +123,7 @@ OUTPUTS: dict[type, st.SearchStrategy[Any]] = {
     ),
     LogitsOutput: st.builds(LogitsOutput, logits=names),
     ProbabilitiesOutput: st.builds(ProbabilitiesOutput, probabilities=names),
+    ClassMapOutput: st.builds(ClassMapOutput, labels=names),
     ImageOutput: st.builds(ImageOutput, image=names, scale=positive),
 }
 postprocesses = st.builds(
@@ -158,7 +160,7 @@ def model_specs(draw: st.DrawFn, task: Task, output_kind: type) -> ModelSpec:
     return ModelSpec(
         task=task,
         classes=() if task == "stylize" else draw(classes),
-        input=draw(inputs()),
+        input=draw(inputs(FITS[:3] if task == "segment" else FITS)),
         output=output,
         postprocess=draw(postprocesses),
         provenance=draw(provenances),
@@ -386,6 +388,12 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         (
             lambda: replace(DETECTOR, skeleton=((0, 0),)),
             "`skeleton` must join rows of `keypoints`, got [(0, 0)]",
+        ),
+        (
+            lambda: ModelSpec(
+                "segment", ("cat",), replace(INPUT, fit="centre-crop"), LogitsOutput()
+            ),
+            "`input.fit` must be letterbox, top-left or stretch for task segment",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def preview(
     if output.suffix.lower() not in _PICTURES:
         raise InputError(f"`--output` must end in {', '.join(sorted(_PICTURES))}, got `{output}`.")
     size_hw = parse_size(size)
-    from edgecv.data import ClassificationDataset, open_any
+    from edgecv.data import ClassificationDataset, SegmentationDataset, open_any
     from edgecv.data.augment.files import read_recipe
     from edgecv.data.preview import preview_sheet  # torch takes seconds to import
     from edgecv.spec import InputSpec
@@ -72,6 +72,11 @@ def preview(
 
     screen = console(quiet=quiet)
     dataset = open_any(data, split, on_bad=on_bad)
+    if isinstance(dataset, SegmentationDataset):
+        raise InputError(
+            f"`data preview` draws objects and images by class, got label images: `{data}`. "
+            "`edgecv eval --report DIR` shows label images beside what a model finds."
+        )
     is_labelled = isinstance(dataset, ClassificationDataset)
     recipe = read_recipe(augment or ("classify" if is_labelled else "default"))
     wanted = InputSpec("images", size_hw, mean=IMAGENET_MEAN, std=IMAGENET_STD, fit=fit)

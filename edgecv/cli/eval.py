@@ -26,8 +26,8 @@ from edgecv.cli.console import (
 from edgecv.errors import InputError
 
 if TYPE_CHECKING:
-    from edgecv.data import ClassificationDataset, DetectionDataset
-    from edgecv.evaluation import ClassificationEvaluation, Evaluation
+    from edgecv.data import ClassificationDataset, DetectionDataset, SegmentationDataset
+    from edgecv.evaluation import ClassificationEvaluation, Evaluation, SegmentationEvaluation
     from edgecv.runtime.model import Model
 
 _COLUMNS = {
@@ -50,6 +50,13 @@ _CLASS_COLUMNS = {
     "precision": "precision",
     "num_images": "images",
 }
+_PIXEL_COLUMNS = {
+    "IoU": "IoU",
+    "Dice": "Dice",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "num_pixels": "pixels",
+}
 _DEFAULT_SCORE = 0.001
 _MOST_CONFUSED = 12  # classes whose confusion matrix fits a terminal
 
@@ -59,7 +66,10 @@ def evaluate_model(
     model: ModelPath,
     *,
     data: Annotated[
-        str, typer.Option(help="bccd, voc:DIR, coco:DIR, yolo:DIR; by class: folder:DIR.")
+        str,
+        typer.Option(
+            help="bccd, voc:DIR, coco:DIR, yolo:DIR; by class: folder:DIR; by pixel: labels:DIR."
+        ),
     ],
     split: Annotated[
         str | None, typer.Option(help="Default: test, else val, else the only one.")
@@ -89,8 +99,9 @@ def evaluate_model(
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure AP, also of masks and keypoints, or a classifier's accuracy, in all and per class."""
-    from edgecv.data import open_classification, open_dataset  # keeps `edgecv --help` quick
+    """Measure AP, also of masks and keypoints, a classifier's accuracy, or IoU, also per class."""
+    # These keep `edgecv --help` quick.
+    from edgecv.data import open_classification, open_dataset, open_segmentation
     from edgecv.files import make_folder
     from edgecv.proposals import read_proposals
     from edgecv.runtime.model import load
@@ -98,8 +109,8 @@ def evaluate_model(
     screen = console(quiet=quiet)
     with load(model, device, threads=threads) as loaded:
         print_choice(screen, loaded.session)
-        is_classifier = loaded.spec.task == "classify"
-        packages = () if is_classifier else ("faster_coco_eval",)
+        kind = {"classify": "a classifier", "segment": "a segmentation model"}.get(loaded.spec.task)
+        packages = ("faster_coco_eval",) if kind is None else ()
         require_extra("eval", *packages, *(("matplotlib",) if report else ()))
         if report is not None:
             make_folder(report)  # before the work, not after
@@ -107,9 +118,13 @@ def evaluate_model(
         if proposals is not None:
             opened = loaded.with_proposals(read_proposals(proposals))
         command = _Command(screen, model, report, opened.session.backend)
-        if is_classifier:
-            if score is not None or iou is not None:
-                raise InputError("a classifier has no thresholds. Leave out `--score` and `--iou`.")
+        if kind is not None and (score is not None or iou is not None):
+            raise InputError(f"{kind} has no thresholds. Leave out `--score` and `--iou`.")
+        if loaded.spec.task == "segment":
+            scenes = open_segmentation(data, split, on_bad=on_bad)
+            figures = command.segmenter(opened, scenes)
+            problems = scenes.problems
+        elif loaded.spec.task == "classify":
             images = open_classification(data, split, on_bad=on_bad)
             figures = command.classifier(opened, images)
             problems = images.problems
@@ -204,6 +219,34 @@ class _Command:
             facts = (f"Split {dataset.split}, {images}.", f"Backend: {self.backend}.")
             name = f"{self.path.stem} on {dataset.name}"
             written = ClassificationReport(name, facts, metrics)
+            self.screen.print(f"Report: {write_report(written, self.report)}")
+        return result.to_plain()
+
+    def segmenter(self, model: "Model", dataset: "SegmentationDataset") -> dict[str, Any]:
+        from edgecv.evaluation import evaluate_segmentation, examples_of
+        from edgecv.report import SegmentationReport, write_report
+
+        result: SegmentationEvaluation = self._followed(
+            len(dataset.samples),
+            lambda on_image: evaluate_segmentation(model, dataset, on_image=on_image),
+        )
+        metrics = result.metrics
+        images = f"{len(dataset.samples)} images"
+        title = f"{self.path} on {dataset.name} {dataset.split}, {images}"
+        print_table(self.screen, title, ("metric", "value"), [*metrics.summary.items()])
+        rows = [
+            (name, *(values[key] for key in _PIXEL_COLUMNS))
+            for name, values in metrics.per_class.items()
+        ]
+        print_table(self.screen, "Per class", ("class", *_PIXEL_COLUMNS.values()), rows)
+        self.screen.print("The confusion matrix is in `--report DIR` and `--json FILE`.")
+        self.screen.print(f"Backend: {self.backend}.")
+        print_problems(self.screen, dataset.problems)
+        if self.report is not None:
+            facts = (f"Split {dataset.split}, {images}.", f"Backend: {self.backend}.")
+            name = f"{self.path.stem} on {dataset.name}"
+            examples = examples_of(model, dataset, metrics)
+            written = SegmentationReport(name, facts, metrics, examples)
             self.screen.print(f"Report: {write_report(written, self.report)}")
         return result.to_plain()
 

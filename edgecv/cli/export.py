@@ -1,6 +1,5 @@
 """`edgecv export`: a checkpoint or an ONNX file in the precisions asked for, each measured."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -87,7 +86,9 @@ def export(
             "raw leaves that to the runtime."
         ),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="Of a checkpoint: 19 or 20, default 20.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Of a checkpoint: 19 or 20, default 20.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option(min=0, help="Images a call, 0 for any number; default: any.")
     ] = None,

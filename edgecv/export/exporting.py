@@ -22,7 +22,6 @@ from edgecv.export.target import for_tensorrt
 from edgecv.files import write_text
 from edgecv.precision import Precision
 from edgecv.provenance import cpu_name, versions_in_use
-from edgecv.runtime.model import Model
 from edgecv.stream.sources import images_of
 
 Target = Literal["onnxruntime", "tensorrt"]

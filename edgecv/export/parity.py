@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from edgecv.errors import ParityError
 from edgecv.images import read_image
-from edgecv.output_spec import FusedOutput
+from edgecv.output_spec import ClassMapOutput, FusedOutput
 from edgecv.placement import Placement
 from edgecv.proposals import Proposals, as_input, sliding_windows
-from edgecv.results import Classification, Detections, Poses, Result
+from edgecv.results import Classification, Detections, Poses, Result, Segmentation
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, Session
 from edgecv.spec import ModelSpec
@@ -37,7 +37,7 @@ class Tolerance:
         relative: of an output, the largest difference over its largest magnitude.
         unmatched: fraction of detections that only one of the two reports; a score or an overlap
             within rounding of its threshold falls on either side. Of a classifier, fraction of
-            images that the two put into other classes.
+            images that the two put into other classes; of a segmentation, of pixels.
         box_px: corner of matched detections, in frame pixels.
         score: of matched detections, of a classifier that of the most probable class.
         mask: of the probabilities of an `instance` graph's masks, in place of `relative`: they are
@@ -79,14 +79,14 @@ class ParityReport:
         num_images: real images that both ran on.
         outputs: a difference per output of the graph; of a fused graph the boxes, scores,
             classes and masks of the rows that both report (the counts are the next fields; of
-            keypoints see the last two).
+            keypoints see the last two). None of a class map, whose labels are compared below.
         num_reference: detections of the reference through the whole pipeline; of a classifier,
-            images.
+            images; of a segmentation, pixels of the frames.
         num_candidate: those of the exported file.
         num_matched: those of the same class and place in both.
         box_px: largest difference of a corner of matched detections, in frame pixels.
         score: largest difference of their scores.
-        unit: what was counted, `detections` or `images`.
+        unit: what was counted, `detections`, `images` or `pixels`.
         num_keypoints: of matched detections.
         num_strayed: those of them that lie more than 2 frame pixels from where PyTorch finds them.
 
@@ -120,7 +120,8 @@ class ParityReport:
         total = max(self.num_reference, self.num_candidate)
         unmatched = total - self.num_matched
         if unmatched > tolerance.unmatched * total:
-            found.append(f"{unmatched} of {total} {self.unit} have no counterpart")
+            fate = "are of another class" if self.unit == "pixels" else "have no counterpart"
+            found.append(f"{unmatched} of {total} {self.unit} {fate}")
         if not self.box_px <= tolerance.box_px:
             found.append(f"boxes differ by {self.box_px:.3g} px (allowed {tolerance.box_px:g})")
         if not self.score <= tolerance.score:
@@ -176,7 +177,7 @@ def compare(
 
     Models that look at given regions get those of `proposals`, or windows where that is None.
     """
-    is_fused = isinstance(candidate.spec.output, FusedOutput)
+    output = candidate.spec.output
     differences = _Differences()
     matches = []
     for path in images:
@@ -187,16 +188,16 @@ def compare(
         expected = reference.finish(wanted, placement)
         match = _match(expected, candidate.finish(found, placement))
         matches.append(match)
-        if is_fused:
+        if isinstance(output, FusedOutput):
             differences.add_rows(wanted, found, match.rows)
-        else:
+        elif not isinstance(output, ClassMapOutput):
             differences.add(wanted, found)
     return ParityReport(
         num_images=len(images),
         outputs=differences.summary(),
         num_reference=sum(match.num_reference for match in matches),
         num_candidate=sum(match.num_candidate for match in matches),
-        num_matched=sum(len(match.rows) for match in matches),
+        num_matched=sum(match.num_matched for match in matches),
         box_px=max(match.box_px for match in matches),
         score=max(match.score for match in matches),
         unit=matches[0].unit,
@@ -212,8 +213,9 @@ class _Match:
     unit: str
     num_reference: int
     num_candidate: int
+    num_matched: int
     rows: NDArray[np.int64]
-    score: float
+    score: float = 0.0
     box_px: float = 0.0
     num_keypoints: int = 0
     num_strayed: int = 0
@@ -233,6 +235,7 @@ def _(expected: Detections, actual: Detections) -> _Match:
         "detections",
         len(expected),
         len(actual),
+        len(rows),
         rows,
         score=_largest(expected.scores[left] - actual.scores[right]),
         box_px=_largest(expected.boxes_xyxy[left] - actual.boxes_xyxy[right]),
@@ -253,7 +256,14 @@ def _(expected: Classification, actual: Classification) -> _Match:
     score = float(actual.probabilities[expected.class_id])  # NaN is no match
     is_same = actual.score - score <= _SAME_PROBABILITY
     rows = np.zeros((int(is_same), 2), np.int64)
-    return _Match("images", 1, 1, rows, score=abs(expected.score - score))
+    return _Match("images", 1, 1, len(rows), rows, score=abs(expected.score - score))
+
+
+@_match.register
+def _(expected: Segmentation, actual: Segmentation) -> _Match:
+    num_same = int(np.count_nonzero(expected.labels == actual.labels))
+    no_rows = np.zeros((0, 2), np.int64)
+    return _Match("pixels", expected.labels.size, actual.labels.size, num_same, no_rows)
 
 
 def _regions(

@@ -11,9 +11,9 @@ from typing import Any
 
 from edgecv.export.precisions import Figures
 from edgecv.files import replacing, write_text
+from edgecv.records import finite
 from edgecv.report.charts import noise_chart, png
 from edgecv.report.page import STYLE, figure, table
-from edgecv.records import finite
 
 PAGE, DATA = "report.html", "export.json"
 _MOST_LAYERS = 12  # rows of the table of costs

@@ -12,6 +12,7 @@ HEADLINES: Mapping[Task, str] = {
     "instance": "mask_AP",
     "keypoints": "keypoint_AP",
     "classify": "top1",
+    "segment": "mIoU",
 }
 
 

@@ -41,3 +41,30 @@ def class_ids_of_model(
     index_of = {name: index for index, name in enumerate(classes)}
     table = np.array([index_of[name] for name in dataset.classes], np.int32)
     return [table[sample.class_ids] for sample in dataset.samples]
+
+
+def known_class_ids(
+    name: str, dataset_classes: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """Return for each class of a data set its index in the model's `classes`.
+
+    The data set may lack some of them: a part of ImageNet measures a model of all of it.
+
+    Args:
+        name: of the data set.
+        dataset_classes: its class names.
+        classes: the model's class names.
+
+    Raises:
+        InputError: if the data set has a class that the model does not know.
+
+    """
+    unknown = [known for known in dataset_classes if known not in classes]
+    if unknown:
+        raise InputError(
+            f"`{name}` has classes that the model does not know: {', '.join(unknown)}. "
+            f"It knows {', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}. "  # noqa: PLR2004
+            "Measure on data with the model's classes."
+        )
+    index_of = {known: index for index, known in enumerate(classes)}
+    return np.array([index_of[known] for known in dataset_classes], np.int64)

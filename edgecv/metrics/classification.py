@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.data.labelled import ClassificationDataset
-from edgecv.errors import InputError
+from edgecv.metrics.class_order import known_class_ids
 from edgecv.results import Classification
 
 _K = 5
@@ -26,6 +26,7 @@ class ClassConfusion:
     """
 
     HAS_BACKGROUND: ClassVar[bool] = False
+    SHOWS_COUNTS: ClassVar[bool] = True
     classes: tuple[str, ...]
     counts: NDArray[np.int64]
 
@@ -131,15 +132,8 @@ def class_ids_of_model(dataset: ClassificationDataset, classes: Sequence[str]) -
         InputError: if the data set has a class that the model does not know.
 
     """
-    unknown = [name for name in dataset.classes if name not in classes]
-    if unknown:
-        raise InputError(
-            f"`{dataset.name}` has classes that the model does not know: {', '.join(unknown)}. "
-            f"It knows {', '.join(classes[:10])}{', …' if len(classes) > 10 else ''}. "  # noqa: PLR2004
-            "Measure on data with the model's classes."
-        )
-    index_of = {name: index for index, name in enumerate(classes)}
-    return np.array([index_of[dataset.classes[s.class_id]] for s in dataset.samples], np.int64)
+    table = known_class_ids(dataset.name, dataset.classes, classes)
+    return table[[sample.class_id for sample in dataset.samples]]
 
 
 def _share(part: int, whole: int) -> float:

@@ -31,6 +31,7 @@ class ConfusionMatrix:
     """
 
     HAS_BACKGROUND: ClassVar[bool] = True
+    SHOWS_COUNTS: ClassVar[bool] = True
     classes: tuple[str, ...]
     counts: NDArray[np.int64]
     score_threshold: float

@@ -1,5 +1,10 @@
 """The report of an evaluation or a training: pictures, figures, and a page that holds them all."""
 
-from edgecv.report.report import ClassificationReport, Report, write_report
+from edgecv.report.report import (
+    ClassificationReport,
+    Report,
+    SegmentationReport,
+    write_report,
+)
 
-__all__ = ["ClassificationReport", "Report", "write_report"]
+__all__ = ["ClassificationReport", "Report", "SegmentationReport", "write_report"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecv.errors import MissingDependencyError
 from edgecv.metrics.classification import ClassConfusion
@@ -27,6 +28,7 @@ _INK, _MUTED, _FAINT, _GRID = "#1c2128", "#57606a", "#b4bcc5", "#e6eaee"
 
 _DPI = 160
 _LONGEST_NAME = 18  # letters of a class
+_PICTURES_WIDTH_IN, _TEXT_IN = 11.6, 0.28  # of a row of pictures, and of the text over it
 _LETTER_WIDTH = 0.6  # of the font's size
 _NUM_WEAKEST = 4  # classes picked out where there are too many to colour all
 _NUM_WITH_COUNTS = 16  # rows of a confusion matrix whose cells have room for a number
@@ -78,6 +80,8 @@ def precision_recall_chart(metrics: DetectionMetrics) -> "Figure":
 def confusion_chart(matrix: ConfusionMatrix | ClassConfusion) -> "Figure":
     """Draw a confusion matrix: the colour is the share of the row, the numbers are counts.
 
+    Of a matrix of pixels the numbers are the shares, in percent.
+
     Raises:
         MissingDependencyError: if matplotlib is not installed.
 
@@ -110,7 +114,8 @@ def confusion_chart(matrix: ConfusionMatrix | ClassConfusion) -> "Figure":
         scale = figure.colorbar(image, cax=axes.inset_axes((1.03, 0.7, 0.018, 0.3)), format="%.1f")
         scale.outline.set_visible(False)
         scale.ax.tick_params(colors=_MUTED, length=0, labelsize=9)
-    _title(axes, "Confusion matrix", f"{matrix.note}\ncolour: share of the row")
+    coloured = "colour" if matrix.SHOWS_COUNTS else "percentages and colour"
+    _title(axes, "Confusion matrix", f"{matrix.note}\n{coloured}: share of the row")
     return figure
 
 
@@ -182,6 +187,46 @@ def noise_chart(noise_db: Mapping[str, Sequence[float]]) -> "Figure":
     return figure
 
 
+def figure_of_pictures(
+    rows: Sequence[Sequence[NDArray[np.uint8]]],
+    texts: Sequence[Sequence[str]],
+    colours_rgb: Mapping[str, NDArray[np.uint8]],
+) -> "Figure":
+    """Draw pictures in rows, a text over each, and below them what the colours stand for.
+
+    Args:
+        rows: of each row its pictures, (H, W, 3) uint8; all rows have as many.
+        texts: one for each picture.
+        colours_rgb: of each name, (3,) uint8.
+
+    Raises:
+        MissingDependencyError: if matplotlib is not installed.
+
+    """
+    width_in = _PICTURES_WIDTH_IN / len(rows[0])
+    heights = [width_in * row[0].shape[0] / row[0].shape[1] + _TEXT_IN for row in rows]
+    figure, panels = _figure(
+        *(_PICTURES_WIDTH_IN, sum(heights)), columns=len(rows[0]), heights=heights
+    )
+    pairs = zip((p for row in rows for p in row), (t for row in texts for t in row), strict=True)
+    for axes, (picture, text) in zip(panels, pairs, strict=True):
+        axes.imshow(picture)
+        axes.set_axis_off()
+        title = axes.set_title(_short(text, 44), loc="left", color=_INK, fontsize=9, pad=4)
+        title.set_parse_math(False)  # a file may be called "$5"
+    from matplotlib.patches import Patch  # noqa: PLC0415  # installed: there is a figure
+
+    patches = [Patch(color=f"#{bytes(colour).hex()}") for colour in colours_rgb.values()]
+    names = [_short(name) for name in colours_rgb]
+    if names:
+        legend = figure.legend(
+            *(patches, names), loc="outside lower left", ncols=8, frameon=False, fontsize=9
+        )
+        for entry in legend.get_texts():
+            entry.set(parse_math=False, color=_INK)
+    return figure
+
+
 def png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file."""
     buffer = io.BytesIO()
@@ -200,8 +245,13 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width_in: float, height_in: float, columns: int = 1) -> "tuple[Figure, list[Axes]]":
-    """Return a figure, inches wide and high, with its axes in a row, all in the report's style."""
+def _figure(
+    width_in: float, height_in: float, columns: int = 1, *, heights: Sequence[float] = (1,)
+) -> "tuple[Figure, list[Axes]]":
+    """Return a figure, inches wide and high, with its axes row by row, all in the report's style.
+
+    `heights` are those of the rows, in any unit.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  # an extra
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -213,7 +263,9 @@ def _figure(width_in: float, height_in: float, columns: int = 1) -> "tuple[Figur
     layout = ConstrainedLayoutEngine(w_pad=0.12)
     figure = Figure(figsize=(width_in, height_in), facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    panels: list[Axes] = list(figure.subplots(1, columns, squeeze=False)[0])
+    ratios = {"height_ratios": list(heights)}
+    grid = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw=ratios)
+    panels: list[Axes] = list(grid.flat)
     for axes in panels:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(_FAINT)
@@ -310,6 +362,9 @@ def _separate_cells(axes: "Axes", num: int, *, has_background: bool) -> None:
 def _write_counts(axes: "Axes", matrix: ConfusionMatrix | ClassConfusion) -> None:
     """Write the counts into their cells, and their shares below them where there is room."""
     shares = matrix.shares()
+    if not matrix.SHOWS_COUNTS:
+        _write_shares(axes, shares)
+        return
     num = len(shares)
     with_shares = num <= _NUM_WITH_SHARES
     for (row, column), count in np.ndenumerate(matrix.counts):
@@ -336,5 +391,18 @@ def _write_counts(axes: "Axes", matrix: ConfusionMatrix | ClassConfusion) -> Non
             )
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _write_shares(axes: "Axes", shares: NDArray[np.float64]) -> None:
+    """Write percentages into the cells that would not say 0."""
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5 / 100:
+            axes.text(
+                *(column, row, f"{100 * share:.0f}"),
+                ha="center",
+                va="center",
+                color="white" if share > _DARK_SHARE else _INK,
+                fontsize=10,
+            )
+
+
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

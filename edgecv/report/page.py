@@ -8,6 +8,7 @@ from string import Template
 
 from edgecv.metrics.classification import ClassificationMetrics
 from edgecv.metrics.detection import DetectionMetrics
+from edgecv.metrics.segmentation import SegmentationMetrics
 
 STYLE = """
   body { font: 15px/1.5 system-ui, sans-serif; color: #1c2128; background: #f6f7f9; margin: 0; }
@@ -102,10 +103,29 @@ _CLASS_COLUMNS = {"top1": "top-1 (recall)", "top5": "top-5", "precision": "preci
 _CLASS_NOTE = """Top-1 and top-5: the share of a class's images whose true class is the most
     probable one, or among the five most probable. Precision: of the images that are taken for the
     class, the share that is of it. A dash: there is no such image."""
+_PIXEL_TILES = {
+    "mIoU": "mIoU, the mean IoU of the classes",
+    "pixel_accuracy": "pixel accuracy, the share that is right",
+    "mean_accuracy": "mean accuracy of the classes",
+    "fwIoU": "fwIoU, weighted by the classes' pixels",
+}
+_PIXEL_COLUMNS = {
+    "IoU": "IoU",
+    "Dice": "Dice",
+    "accuracy": "accuracy (recall)",
+    "precision": "precision",
+}
+_MEANS = {"IoU": "mIoU", "Dice": "mDice", "accuracy": "mean_accuracy"}
+_PIXEL_NOTE = """Pixels are counted over all images in their own resolution; those that are void in
+    the truth count nowhere. IoU: of the pixels that are of a class in truth or result, the share
+    that is in both. Dice: twice those in both over the sum of either. Accuracy: of a class's true
+    pixels the share that is found; precision: of its found ones the share that is true. Means are
+    over the classes that are seen. A dash: there is no such pixel."""
 _PICTURES = {  # in the order of the page
     "training": "Loss, validation figures and learning rate over the epochs",
     "precision_recall": "Precision over recall, class by class",
     "confusion_matrix": "Confusion matrix",
+    "examples": "Images, their true labels and what was found",
 }
 
 
@@ -176,6 +196,36 @@ def render_classification_page(
         widths={},
         per_class=table(("class", *_CLASS_COLUMNS.values(), "images"), rows),
         note=_CLASS_NOTE,
+    )
+
+
+def render_segmentation_page(
+    title: str, facts: Sequence[str], metrics: SegmentationMetrics, pictures: Mapping[str, bytes]
+) -> str:
+    """Return the page of a segmentation model's report.
+
+    Args:
+        title: which model on which data.
+        facts: sentences on how the figures were come by.
+        metrics: of the pixels.
+        pictures: PNG files, `confusion_matrix` and perhaps `examples`.
+
+    """
+    summary = metrics.summary
+    rows = [
+        (name, *(figure(values[key]) for key in _PIXEL_COLUMNS), f"{values['num_pixels']:,}")
+        for name, values in metrics.per_class.items()
+    ]
+    means = (figure(summary[_MEANS[key]]) if key in _MEANS else "" for key in _PIXEL_COLUMNS)
+    rows.append(("all", *means, f"{metrics.num_pixels:,}"))
+    return _render(
+        title,
+        facts,
+        tiles=[(figure(summary[key]), text) for key, text in _PIXEL_TILES.items()],
+        pictures=pictures,
+        widths={},
+        per_class=table(("class", *_PIXEL_COLUMNS.values(), "pixels"), rows),
+        note=_PIXEL_NOTE,
     )
 
 

@@ -10,8 +10,14 @@ from edgecv.files import replacing, write_text
 from edgecv.metrics.classification import ClassificationMetrics
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import DetectionMetrics
+from edgecv.metrics.segmentation import SegmentationMetrics
 from edgecv.report.charts import confusion_chart, png, precision_recall_chart, training_chart
-from edgecv.report.page import render_classification_page, render_page
+from edgecv.report.examples import Example, examples_chart
+from edgecv.report.page import (
+    render_classification_page,
+    render_page,
+    render_segmentation_page,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,11 +119,46 @@ class ClassificationReport:
         return render_classification_page(self.title, self.facts, self.metrics, pictures)
 
 
-def write_report(report: Report | ClassificationReport, folder: Path) -> Path:
+@dataclass(frozen=True)
+class SegmentationReport:
+    """What the report of a segmentation model tells.
+
+    Args:
+        title: of the page: which model on which data.
+        facts: sentences on how the figures were come by: split, images, backend.
+        metrics: of the pixels.
+        examples: images to look at.
+
+    """
+
+    title: str
+    facts: Sequence[str]
+    metrics: SegmentationMetrics
+    examples: Sequence[Example] = ()
+
+    def charts(self) -> dict[str, "Figure"]:
+        """Return the pictures by name."""
+        confusion = self.metrics.confusion
+        figures = {"confusion_matrix": confusion_chart(confusion)}
+        if self.examples:
+            figures["examples"] = examples_chart(self.examples, confusion.classes)
+        return figures
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the figures for machines."""
+        return {**self.metrics.to_plain(), "confusion": self.metrics.confusion.to_plain()}
+
+    def page(self, pictures: Mapping[str, bytes]) -> str:
+        """Return the page with the pictures as PNG files."""
+        return render_segmentation_page(self.title, self.facts, self.metrics, pictures)
+
+
+def write_report(report: Report | ClassificationReport | SegmentationReport, folder: Path) -> Path:
     """Write `report.html`, its pictures as PNG files and `metrics.json`; return the page's path.
 
     The page holds the pictures itself and loads nothing. The files are `confusion_matrix.png`, of
-    a detector `precision_recall.png`, and of a training `training.png`; older ones are replaced.
+    a detector `precision_recall.png`, of a segmentation model `examples.png`, and of a training
+    `training.png`; older ones are replaced.
 
     Raises:
         MissingDependencyError: if matplotlib is not installed.

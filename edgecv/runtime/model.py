@@ -53,7 +53,7 @@ class Model(Closing):
         """Return what the model tells of one image, in the class of its task.
 
         That is `Detections` for task `detect`, `Instances` for `instance`, `Poses` for `keypoints`,
-        `Classification` for `classify`.
+        `Segmentation` for `segment`, `Classification` for `classify`.
 
         Args:
             image: a file, a PIL image, or the pixels of a frame: an array (H, W, 3) uint8 of

@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
-from edgecv.output_spec import FusedOutput
+from edgecv.output_spec import ClassMapOutput, FusedOutput
 from edgecv.runtime.session import Outputs, input_shape, no_proposals
 from edgecv.spec import InputSpec, ModelSpec
 
@@ -63,6 +63,7 @@ class OnnxruntimeSession:
         batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
         _check_input(path, self.spec.input, batch)
         _check_classes(path, self.spec, session.get_outputs())
+        _check_planes(path, self.spec, session.get_outputs())
         _check_keypoints(path, self.spec, session.get_outputs())
         _check_proposals(path, self.spec, session.get_inputs())
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
@@ -129,6 +130,7 @@ def check_names(path: object, spec: ModelSpec, inputs: set[str], outputs: set[st
         "detr": ("logits", "boxes"),
         "logits": ("logits",),
         "probabilities": ("probabilities",),
+        "class-map": ("labels",),
         "image": ("image",),
     }.get(output.FORMAT, ("head",))
     if isinstance(output, FusedOutput):
@@ -168,6 +170,30 @@ def _check_classes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.No
         raise InputError(
             f"`{path}`: the description has {count} classes, but the graph's output `{name}` is "
             f"{shape}. Adopt or export the model again."
+        )
+
+
+def _check_planes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
+    """Refuse a segmentation network whose output is not what its description says."""
+    if spec.task != "segment":
+        return
+    output, count = spec.output, len(spec.classes)
+    planes: tuple[int, ...] = (1, 2) if count == 2 else (count,)  # noqa: PLR2004  # sigmoid has one
+    wanted = f"{count} classes, [B, {' or '.join(map(str, planes))}, h, w]"
+    kind: str = "float"
+    num_sides: tuple[int, ...] = (4,)
+    if isinstance(output, ClassMapOutput):
+        planes, wanted = (1,), "a class map, integers [B, h, w]"
+        kind, num_sides = "int", (3, 4)
+    name = getattr(output, "labels" if kind == "int" else output.FORMAT)
+    node = next(node for node in outputs if node.name == name)
+    is_fitting = kind in node.type
+    shape = node.shape
+    is_other = len(shape) == 4 and isinstance(shape[1], int) and shape[1] not in planes  # noqa: PLR2004
+    if not is_fitting or len(shape) not in num_sides or is_other:
+        raise InputError(
+            f"`{path}`: the description has {wanted}, but the graph's output `{name}` is "
+            f"{node.type} {shape}. Adopt or export the model again."
         )
 
 

@@ -12,6 +12,7 @@ from edgecv.errors import SpecError
 from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.output_spec import (
     AnchorLayer,
+    ClassMapOutput,
     FusedOutput,
     LogitsOutput,
     NanodetOutput,
@@ -22,6 +23,7 @@ from edgecv.output_spec import (
 )
 from edgecv.placement import Placement
 from edgecv.results import Classification, Detections, Instances, Poses, Result
+from edgecv.runtime.segmentation import MAX_CLASSES, MIN_CLASSES, finish_segmentation
 from edgecv.runtime.session import Outputs
 from edgecv.spec import ModelSpec, Task
 
@@ -29,6 +31,7 @@ _DECODED = {
     "detect": (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput),
     "instance": (FusedOutput,),
     "keypoints": (FusedOutput,),
+    "segment": (LogitsOutput, ProbabilitiesOutput, ClassMapOutput),
     "classify": (ProbabilitiesOutput, LogitsOutput),
 }
 
@@ -51,6 +54,11 @@ def refuse_unsupported(spec: ModelSpec) -> None:
                 f"this edgecv cannot run a model whose `{key}` is {value!r}; "
                 f"it runs {', '.join(supported)}. Export the model in one of these forms."
             )
+    if spec.task == "segment" and not MIN_CLASSES <= len(spec.classes) <= MAX_CLASSES:
+        raise SpecError(
+            f"a model of task segment must tell apart {MIN_CLASSES} to {MAX_CLASSES} classes, got "
+            f"{len(spec.classes)}. Name every label, also the background's."
+        )
     wanted = spec.input
     if wanted.dtype == "uint8" and (any(wanted.mean) or set(wanted.std) != {1.0}):
         raise SpecError(
@@ -168,6 +176,7 @@ _FINISHERS: dict[Task, Callable[[ModelSpec, Outputs, Placement], Result]] = {
     "detect": finish_detections,
     "instance": finish_detections,
     "keypoints": finish_detections,
+    "segment": finish_segmentation,
     "classify": finish_classification,
 }
 

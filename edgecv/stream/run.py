@@ -33,7 +33,7 @@ class RunSummary:
         stages: per stage the times of work and of waiting, in the order of the pipeline.
         latency: from capture to result, None without a frame.
         num_found: what was found, by class name, the most frequent first: objects of a detector,
-            frames of a classifier.
+            frames of a classifier, frames in which a class is seen of a segmentation.
         is_interrupted: whether it was stopped before the source's end, by CTRL-C, SIGTERM or
             the callback.
 

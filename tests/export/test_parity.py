@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from edgecv.export.parity import (
     compare,
     match_detections,
 )
-from edgecv.output_spec import FusedOutput
+from edgecv.output_spec import ClassMapOutput, FusedOutput, LogitsOutput
 from edgecv.results import Detections
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs
@@ -56,7 +57,7 @@ def test_nothing_matches_nothing(left: Detections, right: Detections) -> None:
     assert match_detections(right, left).shape == (0, 2)
 
 
-def report(**changes: float) -> ParityReport:
+def report(**changes: Any) -> ParityReport:
     values = {
         "num_images": 2,
         "num_reference": 100,
@@ -87,6 +88,12 @@ def report(**changes: float) -> ParityReport:
 def test_each_limit_is_kept(changes: dict[str, float], said: str) -> None:
     (violation,) = report(**changes).violations(Tolerance())
     assert said in violation
+
+
+def test_pixels_of_another_class_are_counted() -> None:
+    (violation,) = report(unit="pixels", num_matched=98).violations(Tolerance())
+    assert violation == "2 of 100 pixels are of another class"
+    assert report(unit="pixels", num_matched=99).violations(Tolerance()) == []
 
 
 def test_masks_have_a_limit_of_their_own() -> None:
@@ -148,3 +155,44 @@ def test_keypoints_in_another_place_are_counted(tmp_path: Path) -> None:
     same = compare(Model(Finds(points)), Model(Finds(points)), [tmp_path / "a.png"])
     assert (same.num_keypoints, same.num_strayed) == (4, 0)
     assert found.to_plain()["num_strayed"] == 2
+
+
+class Labels:
+    """A session that answers every image with one class map."""
+
+    backend = "by hand"
+
+    def __init__(self, labels: NDArray[np.int64], output: ClassMapOutput | LogitsOutput) -> None:
+        self.labels = labels
+        self.spec = ModelSpec("segment", ("a", "b"), InputSpec("images", (4, 5)), output)
+
+    def run(self, batch: object, scalars: object = None, proposals: object = None) -> Outputs:
+        del batch, scalars, proposals
+        planes = np.stack([self.labels == 0, self.labels == 1]).astype(np.float32)
+        return {"labels": self.labels[None], "logits": planes[None]}
+
+    def warm_up(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("output", [ClassMapOutput(), LogitsOutput()])
+def test_labels_are_compared_pixel_by_pixel(
+    tmp_path: Path, output: ClassMapOutput | LogitsOutput
+) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Image.new("RGB", (5, 4)).save(path)
+    ours, theirs = np.zeros((4, 5), np.int64), np.zeros((4, 5), np.int64)
+    theirs[1:3, 2] = 1
+    found = compare(Model(Labels(ours, output)), Model(Labels(theirs, output)), paths)
+    assert (found.unit, found.num_reference, found.num_candidate) == ("pixels", 40, 40)
+    assert found.num_matched == 36
+    assert "4 of 40 pixels are of another class" in found.violations(Tolerance())
+    named = [difference.name for difference in found.outputs]
+    # One label more or less is no small difference of a map: it is counted, not subtracted.
+    assert named == ([] if isinstance(output, ClassMapOutput) else ["labels", "logits"])
+    same = compare(Model(Labels(ours, output)), Model(Labels(ours, output)), paths)
+    assert same.violations(Tolerance()) == []

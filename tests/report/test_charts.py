@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from edgecv.errors import MissingDependencyError
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import RECALLS, DetectionMetrics
+from edgecv.metrics.segmentation import PixelConfusion
 from edgecv.report.charts import confusion_chart, png, precision_recall_chart, training_chart
 
 # Names that matplotlib would take for formulas, or for artists to leave out of a legend, and one
@@ -177,3 +178,11 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"matplotlib.*edgecv\[eval\]"):
         training_chart(history(0.1), best_epoch=1)
+
+
+def test_of_pixels_the_shares_are_written() -> None:
+    counts = np.array([[990_000, 9_000, 1_000], [500_000, 500_000, 0], [0, 0, 0]], np.int64)
+    axes = confusion_chart(PixelConfusion(("sky", "road", "sea"), counts)).axes[0]
+    written = {text.get_position(): text.get_text() for text in axes.texts if text.get_text()}
+    cells = {place: text for place, text in written.items() if text.isdecimal()}
+    assert cells == {(0, 0): "99", (1, 0): "1", (0, 1): "50", (1, 1): "50"}  # x is the column

@@ -15,7 +15,9 @@ from edgecv.errors import OutputError
 from edgecv.metrics.classification import ClassConfusion, ClassificationMetrics
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import RECALLS, DetectionMetrics
-from edgecv.report import ClassificationReport, Report, write_report
+from edgecv.metrics.segmentation import PixelConfusion, SegmentationMetrics
+from edgecv.report import ClassificationReport, Report, SegmentationReport, write_report
+from edgecv.report.examples import Example, examples_chart
 
 KEYS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
 VOC = ("VOC2007_AP50", "VOC2010_AP50")
@@ -148,3 +150,64 @@ def test_the_report_of_a_classifiers_training(tmp_path: Path) -> None:
     page = Page(write_report(report, tmp_path))
     assert (tmp_path / "training.png").stat().st_size > 1000
     assert len(page.loads) == 2
+
+
+def segmentation_report_of(*names: str, with_example: bool = True) -> SegmentationReport:
+    count = len(names)
+    figures = {"IoU": 0.5, "Dice": 0.25, "accuracy": 0.125, "precision": math.nan}
+    summary = {
+        "mIoU": 0.625,
+        "pixel_accuracy": 0.75,
+        "mean_accuracy": 0.875,
+        "fwIoU": 0.0625,
+        "mDice": 0.3125,
+    }
+    confusion = PixelConfusion(names, np.full((count, count), 10**7, np.int64))
+    per_class = {name: figures | {"num_pixels": 1234567} for name in names}
+    metrics = SegmentationMetrics(summary, per_class, 1, 9876543, (0.75,), confusion)
+    labels = np.zeros((6, 8), np.uint8)
+    labels[0] = 255
+    example = Example("$5.png", 0.75, np.zeros((6, 8, 3), np.uint8), labels, labels)
+    examples = [example] * with_example
+    return SegmentationReport("lraspp on camvid", ("Split val.",), metrics, examples)
+
+
+@pytest.mark.parametrize("num_classes", [2, 30])
+def test_the_report_of_a_segmentation_model(tmp_path: Path, num_classes: int) -> None:
+    names = [f"<{index}>" for index in range(num_classes)]
+    page = Page(write_report(segmentation_report_of(*names), tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "confusion_matrix.png",
+        "examples.png",
+        "metrics.json",
+        "report.html",
+    }
+    assert not page.open
+    assert len(page.loads) == 2
+    wanted = {"lraspp on camvid", *names, "0.625", "0.750", "0.500", "–", "1,234,567", "9,876,543"}
+    assert wanted <= set(page.texts)
+    plain = json.loads((tmp_path / "metrics.json").read_text())
+    assert plain["mIoU"] == 0.625
+    assert plain["per_class"]["<0>"]["precision"] is None
+
+
+def test_without_examples_there_is_no_picture_of_them(tmp_path: Path) -> None:
+    report = segmentation_report_of("sky", "road", with_example=False)
+    page = Page(write_report(report, tmp_path))
+    assert len(page.loads) == 1
+    assert not (tmp_path / "examples.png").exists()
+
+
+def test_examples_show_image_truth_and_result_and_leave_void_alone() -> None:
+    image = np.full((40, 60, 3), 90, np.uint8)
+    truth, found = np.zeros((40, 60), np.uint8), np.ones((40, 60), np.uint8)
+    truth[:, :30] = 255
+    figure = examples_chart([Example("a.png", 0.0, image, truth, found)], ("sky", "road", "sea"))
+    shown = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes]
+    assert (shown[0] == 90).all()
+    assert (shown[1][:, :30] == 90).all()
+    assert (shown[1][:, 30:] != 90).any(axis=2).all()
+    assert (shown[2] != 90).any(axis=2).all()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sky", "road"]  # no sea is seen
+    assert [axes.get_title(loc="left") for axes in figure.axes][:2] == ["a.png", "truth"]

@@ -21,7 +21,6 @@ from edgecv.output_spec import (
     DetrOutput,
     FusedOutput,
     ImageOutput,
-    LogitsOutput,
     OutputSpec,
     YoloOutput,
 )
@@ -138,7 +137,6 @@ def test_a_threshold_inside_the_graph_cannot_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("task", "output", "key"),
     [
-        ("segment", LogitsOutput(), "task"),
         ("stylize", ImageOutput(), "task"),
         ("detect", DetrOutput(), "output.format"),
     ],
