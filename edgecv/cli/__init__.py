@@ -7,7 +7,19 @@ from importlib import import_module
 from edgecv.errors import EdgeCVError
 
 # One module each, in the order of `edgecv --help`.
-_COMMANDS = ("train", "export", "adopt", "run", "eval", "bench", "data", "demo", "doctor")
+_COMMANDS = (
+    "train",
+    "export",
+    "adopt",
+    "inspect",
+    "verify",
+    "run",
+    "eval",
+    "bench",
+    "data",
+    "demo",
+    "doctor",
+)
 
 _INTERRUPTED = 130  # the shell's code for a process that CTRL-C ended
 

@@ -1,5 +1,6 @@
 """What an ONNX file holds and what running it takes, from the graph alone."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -149,7 +150,7 @@ class Summary:
     def to_plain(self, *, with_layers: bool = False) -> dict[str, Any]:
         """Return dictionaries, lists and numbers."""
         plain = asdict(self)
-        plain["spec"] = None if self.spec is None else self.spec.to_json()
+        plain["spec"] = None if self.spec is None else json.loads(self.spec.to_json())
         plain["peak"]["method"] = PEAK_METHOD
         plain["arithmetic"] = {
             name: {"layers": layers, "macs": macs}
@@ -448,7 +449,5 @@ def _constants(graph: ir.Graph) -> dict[str, Constants]:
         old = found.get(name, Constants(0, 0, 0))
         is_text = tensor.dtype is ir.DataType.STRING
         size = 0 if is_text else math.ceil(tensor.size * tensor.dtype.itemsize)
-        found[name] = Constants(
-            old.tensors + 1, old.elements + tensor.size, old.num_bytes + size
-        )
+        found[name] = Constants(old.tensors + 1, old.elements + tensor.size, old.num_bytes + size)
     return dict(sorted(found.items(), key=lambda entry: -entry[1].num_bytes))

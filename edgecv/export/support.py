@@ -4,7 +4,7 @@ onnxruntime is asked itself; TensorRT, which needs a GPU to be asked, is answere
 `edgecv.export.tensorrt_operators`.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,9 +102,7 @@ def support(model: onnx.ModelProto, path: Path, target: Target) -> Support:
     if target == "onnxruntime":
         return Support(target, onnxruntime.__version__, _group(_onnxruntime(model, path)))
     version = _VERSIONS[target]
-    return Support(
-        target, ".".join(map(str, version)), _group(_tensorrt(model, version))
-    )
+    return Support(target, ".".join(map(str, version)), _group(_tensorrt(model, version)))
 
 
 Remarked = tuple[str, str, Remark]  # an operator, a node and what is said of it
@@ -126,28 +124,33 @@ def _tensorrt(model: onnx.ModelProto, version: Version) -> Iterable[Remarked]:
     opset = opset_of(model)
     for remark in remarks_on_opset(opset, version):
         yield THE_FILE, "", remark
-    bodies = {(entry.domain, entry.name) for entry in model.functions}
+    bodies = Counter((entry.domain, entry.name) for entry in model.functions)
     for node in with_shapes(model).graph.all_nodes():
         operator, name = operator_of(node), name_of(node)
         if operator == node.op_type:
             for remark in remarks_on(node, version, opset):
                 yield operator, name, remark
         elif node.domain == DOMAIN and node.op_type in _PLUGINS:
-            yield operator, name, _plugin((node.domain, node.op_type) in bodies, version)
+            yield operator, name, _plugin(bodies[node.domain, node.op_type], version)
         else:
             reason = f"the domain `{node.domain}` is unknown to the parser"
             remedy = f"write it in ONNX's operators, or load a plugin named `{node.op_type}`"
             yield operator, name, Remark("unsupported", reason, remedy)
 
 
-def _plugin(has_body: bool, version: Version) -> Remark:  # noqa: FBT001  # one meaning
+def _plugin(num_bodies: int, version: Version) -> Remark:
+    """Return what is to be said of an operator of edgecv that has so many definitions."""
     reason = "edgecv's plugin library runs it"
-    if has_body and version < _BODY_AFTER_PLUGIN:
+    remedy = "`edgecv export --target tensorrt` leaves the file's definition out"
+    if num_bodies == 0:
+        return Remark("plugin", reason)
+    if version >= _BODY_AFTER_PLUGIN:
+        return Remark("plugin", f"{reason}, not the file's own definition", remedy)
+    if num_bodies == 1:
         reason += ", but this parser takes the file's own definition of it first"
-    elif has_body:
-        reason += ", not the file's own definition"
-    remedy = "`edgecv export --target tensorrt` leaves the definition out" if has_body else ""
-    return Remark("plugin", reason, remedy)
+        return Remark("plugin", reason, remedy)
+    reason = f"this parser takes one of the file's {num_bodies} definitions of it for every node"
+    return Remark("unsupported", reason, remedy)
 
 
 def _onnxruntime(model: onnx.ModelProto, path: Path) -> Iterable[Remarked]:

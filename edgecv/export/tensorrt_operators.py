@@ -97,7 +97,9 @@ def remarks_on(node: ir.Node, version: Version, opset: int) -> list[Remark]:
     if name not in _OPERATORS:
         since = _ADDED.get(name)
         if since is None:
-            return [Remark("unsupported", "the parser has no importer for it", _INSTEAD.get(name, ""))]
+            return [
+                Remark("unsupported", "the parser has no importer for it", _INSTEAD.get(name, ""))
+            ]
         if version < since:
             added = ".".join(map(str, since))
             return [Remark("unsupported", f"the parser has it from TensorRT {added} on")]
@@ -329,9 +331,7 @@ def _quantised(seen: Operand) -> list[Remark | None]:
             symmetric,
         ),
         _no(is_shifted and name != "UINT8", "zero-points must be 0", symmetric),
-        _no(
-            seen.has(2) and not seen.is_constant(2), "zero-points must be stored", symmetric
-        ),
+        _no(seen.has(2) and not seen.is_constant(2), "zero-points must be stored", symmetric),
         _no(
             seen.dtype(1) == "FLOAT16" and seen.opset < 19,  # noqa: PLR2004
             f"ONNX has no float16 scales in opset {seen.opset}",
