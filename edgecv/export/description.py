@@ -1,13 +1,13 @@
 """A model's description in plain words."""
 
+from functools import singledispatch
+
 from edgecv.output_spec import (
     DetrOutput,
     FusedOutput,
     ImageOutput,
-    LogitsOutput,
     NanodetOutput,
     OutputSpec,
-    ProbabilitiesOutput,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
@@ -79,34 +79,50 @@ def _values(values: tuple[float, ...]) -> str:
     return f"[{', '.join(f'{value:g}' for value in values)}]"
 
 
+@singledispatch
 def _output(output: OutputSpec) -> str:
-    match output:
-        case FusedOutput():
-            further = [name for name in ("masks", "keypoints") if getattr(output, name)]
-            thresholds = "thresholds are inputs" if output.score_threshold else "thresholds fixed"
-            found = ", ".join(["detections", *further])
-            return f"{found}, suppressed in the graph ({thresholds})"
-        case SSDOutput():
-            number = sum(
-                layer.grid_hw[0] * layer.grid_hw[1] * len(layer.shapes_wh)
-                for layer in output.anchors
-            )
-            return f"SSD offsets and {output.activation} logits of {number} anchors"
-        case YoloOutput():
-            kind = f"distances in {output.reg_max} bins" if output.reg_max else "decoded boxes"
-            return f"YOLO head, {kind}, strides {_strides(output.strides)}"
-        case YoloxOutput():
-            return f"YOLOX head, strides {_strides(output.strides)}"
-        case NanodetOutput():
-            return f"NanoDet head, strides {_strides(output.strides)}"
-        case DetrOutput():
-            return f"DETR queries, {output.activation}"
-        case LogitsOutput():
-            return "logits"
-        case ProbabilitiesOutput():
-            return "probabilities"
-        case ImageOutput():
-            return f"an image, a pixel is value * {output.scale:g}"
+    return output.FORMAT
+
+
+@_output.register
+def _(output: FusedOutput) -> str:
+    further = [name for name in ("masks", "keypoints") if getattr(output, name)]
+    thresholds = "thresholds are inputs" if output.score_threshold else "thresholds fixed"
+    return f"{', '.join(['detections', *further])}, suppressed in the graph ({thresholds})"
+
+
+@_output.register
+def _(output: SSDOutput) -> str:
+    number = sum(
+        layer.grid_hw[0] * layer.grid_hw[1] * len(layer.shapes_wh) for layer in output.anchors
+    )
+    return f"SSD offsets and {output.activation} logits of {number} anchors"
+
+
+@_output.register
+def _(output: YoloOutput) -> str:
+    kind = f"distances in {output.reg_max} bins" if output.reg_max else "decoded boxes"
+    return f"YOLO head, {kind}, strides {_strides(output.strides)}"
+
+
+@_output.register
+def _(output: YoloxOutput) -> str:
+    return f"YOLOX head, strides {_strides(output.strides)}"
+
+
+@_output.register
+def _(output: NanodetOutput) -> str:
+    return f"NanoDet head, strides {_strides(output.strides)}"
+
+
+@_output.register
+def _(output: DetrOutput) -> str:
+    return f"DETR queries, {output.activation}"
+
+
+@_output.register
+def _(output: ImageOutput) -> str:
+    return f"an image, a pixel is value * {output.scale:g}"
 
 
 def _strides(strides: tuple[int, ...]) -> str:

@@ -25,6 +25,7 @@ from edgecv.precision import Precision
 
 Feeds = Mapping[str, NDArray[Any]]
 Values = dict[str, NDArray[Any]]
+Match = Literal["name", "order", "nothing"]
 
 # How far a tensor of one arithmetic may be from that of float32 before its layer is blamed, of its
 # largest value: rounding in another order, in 11 bits, and in 8 bits through some layers.
@@ -39,6 +40,7 @@ _UNKNOWN_BYTES = 2**20  # taken for a tensor whose size depends on the data
 _ERRORS_ONLY = 3
 # Operators that only change how a value is written.
 _REWRITING = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear", "Identity"})
+_QUANTISING = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 # Operators that choose: of two values that are nearly equal, another may win for no reason.
 _CHOOSING = frozenset({"TopK", "ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "EdgeNMS"})
 
@@ -84,7 +86,7 @@ class Divergence:
 
     """
 
-    matched_by: Literal["name", "order", "nothing"]
+    matched_by: Match
     num_tensors: int
     limit: float
     node: str = ""
@@ -127,6 +129,16 @@ def _share(difference: TensorDifference) -> str:
     if not math.isfinite(difference.relative):
         return "values that are not finite, or its shape"
     return f"{difference.relative:.1e} of its largest value"
+
+
+def precision_of(model: onnx.ModelProto, declared: Precision) -> Precision:
+    """Return what a graph computes with, by its operators and weights where these tell."""
+    if declared != "fp32":
+        return declared
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    if any(node.op_type in _QUANTISING for node in model.graph.node):
+        return "int8-cpu" if onnx.TensorProto.UINT8 in types else "int8-tensorrt"
+    return "fp16" if onnx.TensorProto.FLOAT16 in types else "fp32"
 
 
 class Graph:
@@ -259,7 +271,7 @@ class _Search:
     def blame(
         self,
         name: str,
-        matched_by: Literal["name", "order"],
+        matched_by: Match,
         limit: float,
         *,
         chooses: bool = False,
@@ -405,9 +417,7 @@ def _input_difference(reference: Graph, candidate: Graph) -> TensorDifference | 
     return None if total.is_incomparable else total.difference(name)
 
 
-def _pairs(
-    reference: Graph, candidate: Graph
-) -> tuple[Literal["name", "order", "nothing"], dict[str, str]]:
+def _pairs(reference: Graph, candidate: Graph) -> tuple[Match, dict[str, str]]:
     """Return the tensors of both by the reference's name, in the order of its graph."""
     shared = [name for name in reference.nodes if name in candidate.nodes]
     if 2 * len(shared) < len(reference.nodes) and reference.operators == candidate.operators:

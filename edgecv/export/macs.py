@@ -31,9 +31,10 @@ def has_macs(node: ir.Node) -> bool:
 
 def static_shape(value: ir.Value | None) -> Shape | None:
     """Return a tensor's shape, None where a side of it is unknown."""
-    if value is None or value.shape is None or not value.shape.is_static():
+    if value is None or value.shape is None:
         return None
-    return tuple(int(side) for side in value.shape)
+    sides = tuple(side for side in value.shape if isinstance(side, int))
+    return sides if len(sides) == len(value.shape) else None
 
 
 def _operand(node: ir.Node, index: int) -> Shape | None:

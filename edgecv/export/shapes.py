@@ -1,5 +1,7 @@
 """A graph whose tensors have shapes: open sides fixed, the rest inferred."""
 
+import contextlib
+
 import onnx
 import onnx_ir as ir
 from onnx import inliner
@@ -39,10 +41,9 @@ def with_shapes(
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in sizes:
                 dim.dim_value = sizes[dim.dim_param]
-    try:
+    # Where an operator contradicts its shapes, those that are given must do.
+    with contextlib.suppress(RuntimeError, ValueError):
         light = onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except (RuntimeError, ValueError):  # an operator contradicts its shapes: those given must do
-        pass
     return ir.serde.deserialize_model(light)
 
 
@@ -64,27 +65,23 @@ def _fix_inputs(
     """Give the open sides of the inputs a size; return what the named ones became."""
     defaults = {tensor.name for tensor in graph.initializer}
     sizes: dict[str, int] = {}
-    for value in graph.input:
-        if value.name in defaults:
-            continue
+    inputs = [value for value in graph.input if value.name not in defaults]
+    for index, value in enumerate(inputs):
         dims = value.type.tensor_type.shape.dim
-        sides: dict[int, int] = {0: batch or 1}
+        sides = {0: batch or 1} if dims else {}
         if wanted is not None and value.name == wanted.name and len(dims) == _IMAGE_RANK:
             first = 2 if wanted.layout == "nchw" else 1
             sides |= {first: wanted.size_hw[0], first + 1: wanted.size_hw[1]}
+        if index == 0 and sides and batch not in (None, dims[0].dim_value or batch):
+            raise InputError(
+                f"`--batch` is {batch}, but the graph's input `{value.name}` takes "
+                f"{dims[0].dim_value}. Leave `--batch` out."
+            )
         for axis, side in sides.items():
-            if axis >= len(dims):
-                continue
-            fixed = dims[axis].dim_value
-            if fixed and axis == 0 and batch not in (None, fixed) and len(dims) == _IMAGE_RANK:
-                raise InputError(
-                    f"`--batch` is {batch}, but the graph's input `{value.name}` takes {fixed}. "
-                    "Leave `--batch` out."
-                )
-            if not fixed:
-                if dims[axis].dim_param:
-                    sizes.setdefault(dims[axis].dim_param, side)
+            if not dims[axis].dim_value:
+                sizes.setdefault(dims[axis].dim_param, side)
                 dims[axis].dim_value = side
+    sizes.pop("", None)  # sides without a name have nothing to do with one another
     for value in graph.input:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in sizes:

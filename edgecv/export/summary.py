@@ -211,34 +211,27 @@ def activation_peak(graph: ir.Graph) -> Peak:
     constant = _constant_values(graph)
     last_use: dict[ir.Value, int] = {}
     for index, node in enumerate(graph):
-        for value in _values_read(node):
-            last_use[value] = index
-    for value in graph.outputs:
-        last_use[value] = len(graph)
-    unknown = 0
-    live: dict[ir.Value, int] = {}
-
-    def born(value: ir.Value) -> int:
-        size = _num_bytes(value)
-        live[value] = size or 0
-        return int(size is None)
-
-    for value in graph.inputs:
-        if value not in constant:
-            unknown += born(value)
-    total = sum(live.values())
-    peak, where = total, "the inputs"
+        last_use |= dict.fromkeys(_values_read(node), index)
+    last_use |= dict.fromkeys(graph.outputs, len(graph))
+    live = {value: _num_bytes(value) for value in graph.inputs if value not in constant}
+    unknown = sum(size is None for size in live.values())
+    peak, where = _total(live), "the inputs"
     for index, node in enumerate(graph):
-        for value in node.outputs:
-            if value not in constant and value.name:
-                unknown += born(value)
-                total += live[value]
-        if total > peak:
-            peak, where = total, name_of(node)
-        for value in (*_values_read(node), *node.outputs):
-            if last_use.get(value, index) <= index and value in live:
-                total -= live.pop(value)
+        made = {
+            value: _num_bytes(value)
+            for value in node.outputs
+            if value.name and value not in constant
+        }
+        unknown += sum(size is None for size in made.values())
+        live |= made
+        if _total(live) > peak:
+            peak, where = _total(live), name_of(node)
+        live = {value: size for value, size in live.items() if last_use.get(value, -1) > index}
     return Peak(peak, where, unknown)
+
+
+def _total(live: Mapping[ir.Value, int | None]) -> int:
+    return sum(size for size in live.values() if size is not None)
 
 
 def name_of(node: ir.Node) -> str:

@@ -154,7 +154,7 @@ def _plugin(num_bodies: int, version: Version) -> Remark:
 
 
 def _onnxruntime(model: onnx.ModelProto, path: Path) -> Iterable[Remarked]:
-    """Ask the installed onnxruntime; where it refuses the file, ask about one operator at a time."""
+    """Ask onnxruntime; where it refuses the file, ask about one operator at a time."""
     whole = _refusal(str(path))
     if whole is None:
         return
@@ -227,4 +227,4 @@ def _alone(node: ir.Node, opset: int) -> bytes:
         imports.append(helper.make_opsetid(node.domain, 1))
     graph = helper.make_graph([proto], "one node", given, made)
     file = helper.make_model(graph, opset_imports=imports, ir_version=_IR_VERSION)
-    return file.SerializeToString()
+    return bytes(file.SerializeToString())

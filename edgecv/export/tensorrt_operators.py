@@ -18,8 +18,7 @@ Version = tuple[int, int]
 TOPK_LIMIT = 3840
 NMS_BOX_LIMIT = 5000
 
-_OPERATORS = frozenset(
-    """
+_NAMES = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast
     CastLike Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum
     DeformConv DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike
@@ -34,8 +33,9 @@ _OPERATORS = frozenset(
     RoiAlign Round ScaledTanh Scan Scatter ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign
     Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
     ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
-    """.split()
-)
+"""
+_OPERATORS = frozenset(_NAMES.split())
+_REDUCTIONS = sorted(name for name in _OPERATORS if name.startswith("Reduce"))
 _ADDED: dict[str, Version] = {
     "BlackmanWindow": (10, 4),
     "HammingWindow": (10, 4),
@@ -49,7 +49,7 @@ _ADDED: dict[str, Version] = {
 _INSTEAD = {
     "MaxRoiPool": "use `EdgeRoiPool`, for which edgecv has a plugin",
     "MaxUnpool": "upsample with Resize or ConvTranspose",
-    "DynamicQuantizeLinear": "quantise with fixed scales: `edgecv export --precision int8-tensorrt`",
+    "DynamicQuantizeLinear": "fix the scales: `edgecv export --precision int8-tensorrt`",
     "QLinearConv": "write QuantizeLinear and DequantizeLinear around a float Conv",
     "QLinearMatMul": "write QuantizeLinear and DequantizeLinear around a float MatMul",
     "ConvInteger": "write QuantizeLinear and DequantizeLinear around a float Conv",
@@ -475,7 +475,4 @@ _RULES: dict[str, Rule] = {
     "RandomNormalLike": _seeded,
     "RandomUniform": _seeded,
     "RandomUniformLike": _seeded,
-} | {
-    f"Reduce{kind}": _axes(1)
-    for kind in "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()
-}
+} | dict.fromkeys(_REDUCTIONS, _axes(1))

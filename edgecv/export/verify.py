@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgecv.data import ClassificationDataset, DetectionDataset
 from edgecv.errors import InputError
 from edgecv.evaluation import evaluate, evaluate_classifier
-from edgecv.export.divergence import LIMITS, Divergence, Graph, find_divergence
+from edgecv.export.divergence import LIMITS, Divergence, Graph, find_divergence, precision_of
 from edgecv.export.model_file import read_onnx
 from edgecv.export.parity import ParityReport, Tolerance, compare
 from edgecv.images import read_image
@@ -148,6 +148,14 @@ class Opened:
         """Whether its layers can be looked at."""
         return self.trained is not None or self.path.suffix.lower() == _ONNX
 
+    @property
+    def precision(self) -> Precision:
+        """What it computes with, by its description and by its graph where there is one."""
+        declared = self.model.spec.provenance.precision
+        if self.path.suffix.lower() != _ONNX:
+            return declared
+        return precision_of(read_onnx(self.path), declared)
+
 
 def open_pair(
     reference: Path, candidate: Path, device: str = "auto", *, threads: int = 0
@@ -229,10 +237,8 @@ def verify(
         {} if dataset is None else _measured(model, dataset, follow) for model in (left, right)
     ]
     drop = None if dataset is None else metrics[0][metric] - metrics[1][metric]
-    precision = max(
-        (entry.model.spec.provenance.precision for entry in (reference, candidate)),
-        key=PRECISIONS.index,
-    )
+    precisions = [entry.precision for entry in (reference, candidate)]
+    precision = max(precisions, key=PRECISIONS.index)
     violations, is_judged = _violations(parity, limits, metric, drop, precision)
     divergence, excuse = None, ""
     if violations or search:
@@ -249,12 +255,14 @@ def verify(
         Side(
             str(entry.path),
             entry.model.session.backend,
-            entry.model.spec.provenance.precision,
+            own,
             size_of(entry.path),
             latency,
             figures,
         )
-        for entry, latency, figures in zip((reference, candidate), latencies, metrics, strict=True)
+        for entry, own, latency, figures in zip(
+            (reference, candidate), precisions, latencies, metrics, strict=True
+        )
     ]
     return Verification(
         sides[0],
@@ -411,7 +419,7 @@ def _divergence(
         if not opened.has_graph:
             return None, f"the layers of `{opened.path}` ({model.session.backend}) are not open"
     with tempfile.TemporaryDirectory() as folder:
-        graphs = []
+        graphs: list[Graph] = []
         for (opened, model), (other, _) in ((reference, candidate), (candidate, reference)):
             path = opened.path
             if opened.trained is not None:
