@@ -47,7 +47,7 @@ def to_plain(record: Any) -> Any:  # noqa: ANN401  # any field value, by recursi
 
 
 def finite(plain: Any) -> Any:  # noqa: ANN401  # plain data of any depth
-    """Return dictionaries, lists and numbers with None for what is infinite or NaN, as JSON asks."""
+    """Return `plain` with None for what is infinite or NaN, which JSON cannot hold."""
     if isinstance(plain, Mapping):
         return {key: finite(value) for key, value in plain.items()}
     if isinstance(plain, list | tuple):

@@ -6,12 +6,12 @@ make up a path.
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import quote_plus
 
 from edgecv.errors import InputError, SpecError
+from edgecv.metrics.accuracy import Accuracy
 from edgecv.precision import PRECISIONS, Precision
 from edgecv.records import from_plain, require, to_plain
 from edgecv.spec import ModelSpec, Provenance
@@ -40,34 +40,6 @@ class Contents:
         require(self.size_bytes >= 1, "size_bytes", "be at least 1", self.size_bytes)
         is_digest = re.fullmatch("[0-9a-f]{64}", self.sha256) is not None
         require(is_digest, "sha256", "be 64 lower-case hexadecimal digits", self.sha256)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How right an entry was on held-out images.
-
-    Args:
-        metric: the figure that counts, a key of `figures`; higher is better.
-        figures: what was measured, by the names of `edgecv eval`.
-        data: the data set.
-        split: the part of it.
-
-    """
-
-    metric: str
-    figures: Mapping[str, float]
-    data: str
-    split: str
-
-    def __post_init__(self) -> None:
-        """Refuse a metric without its figure."""
-        rule = f"be one of {', '.join(self.figures)}"
-        require(self.metric in self.figures, "accuracy.metric", rule, self.metric)
-
-    @property
-    def value(self) -> float:
-        """The figure that counts."""
-        return self.figures[self.metric]
 
 
 @dataclass(frozen=True)

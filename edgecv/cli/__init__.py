@@ -8,8 +8,19 @@ from edgecv.errors import EdgeCVError
 
 # One module each, in the order of `edgecv --help`.
 _COMMANDS = (
-    "train", "export", "adopt", "bundle", "run", "eval", "bench", "data", "demo", "doctor",
-)  # fmt: skip
+    "train",
+    "export",
+    "adopt",
+    "inspect",
+    "verify",
+    "bundle",
+    "run",
+    "eval",
+    "bench",
+    "data",
+    "demo",
+    "doctor",
+)
 
 _INTERRUPTED = 130  # the shell's code for a process that CTRL-C ended
 

@@ -87,7 +87,7 @@ def export(
         ),
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(help="Of a checkpoint: 19 or 20, default 20.")
+        int | None, typer.Option(help="Of a checkpoint: 19 or 20, the default.")
     ] = None,
     batch: Annotated[
         int | None, typer.Option(min=0, help="Images a call, 0 for any number; default: any.")

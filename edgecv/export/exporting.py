@@ -332,8 +332,7 @@ def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in versions_in_use("onnx", "onnxruntime").items())
     threads = f"{job.threads} threads" if job.threads else "a thread per core"
     facts = [
-        f"Latency: the network alone, median, {threads} of {cpu_name()}, precisions in turns; "
-        f"{versions}."
+        f"Latency: the network alone, median, {threads} of {cpu_name()}, in turns; {versions}."
     ]
     if job.data is not None:
         facts.insert(0, f"Accuracy: on {job.data} {job.split}, through the pipeline of `run`.")

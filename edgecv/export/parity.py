@@ -1,6 +1,7 @@
 """Does an exported file compute what the PyTorch model computes? Asked on real images."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
 from pathlib import Path
@@ -63,12 +64,15 @@ class OutputDifference:
         name: the graph's output.
         absolute: largest |candidate - reference|.
         relative: `absolute` over the largest magnitude of the reference.
+        snr_db: signal-to-noise ratio, the reference's power over that of the difference, in
+            decibels; None where they are equal or the reference is 0.
 
     """
 
     name: str
     absolute: float
     relative: float
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class ParityReport:
         unit: what was counted, `detections`, `images` or `pixels`.
         num_keypoints: of matched detections.
         num_strayed: those of them that lie more than 2 frame pixels from where PyTorch finds them.
+        incomparable: outputs of the reference that the other has not, or in another shape.
+        worst_image: index of the image whose outputs differ most.
 
     """
 
@@ -102,6 +108,8 @@ class ParityReport:
     unit: str = "detections"
     num_keypoints: int = 0
     num_strayed: int = 0
+    incomparable: tuple[str, ...] = ()
+    worst_image: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers."""
@@ -158,6 +166,9 @@ def check_parity(
     """
     report = compare(Model(reference), Model(candidate), images, proposals=proposals)
     violations = report.violations(tolerance)
+    violations += [
+        f"output `{name}` is missing or has another shape" for name in report.incomparable
+    ]
     if violations:
         raise ParityError(
             f"the exported model does not match PyTorch on {report.num_images} images: "
@@ -172,11 +183,15 @@ def compare(
     images: Sequence[Path],
     *,
     proposals: Proposals | None = None,
+    on_image: Callable[[], None] = lambda: None,
 ) -> ParityReport:
     """Return how far two models are apart on the same images, without a verdict.
 
-    Models that look at given regions get those of `proposals`, or windows where that is None.
+    Each gets the image as its own description asks for it. Outputs that only one of them has are
+    left out: results are compared all the same. Models that look at given regions get those of
+    `proposals`, or windows where that is None.
     """
+    is_same_input = replace(candidate.spec.input, name="") == replace(reference.spec.input, name="")
     output = candidate.spec.output
     differences = _Differences()
     matches = []
@@ -184,14 +199,19 @@ def compare(
         pixels = read_image(path)
         batch, placement = reference.fit(pixels, format="rgb24")
         regions = _regions(reference.spec, path, placement, proposals)
-        wanted, found = reference.infer(batch, regions), candidate.infer(batch, regions)
+        wanted = reference.infer(batch, regions)
         expected = reference.finish(wanted, placement)
+        if not is_same_input:
+            batch, placement = candidate.fit(pixels, format="rgb24")
+            regions = _regions(candidate.spec, path, placement, proposals)
+        found = candidate.infer(batch, regions)
         match = _match(expected, candidate.finish(found, placement))
         matches.append(match)
         if isinstance(output, FusedOutput):
             differences.add_rows(wanted, found, match.rows)
         elif not isinstance(output, ClassMapOutput):
             differences.add(wanted, found)
+        on_image()
     return ParityReport(
         num_images=len(images),
         outputs=differences.summary(),
@@ -203,6 +223,8 @@ def compare(
         unit=matches[0].unit,
         num_keypoints=sum(match.num_keypoints for match in matches),
         num_strayed=sum(match.num_strayed for match in matches),
+        incomparable=tuple(sorted(differences.incomparable)),
+        worst_image=differences.worst_image,
     )
 
 
@@ -294,39 +316,71 @@ def match_detections(expected: Detections, actual: Detections) -> NDArray[np.int
 
 
 class _Differences:
-    """Gathers the largest difference and the largest magnitude of each output."""
+    """Gathers the largest difference, the largest magnitude and the power of each output."""
 
     def __init__(self) -> None:
+        self.incomparable: set[str] = set()
         self._absolute: dict[str, float] = {}
         self._magnitude: dict[str, float] = {}
+        self._signal: dict[str, float] = {}
+        self._noise: dict[str, float] = {}
+        self._by_image: list[float] = []
+
+    @property
+    def worst_image(self) -> int:
+        """The index of the image whose outputs differ most, relative to their magnitude."""
+        return int(np.argmax(self._by_image)) if self._by_image else 0  # the first NaN, if any
 
     def add(self, wanted: Outputs, found: Outputs) -> None:
+        """Take in the outputs of one image."""
+        self._by_image.append(0.0)
         for name, values in wanted.items():
-            if found[name].shape != values.shape:
-                raise ParityError(
-                    f"output `{name}` has shape {found[name].shape} in the exported model and "
-                    f"{values.shape} in PyTorch. Nothing was written."
-                )
-            self._note(name, values, found[name])
+            if name not in found or found[name].shape != values.shape:
+                self.incomparable.add(name)
+            else:
+                self._note(name, values, found[name])
 
     def add_rows(self, wanted: Outputs, found: Outputs, rows: NDArray[np.int64]) -> None:
+        """Take in the rows of one image that both report, as (M, 2) pairs."""
+        self._by_image.append(0.0)
         left, right = rows.T
         for name, values in wanted.items():
             # A row for each detection, unlike their number; keypoints may stray, and are counted.
-            if values.ndim > 1 and name != _KEYPOINTS:
+            if values.ndim <= 1 or name == _KEYPOINTS:
+                continue
+            if name not in found or found[name].shape[2:] != values.shape[2:]:
+                self.incomparable.add(name)
+            else:
                 self._note(name, values[0][left], found[name][0][right])
 
     def summary(self) -> tuple[OutputDifference, ...]:
+        """Return a difference for each output."""
         return tuple(
-            OutputDifference(name, value, value / max(self._magnitude[name], 1e-12))
+            OutputDifference(
+                name,
+                value,
+                value / max(self._magnitude[name], 1e-12),
+                _decibels(self._signal[name], self._noise[name]),
+            )
             for name, value in self._absolute.items()
         )
 
     def _note(self, name: str, wanted: NDArray[Any], found: NDArray[Any]) -> None:
-        difference = _largest(wanted.astype(np.float64) - found.astype(np.float64))
+        reference = wanted.astype(np.float64)
+        difference = reference - found.astype(np.float64)
+        largest, magnitude = _largest(difference), _largest(reference)
         # np.maximum keeps a NaN, max() may lose it.
-        self._absolute[name] = float(np.maximum(self._absolute.get(name, 0.0), difference))
-        self._magnitude[name] = max(self._magnitude.get(name, 0.0), _largest(wanted))
+        self._absolute[name] = float(np.maximum(self._absolute.get(name, 0.0), largest))
+        self._magnitude[name] = max(self._magnitude.get(name, 0.0), magnitude)
+        self._signal[name] = self._signal.get(name, 0.0) + float(np.square(reference).sum())
+        self._noise[name] = self._noise.get(name, 0.0) + float(np.square(difference).sum())
+        relative = largest / max(magnitude, 1e-12)
+        self._by_image[-1] = float(np.maximum(self._by_image[-1], relative))
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    ratio = signal / noise if noise > 0 else 0.0
+    return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
 
 
 def _largest(values: NDArray[Any]) -> float:
