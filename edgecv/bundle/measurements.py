@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgecv.bundle.manifest import Accuracy, Latency, Measured
+from edgecv.bundle.manifest import Latency, Measured
 from edgecv.errors import InputError
+from edgecv.metrics.accuracy import Accuracy
 from edgecv.records import plain_value
 
 # The figure that counts, of the first of these tasks that a file has figures of: an instance or a

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from edgecv.errors import InputError, MissingDependencyError
 from edgecv.files import write_text
+from edgecv.progress import Advance, Follow
 
 if TYPE_CHECKING:
     from edgecv.runtime.session import Session
@@ -97,11 +98,11 @@ def print_table(
     screen.print(table)
 
 
-def follower(bar: Progress) -> Callable[[str, int], Callable[[], object]]:
-    """Return what starts a bar for a step of so many parts, and returns what moves it on."""
+def follower(bar: Progress) -> Follow:
+    """Return what draws a bar for each step."""
 
-    def follow(label: str, total: int) -> Callable[[], object]:
-        task = bar.add_task(label, total=total)
+    def follow(step: str, total: int) -> Advance:
+        task = bar.add_task(step, total=total)
         return lambda: bar.advance(task)
 
     return follow

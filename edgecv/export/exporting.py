@@ -14,13 +14,15 @@ from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
 from edgecv.errors import AccuracyError, InputError
 from edgecv.export.calibration import Calibration, CalibrationMethod, Observer, image_feeds
+from edgecv.export.graph_model import open_graph
 from edgecv.export.model_file import write_onnx
 from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
-from edgecv.export.precisions import Figures, Follow, Images, in_precisions, silent
+from edgecv.export.precisions import Figures, Images, in_precisions
 from edgecv.export.source import Source, split_images
 from edgecv.export.target import for_tensorrt
 from edgecv.files import write_text
 from edgecv.precision import Precision
+from edgecv.progress import Follow, unfollowed
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.stream.sources import images_of
 
@@ -104,7 +106,7 @@ class ExportJob:
     calibration_method: CalibrationMethod = "min-max"
     threads: int = 0
     report: Path | None = None
-    follow: Follow = silent
+    follow: Follow = unfollowed
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,8 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
         for name in kept:
             write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
         written = tuple(destination.of(name) for name in kept)
-    name = source.spec.provenance.model or destination.path.stem
-    found = Exported(name, made.figures, tuple(_facts(job, table)), written, job.max_drop)
+    title = source.spec.provenance.model or destination.path.stem
+    found = Exported(title, made.figures, tuple(_facts(job, table)), written, job.max_drop)
     if job.report is not None:
         write_precision_report(found.report(), job.report)
     return found
@@ -254,7 +256,7 @@ def _calibration(job: ExportJob, path: Path) -> Calibration:
     paths = spread(_calibration_images(job, named), job.calibration_images)
     observer = Observer(job.source.graph, threads=job.threads)
     advance = job.follow("calibrating", len(paths))
-    with job.source.opened(threads=job.threads) as model:
+    with open_graph(job.source.graph, threads=job.threads) as model:
         try:
             for feed in image_feeds(model, paths):
                 observer.observe(feed)

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,12 +11,13 @@ from typing import Literal
 import onnx
 
 from edgecv.bench import latencies_in_turns
-from edgecv.data import ClassificationDataset, DetectionDataset
+from edgecv.data import AnyDataset
 from edgecv.errors import InputError
 from edgecv.evaluation import accuracy_of
 from edgecv.export.calibration import Calibration, Feed, image_feeds
 from edgecv.export.fp16 import to_fp16
 from edgecv.export.gate import Attempt, Converted, Kept, Verdict, pass_gate
+from edgecv.export.graph_model import open_graph
 from edgecv.export.metadata import write_spec
 from edgecv.export.noise import LayerCost, LayerNoise, layer_noise, rank_layers
 from edgecv.export.parity import ParityReport, compare
@@ -27,22 +27,16 @@ from edgecv.images import read_image
 from edgecv.metrics.accuracy import Accuracy
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.precision import Precision
+from edgecv.progress import Follow, unfollowed
 from edgecv.proposals import Proposals
 from edgecv.results import Detections
-from edgecv.runtime.model import Model, load
+from edgecv.runtime.model import Model
 from edgecv.spec import ModelSpec
 
-Advance = Callable[[], object]
-Follow = Callable[[str, int], Advance]
 Lower = Callable[[Collection[str]], Converted]
 
 _LOOKED_INTO = 4  # images whose layers are compared: their noise settles on few
 _INT8: Mapping[str, Literal["cpu", "tensorrt"]] = {"int8-cpu": "cpu", "int8-tensorrt": "tensorrt"}
-
-
-def silent(_step: str, _total: int) -> Advance:
-    """Follow nothing."""
-    return lambda: None
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class Images:
     """
 
     compared: Sequence[Path]
-    held_out: DetectionDataset | ClassificationDataset | None = None
+    held_out: AnyDataset | None = None
     max_drop: float | None = None
     iou_threshold: float | None = None
     proposals: Proposals | None = None
@@ -176,7 +170,7 @@ def in_precisions(
     calibration: Calibration | None = None,
     threads: int = 0,
     repeat: int = 30,
-    follow: Follow = silent,
+    follow: Follow = unfollowed,
 ) -> InPrecisions:
     """Convert a float32 graph and measure each result beside it.
 
@@ -204,7 +198,7 @@ def in_precisions(
             if precision != "fp32":
                 lower = partial(convert, reference, spec, precision, calibration)
                 judged = bench.judge(lower, precision, found[0].accuracy)
-                models.append(bench.open(judged.converted.model, precision))
+                models.append(bench.open(judged.converted.model))
                 found.append(bench.figures(models[-1], precision, judged))
                 graphs[precision] = judged.converted.model
         pixels, advance = read_image(images.compared[0]), follow("timing", repeat)
@@ -234,21 +228,20 @@ class _Bench:
         follow: Follow,
     ) -> None:
         self._opened = opened
-        self._folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         self._reference = reference
         self._images = images
         self._threads = threads
         self._follow = follow
-        self.original = self.open(reference, "fp32")
+        self.original = self.open(reference)
 
-    def open(self, graph: onnx.ModelProto, precision: Precision) -> Model:
+    def open(self, graph: onnx.ModelProto) -> Model:
         """Return the model, open as long as the bench."""
-        return self._opened.enter_context(self._model(graph, precision))
+        return self._opened.enter_context(self._model(graph))
 
     def original_figures(self) -> Figures:
         """Measure float32 itself; its latency comes later."""
         return Figures(
-            "fp32", self._num_bytes("fp32"), accuracy=self._accuracy(self.original, "fp32")
+            "fp32", self._reference.ByteSize(), accuracy=self._accuracy(self.original, "fp32")
         )
 
     def judge(self, lower: Lower, precision: Precision, wanted: Accuracy | None) -> _Judged:
@@ -258,7 +251,7 @@ class _Bench:
         measured: list[Accuracy] = []
 
         def accuracy(graph: onnx.ModelProto) -> float:
-            with self._model(graph, precision) as model:
+            with self._model(graph) as model:
                 found = self._accuracy(model, precision)
             if found is None:  # `wanted` is of held-out images
                 raise TypeError("judge: there is an accuracy to reach and nothing to measure on.")
@@ -285,7 +278,7 @@ class _Bench:
         compared, verdict = self._images.compared, judged.verdict
         found = Figures(
             precision,
-            self._num_bytes(precision),
+            judged.converted.model.ByteSize(),
             accuracy=judged.accuracy,
             num_layers=len(judged.converted.layers),
             kept=tuple(judged.converted.kept),
@@ -326,14 +319,7 @@ class _Bench:
     def _feeds(self) -> Iterator[Feed]:
         return image_feeds(self.original, self._images.compared[:_LOOKED_INTO])
 
-    def _num_bytes(self, precision: Precision) -> int:
-        return self._path(precision).stat().st_size
-
-    def _path(self, precision: Precision) -> Path:
-        return self._folder / f"{precision}.onnx"
-
-    def _model(self, graph: onnx.ModelProto, precision: Precision) -> Model:
-        onnx.save(graph, self._path(precision))
-        model = load(self._path(precision), "cpu", threads=self._threads)
+    def _model(self, graph: onnx.ModelProto) -> Model:
+        model = open_graph(graph, threads=self._threads)
         proposals = self._images.proposals
         return model if proposals is None else model.with_proposals(proposals)

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from edgecv.images import read_image
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.output_spec import FusedOutput
 from edgecv.precision import PRECISIONS, Precision
+from edgecv.progress import Follow, unfollowed
 from edgecv.proposals import Proposals, as_input, sliding_windows
 from edgecv.records import finite
 from edgecv.runtime.model import Model, load
@@ -35,12 +36,6 @@ _ONNX = ".onnx"
 _OF_OBJECTS = ("detect", "instance", "keypoints")
 _IMAGES_OF_LAYERS = 2  # on which layers are compared: the worst and the first
 _OPSETS = (19, 20)  # that a checkpoint can be exported with
-
-Advance = Callable[[], None]
-
-
-def _silent(_label: str, _total: int) -> Advance:
-    return lambda: None
 
 
 @dataclass(frozen=True)
@@ -192,7 +187,7 @@ def verify(
     search: bool = False,
     repeat: int = 30,
     proposals: Proposals | None = None,
-    follow: Callable[[str, int], Advance] = _silent,
+    follow: Follow = unfollowed,
 ) -> Verification:
     """Compare two models.
 
@@ -362,7 +357,7 @@ def _divergence(
     *,
     limit: float,
     proposals: Proposals | None,
-    follow: Callable[[str, int], Advance],
+    follow: Follow,
 ) -> tuple[Divergence | None, str]:
     """Compare the layers of both, a checkpoint's in a file that is made for it."""
     for opened, model in (reference, candidate):

@@ -13,6 +13,7 @@ from edgecv.errors import MissingDependencyError
 from edgecv.metrics.classification import ClassConfusion
 from edgecv.metrics.confusion import ConfusionMatrix
 from edgecv.metrics.detection import RECALLS, DetectionMetrics
+from edgecv.precision import Precision
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -158,7 +159,7 @@ def training_chart(
     return figure
 
 
-def noise_chart(noise_db: Mapping[str, Sequence[float]]) -> "Figure":
+def noise_chart(noise_db: Mapping[Precision, Sequence[float]]) -> "Figure":
     """Draw the signal-to-noise ratio of each layer, a line a precision.
 
     Args:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgecv.bundle.manifest import Accuracy, Latency, Measured
+from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.measurements import read_measurements
 from edgecv.errors import InputError
+from edgecv.metrics.accuracy import Accuracy
 
 EVAL: dict[str, Any] = {
     "model": "m.onnx",

@@ -18,7 +18,7 @@ pytest.importorskip("onnx")
 import onnx
 
 from edgecv.bundle.lock import locked
-from edgecv.bundle.manifest import Accuracy, EngineEntry, Latency, Measured
+from edgecv.bundle.manifest import EngineEntry, Latency, Measured
 from edgecv.bundle.reading import Bundle
 from edgecv.bundle.writing import (
     Addition,
@@ -30,6 +30,7 @@ from edgecv.bundle.writing import (
     read_model,
 )
 from edgecv.errors import InputError, OutputError
+from edgecv.metrics.accuracy import Accuracy
 
 Make = Callable[..., Path]
 

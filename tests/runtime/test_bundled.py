@@ -11,9 +11,10 @@ pytest.importorskip("onnx")
 
 import edgecv
 from edgecv.bundle.machine import Machine
-from edgecv.bundle.manifest import Accuracy, EngineEntry, Latency, Measured
+from edgecv.bundle.manifest import EngineEntry, Latency, Measured
 from edgecv.bundle.writing import Addition, add, contents_of, read_model
 from edgecv.errors import InputError
+from edgecv.metrics.accuracy import Accuracy
 from edgecv.precision import Precision
 from edgecv.results import Detections
 from edgecv.runtime import bundled
