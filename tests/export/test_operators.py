@@ -11,11 +11,8 @@ import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 
 from edgecv.export.edge_roi import EdgeRoiAlign, EdgeRoiPool  # noqa: E402
-from edgecv.export.operators import (  # noqa: E402
-    define_operators,
-    operator_of,
-    translation_table,
-)
+from edgecv.export.operators import define_operators, operator_of  # noqa: E402
+from edgecv.export.translation import translation_table  # noqa: E402
 from edgecv.kernels import roi_align_pyramid, roi_pool  # noqa: E402
 from edgecv.models.operators import align_pyramid, pool_max, suppress  # noqa: E402
 
