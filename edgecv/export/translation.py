@@ -10,6 +10,7 @@ from edgecv.export.edge_nms import DOMAIN, VERSION
 from edgecv.export.schemas import PLUGIN_ATTRIBUTES, register_schemas
 from edgecv.models.operators import CANONICAL_LEVEL, CANONICAL_SIZE
 
+
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return how `torch.onnx.export` is to write the operators of `edgecv.models.operators`."""
     register_schemas()
