@@ -238,7 +238,8 @@ regions (float[6] score, float[6, 2, 4, 4] v) => (float[n, 2, 2, 2] y) {
 
 
 def test_contradicting_shapes_are_refused() -> None:
-    model = chain(["conv"], opset=17)
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    model = parser.parse_model("""
+<ir_version: 8, opset_import: ["" : 17]>
+contradiction (float[2, 3] a, float[4, 5] b) => (float[2, 5] y) { y = MatMul (a, b) }""")
     with pytest.raises(InputError, match="types or shapes contradict each other"):
         simplify(model)
