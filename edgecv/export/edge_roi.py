@@ -19,10 +19,10 @@ class EdgeRoiAlign:
     """The attributes of one EdgeRoiAlign node.
 
     Contract: `EdgeRoiAlign(rois [B, R, 4] xyxy f32, features [B, C, Hi, Wi] T, ...) ->
-    [B, R, C, h, w] T`, T of f32 or f16: averages of bilinear samples in the bins of each RoI, on the level that
-    suits its size, floor(canonical_level + log2(sqrt(area) / canonical_size) + 1e-6), clamped to
-    the levels given. Results are those of `torchvision.ops.MultiScaleRoIAlign`. Coordinates and sums
-    are float32 whatever T is; a sum is rounded to T once.
+    [B, R, C, h, w] T`, T of f32 or f16: averages of bilinear samples in the bins of each RoI, on
+    the level that suits its size, floor(canonical_level + log2(sqrt(area) / canonical_size) +
+    1e-6), clamped to the levels given. Results are those of `torchvision.ops.MultiScaleRoIAlign`.
+    Coordinates and sums are float32 whatever T is; a result is rounded to T once.
 
     Args:
         output_size_hw: h and w, the number of bins.
@@ -124,8 +124,8 @@ class EdgeRoiPool:
     """The attributes of one EdgeRoiPool node.
 
     Contract: `EdgeRoiPool(features [B, C, H, W] T, rois [B, R, 4] xyxy f32) ->
-    [B, R, C, h, w] T`, T of f32 or f16: the greatest value in the bins of each RoI, as `torchvision.ops.roi_pool`
-    cuts them.
+    [B, R, C, h, w] T`, T of f32 or f16: the greatest value in the bins of each RoI, as
+    `torchvision.ops.roi_pool` cuts them.
 
     Args:
         output_size_hw: h and w, the number of bins.

@@ -38,6 +38,23 @@ def define_operators(model: onnx.ModelProto) -> None:
         model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
 
 
+def redefine_operators(model: onnx.ModelProto) -> None:
+    """Replace the definitions of `edgecv` operators that the file has by today's, in place.
+
+    Those of files that an older edgecv exported take features of float32 alone.
+    """
+    defined = [function for function in model.functions if function.domain == DOMAIN]
+    if not defined:
+        return
+    others = [function for function in model.functions if function.domain != DOMAIN]
+    del model.functions[:]
+    model.functions.extend(others)
+    for node in model.graph.node:
+        if node.domain == DOMAIN:
+            node.overload = ""
+    define_operators(model)
+
+
 def operator_of(node: onnx.NodeProto) -> EdgeNMS | EdgeRoiAlign | EdgeRoiPool:
     """Return the operator of a node of the domain `edgecv`, with its attributes."""
     values = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
