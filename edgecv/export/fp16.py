@@ -99,7 +99,8 @@ def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> Fp
 
     Inputs and outputs keep their names and types. Weights of float16 nodes are stored as float16. A
     weight or constant beyond 65504, or so small that float16 loses more than 2**-9 of it (root mean
-    square, biases apart), keeps its node in float32. A description in the metadata says `fp16` afterwards.
+    square, biases apart), keeps its node in float32. A description in the metadata says `fp16`
+    afterwards.
 
     Args:
         model: in float32, best simplified (see `edgecv.export.simplify`); it is not changed.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import onnx_ir as ir
 
@@ -151,7 +152,7 @@ def box_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
     return tuple(value for value in node.inputs[part] if is_float(value))
 
 
-def is_float(value: ir.Value | None) -> bool:
+def is_float(value: ir.Value | None) -> TypeGuard[ir.Value]:
     """Return whether a value is float32."""
     return value is not None and value.dtype == ir.DataType.FLOAT
 

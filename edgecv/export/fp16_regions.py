@@ -174,7 +174,10 @@ def _fewest_casts(
     cast = len(free) + 1  # dearer than all preferences together
     never = cast * (2 * len(flow.users) + 2)  # dearer than all casts together
     for node, is_better in free.items():
-        cut.add(*((SOURCE, node) if is_better else (node, SINK)), 1)
+        if is_better:
+            cut.add(SOURCE, node, 1)
+        else:
+            cut.add(node, SINK, 1)
     for node in forced:
         cut.add(SOURCE, node, never)
     able = {*free, *forced}
