@@ -59,7 +59,12 @@ def _edge_nms() -> defs.OpSchema:
     return _schema(
         "EdgeNMS",
         inputs=[defs.OpSchema.FormalParameter(name, _FLOAT) for name in inputs],
-        outputs=[defs.OpSchema.FormalParameter(*pair) for pair in outputs.items()],
+        outputs=[  # a graph may leave out what it has no use for
+            defs.OpSchema.FormalParameter(
+                name, kind, param_option=defs.OpSchema.FormalParameterOption.Optional
+            )
+            for name, kind in outputs.items()
+        ],
         infer=_infer_nms,
     )
 
@@ -125,18 +130,18 @@ def _schema(
 
 def _infer_nms(context: InferenceContext) -> None:
     """Boxes [B, N, 4] and K give [B], [B, K, 4], [B, K] and [B, K]."""
-    kinds = (onnx.TensorProto.INT32, onnx.TensorProto.FLOAT)
+    integer, number = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT
     batch = _dimensions(context, 0, rank=3)[0]
     kept = context.get_attribute("max_detections").i
-    for index, (kind, shape) in enumerate(
-        [
-            (kinds[0], [batch]),
-            (kinds[1], [batch, kept, 4]),
-            (kinds[1], [batch, kept]),
-            (kinds[0], [batch, kept]),
-        ]
-    ):
-        context.set_output_type(index, helper.make_tensor_type_proto(kind, shape))
+    outputs = [
+        (integer, [batch]),
+        (number, [batch, kept, 4]),
+        (number, [batch, kept]),
+        (integer, [batch, kept]),
+    ]
+    for index, (kind, shape) in enumerate(outputs):
+        if context.has_output(index):
+            context.set_output_type(index, helper.make_tensor_type_proto(kind, shape))
 
 
 def _infer_bins(context: InferenceContext, *, rois: int, features: int) -> None:

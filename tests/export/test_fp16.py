@@ -217,7 +217,8 @@ def test_an_older_definition_is_replaced_by_one_that_takes_either_type() -> None
   flat_shape = Constant <value_ints: ints = [-1, 4, 2, 2]> ()
   flat = Reshape (bins, flat_shape)
   y = {POINT} (flat, v)""", outputs="float[n, 4, 2, 2] y")  # fmt: skip
-    (today,) = list(model.functions)
+    today = onnx.FunctionProto()
+    today.CopyFrom(model.functions[0])
     model.functions[0].node[-1].doc_string = "of an older edgecv"
     (function,) = to_fp16(model).functions
     assert function == today
