@@ -20,7 +20,7 @@ from onnx import helper
 from edgecv.errors import InputError
 from edgecv.export.macs import static_shape
 from edgecv.export.model_file import read_onnx
-from edgecv.export.shapes import with_shapes
+from edgecv.export.sized import with_shapes
 from edgecv.precision import Precision
 
 Feeds = Mapping[str, NDArray[Any]]

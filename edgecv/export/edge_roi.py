@@ -18,10 +18,11 @@ from edgecv.export.edge_nms import DOMAIN
 class EdgeRoiAlign:
     """The attributes of one EdgeRoiAlign node.
 
-    Contract: `EdgeRoiAlign(rois [B, R, 4] xyxy f32, features [B, C, Hi, Wi] f32, ...) ->
-    [B, R, C, h, w] f32`: averages of bilinear samples in the bins of each RoI, on the level that
-    suits its size, floor(canonical_level + log2(sqrt(area) / canonical_size) + 1e-6), clamped to
-    the levels given. Results are those of `torchvision.ops.MultiScaleRoIAlign`.
+    Contract: `EdgeRoiAlign(rois [B, R, 4] xyxy f32, features [B, C, Hi, Wi] T, ...) ->
+    [B, R, C, h, w] T`, T of f32 or f16: averages of bilinear samples in the bins of each RoI, on
+    the level that suits its size, floor(canonical_level + log2(sqrt(area) / canonical_size) +
+    1e-6), clamped to the levels given. Results are those of `torchvision.ops.MultiScaleRoIAlign`.
+    Coordinates and sums are float32 whatever T is; a result is rounded to T once.
 
     Args:
         output_size_hw: h and w, the number of bins.
@@ -81,17 +82,19 @@ class EdgeRoiAlign:
   row_{level} = Reshape (where_{level}, last)
   rois_{level} = Gather <axis: int = 0> (flat, row_{level})
   image_{level} = Gather <axis: int = 0> (image, row_{level})
+  map_f_{level} = CastLike (map_{level}, rois)
   bins_{level} = RoiAlign <mode: string = "avg", coordinate_transformation_mode: string = "{mode}",
     output_height: int = {height}, output_width: int = {width},
     sampling_ratio: int = {self.sampling_ratio},
     spatial_scale: float = {self.spatial_scales[level]!r}>
-    (map_{level}, rois_{level}, image_{level})
+    (map_f_{level}, rois_{level}, image_{level})
 """
         text += f"""
   found = Concat <axis: int = 0> ({", ".join(f"bins_{level}" for level in levels)})
   row = Concat <axis: int = 0> ({", ".join(f"row_{level}" for level in levels)})
   place = ScatterElements <axis: int = 0> (row, row, count_up)
-  in_order = Gather <axis: int = 0> (found, place)
+  in_order_f = Gather <axis: int = 0> (found, place)
+  in_order = CastLike (in_order_f, map_0)
 {_BY_IMAGE}}}
 """
         return parser.parse_function(text)
@@ -120,9 +123,9 @@ class EdgeRoiAlign:
 class EdgeRoiPool:
     """The attributes of one EdgeRoiPool node.
 
-    Contract: `EdgeRoiPool(features [B, C, H, W] f32, rois [B, R, 4] xyxy f32) ->
-    [B, R, C, h, w] f32`: the greatest value in the bins of each RoI, as `torchvision.ops.roi_pool`
-    cuts them.
+    Contract: `EdgeRoiPool(features [B, C, H, W] T, rois [B, R, 4] xyxy f32) ->
+    [B, R, C, h, w] T`, T of f32 or f16: the greatest value in the bins of each RoI, as
+    `torchvision.ops.roi_pool` cuts them.
 
     Args:
         output_size_hw: h and w, the number of bins.
@@ -151,8 +154,10 @@ class EdgeRoiPool:
   column = Constant <value_ints: ints = [-1, 1]> ()
   image_column = Reshape (image_f, column)
   rows = Concat <axis: int = 1> (image_column, flat)
-  in_order = MaxRoiPool <pooled_shape: ints = [{height}, {width}],
-    spatial_scale: float = {self.spatial_scale!r}> (features, rows)
+  features_f = CastLike (features, rois)
+  in_order_f = MaxRoiPool <pooled_shape: ints = [{height}, {width}],
+    spatial_scale: float = {self.spatial_scale!r}> (features_f, rows)
+  in_order = CastLike (in_order_f, features)
 {_BY_IMAGE}}}
 """)
 

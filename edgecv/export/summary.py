@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from edgecv.errors import SpecError
 from edgecv.export.macs import has_macs, macs_of, static_shape
-from edgecv.export.shapes import with_shapes
+from edgecv.export.sized import with_shapes
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 PEAK_METHOD = (

@@ -17,7 +17,7 @@ from onnx import helper, inliner
 
 from edgecv.export.edge_nms import DOMAIN
 from edgecv.export.model_file import opset_of
-from edgecv.export.shapes import with_shapes
+from edgecv.export.sized import with_shapes
 from edgecv.export.summary import name_of, operator_of
 from edgecv.export.tensorrt_operators import (
     Remark,

@@ -1,5 +1,6 @@
 """The onnxruntime backend."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgecv.spec import InputSpec, ModelSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+_PLUGIN_WITHOUT_BODY = re.compile(r"(Edge(?:NMS|RoiAlign|RoiPool))\b.* is not a registered")
 _ERRORS_ONLY = 3  # onnxruntime's severity scale: 0 verbose, 2 warning, 3 error
 
 
@@ -49,6 +51,13 @@ class OnnxruntimeSession:
             )
         except Exception as error:  # onnxruntime's errors share no public base class
             first_line = str(error).strip().splitlines()[0]
+            plugin = _PLUGIN_WITHOUT_BODY.search(first_line)
+            if plugin:
+                raise InputError(
+                    f"`{path}` is for TensorRT: its operator {plugin.group(1)} is a plugin there, "
+                    "and the file has no definition of it that onnxruntime could run. Build an "
+                    "engine of it, or export again without `--target tensorrt`."
+                ) from error
             raise InputError(
                 f"`{path}` cannot be opened by onnxruntime {onnxruntime.__version__}: "
                 f"{first_line}. Export it again, or check that it was copied whole."

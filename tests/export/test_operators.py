@@ -11,11 +11,8 @@ import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 
 from edgecv.export.edge_roi import EdgeRoiAlign, EdgeRoiPool  # noqa: E402
-from edgecv.export.operators import (  # noqa: E402
-    define_operators,
-    operator_of,
-    translation_table,
-)
+from edgecv.export.operators import define_operators, operator_of  # noqa: E402
+from edgecv.export.translation import translation_table  # noqa: E402
 from edgecv.kernels import roi_align_pyramid, roi_pool  # noqa: E402
 from edgecv.models.operators import align_pyramid, pool_max, suppress  # noqa: E402
 
@@ -187,6 +184,51 @@ def test_regions_are_pooled_like_the_kernel() -> None:
         batch_ids=np.repeat(np.arange(2, dtype=np.int32), 400),
     )
     np.testing.assert_array_equal(found, expected.reshape(found.shape))
+
+
+@pytest.mark.parametrize(
+    "operator", [EdgeRoiAlign((2, 3), (0.25, 0.125)), EdgeRoiPool((3, 2), 0.5)]
+)
+def test_features_may_be_float16_beside_float32_regions(
+    operator: EdgeRoiAlign | EdgeRoiPool,
+) -> None:
+    """Coordinates and sums are float32: the result is float32's, rounded once."""
+    scales = {"spatial_scale": 0.5}
+    if isinstance(operator, EdgeRoiAlign):
+        scales = {
+            "spatial_scales": list(operator.spatial_scales),
+            "sampling_ratio": 2,
+            "aligned": 0,
+            "canonical_level": 4,
+            "canonical_size": 224.0,
+        }
+    model = one_node(operator, **scales)
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    for value in (*half.graph.input, *half.graph.output):
+        if value.name != "rois":
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.checker.check_model(half, full_check=True)
+    rng = np.random.default_rng(0)
+    maps = {
+        name: rng.standard_normal((2, 3, 20, 20)).astype(np.float16)
+        for name in (value.name for value in model.graph.input)
+        if name != "rois"
+    }
+    corner = rng.uniform(0, 60, (2, 30, 2))
+    sizes = rng.uniform(1, 300, (2, 30, 2))
+    rois = np.concatenate([corner, corner + sizes], axis=-1).astype(np.float32)
+    whole = {name: value.astype(np.float32) for name, value in maps.items()}
+    (wanted,) = session_of(model).run(None, {"rois": rois, **whole})
+    (found,) = session_of(half).run(None, {"rois": rois, **maps})
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, wanted.astype(np.float16))
+
+    half.graph.input[
+        0 if isinstance(operator, EdgeRoiAlign) else 1
+    ].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        onnx.checker.check_model(half, full_check=True)
 
 
 def test_an_unknown_node_is_refused() -> None:
