@@ -26,7 +26,7 @@ _CLASS_LIST = "classes.txt"
 _LABELS_OF = {"images": ("labels", "annotations", "masks"), "img_dir": ("ann_dir",)}
 _LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # without loss
 _VOID_NAMES = {"void", "ignore", "unlabeled", "unlabelled"}
-_IGNORED = re.compile(r"(?P<name>.*?)\s*\(ignore(?:\s*,\s*id\s*(?P<value>\d+))?\)", re.IGNORECASE)
+_IGNORED = re.compile(r"(?P<name>.*?)\s*\(ignored?(?:\s*,\s*id\s*(?P<value>\d+))?\)", re.IGNORECASE)
 _SHOWN = 5  # values in a message
 
 

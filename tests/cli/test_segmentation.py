@@ -1,6 +1,7 @@
 """Segmentation models on the command line: eval, run, bench, and what they refuse."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,23 @@ def test_eval_names_what_is_broken(
     arguments = ("eval", segmenter(), "--data", f"labels:{folder}")
     assert "labels must be 0..2 (from classes.txt) or 255, got 3" in refused(*arguments)
     assert "testannot/0.png" in refused(*arguments, "--on-bad", "skip")  # none is left
+
+
+def test_eval_leaves_out_what_is_broken(
+    edgecv: Any, segmenter: Build, paints: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "paints"
+    shutil.copytree(paints, folder)
+    (folder / "testannot" / "1.png").unlink()
+    outcome = edgecv(
+        *("eval", segmenter(), "--data", f"labels:{folder}", "--on-bad", "skip"),
+        *("--json", tmp_path / "eval.json"),
+    )
+    assert outcome.code == 0, outcome
+    assert "1 broken annotations were left out" in outcome.out
+    figures = json.loads((tmp_path / "eval.json").read_text())
+    assert figures["num_images"] == 3
+    assert "test/1.png: label image must exist" in figures["skipped"][0]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_the_address_tells_the_kind(tmp_path: Path) -> None:
     [
         ("oat\nrye\nhop\n", ("oat", "rye", "hop"), [0, 1, 2]),
         ("Unlabelled\noat\nrye\n", ("oat", "rye"), [VOID, 0, 1]),
-        ("oat\nborder (ignore)\nrye\n", ("oat", "rye"), [0, VOID, 1]),
+        ("oat\nborder (Ignored)\nrye\n", ("oat", "rye"), [0, VOID, 1]),
         ("oat\nrye\nVoid(ignore,id 2)\n", ("oat", "rye"), [0, 1, VOID]),
     ],
 )
