@@ -7,45 +7,13 @@ Deep Learning Inference", arXiv 2004.09602, section 6.1, with real accuracy as t
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import onnx
 
+from edgecv.export.converted import Converted
 from edgecv.export.noise import LayerCost
 
 _MOST_RETURNED = 0.5  # of the layers: beyond it a file gains too little to be worth its drop
-
-
-class Kept(Protocol):
-    """A layer that was left in float32."""
-
-    @property
-    def name(self) -> str:
-        """Of the node."""
-
-    @property
-    def operator(self) -> str:
-        """Such as `Conv`."""
-
-    @property
-    def reason(self) -> str:
-        """Why."""
-
-
-class Converted(Protocol):
-    """A graph in a lower precision."""
-
-    @property
-    def model(self) -> onnx.ModelProto:
-        """The graph."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the nodes that compute in the lower precision."""
-
-    @property
-    def kept(self) -> Sequence[Kept]:
-        """Those that do not, and why."""
 
 
 @dataclass(frozen=True)

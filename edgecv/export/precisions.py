@@ -16,7 +16,8 @@ from edgecv.errors import InputError
 from edgecv.evaluation import accuracy_of
 from edgecv.export.calibration import Calibration, Feed, image_feeds
 from edgecv.export.fp16 import to_fp16
-from edgecv.export.gate import Attempt, Converted, Kept, Verdict, pass_gate
+from edgecv.export.converted import Converted, KeptFloat
+from edgecv.export.gate import Attempt, Verdict, pass_gate
 from edgecv.export.graph_model import open_graph
 from edgecv.export.metadata import write_spec
 from edgecv.export.noise import LayerCost, LayerNoise, layer_noise, rank_layers
@@ -99,7 +100,7 @@ class Figures:
     drop: float | None = None
     has_passed: bool = True
     num_layers: int = 0
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[KeptFloat, ...] = ()
     returned: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     costs: tuple[LayerCost, ...] = ()
@@ -281,7 +282,7 @@ class _Bench:
             judged.converted.model.ByteSize(),
             accuracy=judged.accuracy,
             num_layers=len(judged.converted.layers),
-            kept=tuple(judged.converted.kept),
+            kept=judged.converted.kept,
             noise=layer_noise(
                 self._reference, judged.converted.model, self._feeds(), threads=self._threads
             ),

@@ -1,4 +1,4 @@
-"""The accuracy gate on made-up graphs whose accuracy is known: what it returns, and when it ends."""
+"""The accuracy gate on made-up graphs of known accuracy: what it returns, and when it ends."""
 
 import math
 from collections.abc import Collection, Sequence
