@@ -55,6 +55,13 @@ def test_a_model_runs_on_a_video_without_torch_and_onnx(
         records = [json.loads(line) for line in lines.read_text().splitlines()]
         assert len(records) == 12
         assert saved.stat().st_size > 0
+    bundle = tmp_path / "b.edgecv"
+    for command in (("bundle", "add", bundle, exported / "raw.onnx"), ("bundle", "verify", bundle)):
+        done = run(bare / "edgecv", *command)
+        assert done.returncode == 0, done.stderr
+    done = run(bare / "edgecv", "run", bundle, "--source", video)
+    assert done.returncode == 0, done.stderr
+    assert "fp32 of b.edgecv" in done.stdout
     done = run(bare / "edgecv", "eval", exported / "raw.onnx", "--data", "bccd")
     assert done.returncode == 2
     assert "pip install 'edgecv[eval]'" in done.stderr

@@ -125,7 +125,7 @@ def choose(
         best.backend,
         reason,
         {
-            each.entry.name: f"{best.entry.name} is the better choice: {best.why}"
+            each.entry.name: f"{best.entry.name} is the better choice"
             if each.standing >= _Standing.REFERENCE
             else each.why
             for each in others
@@ -237,10 +237,8 @@ class _Judge:
             ("int8-cpu", False): False,
         }[entry.precision, is_cpu]
         if is_preferred:
-            known = (
-                [expectation] * is_expected + [accuracy] * bool(kept) + [speed] * bool(is_faster)
-            )
-            return _Standing.PREFERRED, ", ".join(known)
+            known = ((expectation, is_expected), (accuracy, kept), (speed, is_faster))
+            return _Standing.PREFERRED, "; ".join(text for text, holds in known if holds)
         return _Standing.LAST_RESORT, f"{accuracy}, and {speed}" if is_expected else expectation
 
     def _expectation(self, precision: Precision, *, is_cpu: bool) -> tuple[bool, str]:

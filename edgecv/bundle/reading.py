@@ -75,6 +75,9 @@ class Bundle(Closing):
             self._file: IO[bytes] = self.path.open("rb")
         except FileNotFoundError as error:
             raise InputError(f"`{path}`: there is no such bundle. Check the path.") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"`{path}` cannot be read: {reason}. Check the path.") from error
         try:
             self._open()
         except BaseException:

@@ -116,7 +116,7 @@ def list_entries(
     if manifest.calibration is not None:
         table = manifest.calibration
         rows.append((table.name, _size(table.contents.size_bytes), None, None, None, None))
-    header = ("entry", "size", "metric", "value", "limit of drop", "latency ms")
+    header = ("entry", "size", "metric", "value", "max drop", "latency ms")
     print_table(screen, title, header, rows)
     plain: dict[str, Any] = {"bundle": str(path), **to_plain(manifest)}
     try:

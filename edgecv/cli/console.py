@@ -43,7 +43,8 @@ ProposalsPath = Annotated[
 ModelPath = Annotated[
     Path,
     typer.Argument(
-        help="An ONNX file of `export` or `adopt`, or a bundle: b.edgecv, b.edgecv#fp16."
+        help="An ONNX file of `export` or `adopt`; a bundle: b.edgecv, or b.edgecv#fp16 of it; "
+        "or a server's: triton://host:8000/model."
     ),
 ]
 

@@ -150,6 +150,9 @@ class TritonSession:
             sides = [rows if side == -1 else side for side in shape]
             feeds[name] = np.full(sides, value, np.float32)
         found = self._client.infer(f"{self._path}/infer", feeds, self._outputs)
+        if isinstance(self.spec.output, FusedOutput):  # a column, where the server batches
+            name = self.spec.output.num_detections
+            found[name] = found[name].reshape(-1)
         return {name: value[:num_images] for name, value in found.items()}
 
     def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:

@@ -91,6 +91,9 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
         Bundle(tmp_path / "none.edgecv")
     with pytest.raises(InputError, match="is a folder"):
         Bundle(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+        Bundle(tmp_path / "file" / "b.edgecv")
     path = tmp_path / "text.edgecv"
     for content in (b"", b"text", b"PK\x05\x06" + bytes(17), b"PK\x05\x06" + b"\xff" * 18):
         path.write_bytes(content)
@@ -109,7 +112,7 @@ def test_a_truncated_bundle_is_refused(whole: Path) -> None:
             reading(whole)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_an_altered_byte_is_refused_or_changes_nothing(whole: Path, data: st.DataObject) -> None:
     content = bytearray(original := whole.read_bytes())

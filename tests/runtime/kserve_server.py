@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         }.get(self.path)
         if found is None:
             name = self.path.split("/")[3]
-            return self.refuse(400, f"Request for unknown model: '{name}' is not found")
+            return self.refuse(404, f"Request for unknown model: '{name}' is not found")
         return self.answer(200, json.dumps(found).encode())
 
     def do_POST(self) -> None:

@@ -68,7 +68,7 @@ def test_the_entry_that_suits_the_machine_is_opened(
         assert score(model) == 0.7
         assert model.session.backend == "onnxruntime cpu, int8-cpu of b.edgecv"
         assert isinstance(model.session, BundleSession)
-        assert model.session.choice.reason.startswith("this CPU has avx512_vnni, its AP of 0.700")
+        assert model.session.choice.reason.startswith("this CPU has avx512_vnni; its AP of 0.700")
         assert set(model.session.choice.passed_over) == {"fp32", "fp16"}
     machine(Machine("CPU"))
     with edgecv.load(str(bundle)) as model:

@@ -327,7 +327,8 @@ def test_thresholds_that_a_server_does_not_take_are_fixed(served: Any) -> None:
         **served.metadata,
         "outputs": [{"name": name, "datatype": "FP32", "shape": [1]} for name in FUSED_OUTPUTS],
     }
-    served.compute = lambda _: FUSED_OUTPUTS
+    # Triton gives the count as a column where it batches.
+    served.compute = lambda _: FUSED_OUTPUTS | {"num_detections": np.array([[1]], np.int32)}
     with edgecv.load(served.url) as model:
         assert len(model(FRAME)) == 1  # type: ignore[arg-type]
         with pytest.raises(InputError, match="the score threshold is fixed"):
