@@ -45,11 +45,12 @@ def with_batch(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
     """
     if batch is not None and batch < 1:
         raise InputError(f"`batch` must be 1 or more, got {batch}.")
+    model = infer_shapes(model)
     refuse_unknowable_shapes(model)
     image = _image(model)
     old = _side(image, 0)
     if old == batch:
-        return infer_shapes(model)
+        return model
     result = onnx.ModelProto()
     result.CopyFrom(model)
     if old is not None:
@@ -81,12 +82,13 @@ def with_size(model: onnx.ModelProto, size_hw: tuple[int, int] | None) -> onnx.M
     """
     if size_hw is not None and min(size_hw) < 1:
         raise InputError(f"`size_hw` must be positive, got {size_hw}.")
+    model = infer_shapes(model)
     refuse_unknowable_shapes(model)
     image = _image(model)
     old = (_side(image, 2), _side(image, 3))
     wanted = (None, None) if size_hw is None else size_hw
     if old == wanted:
-        return infer_shapes(model)
+        return model
     what = "any size" if size_hw is None else f"{size_hw[0]}x{size_hw[1]} pixels"
     _refuse_constant_sizes(model, what)
     result = onnx.ModelProto()
