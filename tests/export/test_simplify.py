@@ -1,5 +1,7 @@
 """Simplification: fewer nodes, the same results, and nothing a caller sees is another."""
 
+from pathlib import Path
+
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -13,6 +15,9 @@ from numpy.typing import NDArray  # noqa: E402
 from onnx import parser  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
+from edgecv.export.fp16 import convert_to_fp16  # noqa: E402
+from edgecv.export.input_shape import with_batch  # noqa: E402
+from edgecv.export.model_file import read_onnx  # noqa: E402
 from edgecv.export.operators import define_operators  # noqa: E402
 from edgecv.export.simplify import simplify  # noqa: E402
 
@@ -243,3 +248,22 @@ def test_contradicting_shapes_are_refused() -> None:
 contradiction (float[2, 3] a, float[4, 5] b) => (float[2, 5] y) { y = MatMul (a, b) }""")
     with pytest.raises(InputError, match="types or shapes contradict each other"):
         simplify(model)
+
+
+def test_somebody_elses_network_is_simplified_halved_and_freed(shared_data: Path) -> None:
+    """YOLOX-nano: opset 11, four slices that are made twice, a batch of one in its reshapes."""
+    model = read_onnx(shared_data / "weights" / "yolox_nano_416.onnx")
+    simple = simplify(model)
+    assert len(simple.graph.node) < len(model.graph.node)
+    assert simple.opset_import == model.opset_import
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)
+    (wanted,), (found,) = (run(each, images=pixels) for each in (model, simple))
+    np.testing.assert_array_equal(found, wanted)  # nothing was fused, in this one
+
+    conversion = convert_to_fp16(simple)
+    # One for the image; of each level box, object and class, before the sigmoids of the last two.
+    assert conversion.num_casts == 1 + 3 * 3
+    assert {entry.operator for entry in conversion.kept} == {
+        "Concat", "Reshape", "Sigmoid", "Transpose"
+    }  # fmt: skip
+    assert with_batch(simple, None).graph.output[0].type.tensor_type.shape.dim[0].dim_param
