@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.export.converted import Converted, KeptFloat
 from edgecv.export.fp16_nodes import (
     feature_inputs,
     fixed_inputs,
@@ -38,22 +39,6 @@ _ASKED = "it was asked for"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A node that computes in float32.
-
-    Args:
-        node: its name.
-        operator: its type.
-        reason: why, a sentence's second half.
-
-    """
-
-    node: str
-    operator: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Underflow:
     """What of a weight lies below the normal numbers of float16, 2**-14.
 
@@ -70,20 +55,19 @@ class Underflow:
 
 
 @dataclass(frozen=True)
-class Fp16Conversion:
-    """A converted graph, and what was decided on the way.
+class ConvertedToHalf(Converted):
+    """A graph in float16, and what was decided on the way.
 
     Args:
-        model: the graph.
-        kept: the nodes that compute in float32, in the graph's order.
+        model: see `Converted`, as the next two.
+        layers: see there.
+        kept: see there; in the graph's order.
         num_half: nodes that compute in float16.
         num_casts: casts that were added.
         underflows: weights with values that are subnormal or vanish.
 
     """
 
-    model: onnx.ModelProto
-    kept: tuple[Kept, ...]
     num_half: int
     num_casts: int
     underflows: tuple[Underflow, ...]
@@ -94,7 +78,7 @@ def to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> onnx.Model
     return convert_to_fp16(model, keep=keep).model
 
 
-def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> Fp16Conversion:
+def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> ConvertedToHalf:
     """Compute features in float16 and everything that decodes them in float32.
 
     Inputs and outputs keep their names and types. Weights of float16 nodes are stored as float16. A
@@ -122,6 +106,7 @@ def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> Fp
             "nothing in this graph can be float16: it has no Conv, Gemm or MatMul that is float32, "
             "or all are kept. Export it with `--precision fp32`."
         )
+    layers = tuple(node.name or "" for node in graph if node in regions.half and is_weighing(node))
     underflows = _halve(graph, regions)
     num_casts = _cast(graph, regions)
     result = ir.to_proto(intermediate)
@@ -131,10 +116,12 @@ def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> Fp
     _describe(result)
     result = infer_shapes(result)
     onnx.checker.check_model(result, full_check=True)
-    return Fp16Conversion(
+    return ConvertedToHalf(
         model=result,
+        layers=layers,
         kept=tuple(
-            Kept(node.name or "", node.op_type, reason) for node, reason in regions.kept.items()
+            KeptFloat(node.name or "", node.op_type, reason)
+            for node, reason in regions.kept.items()
         ),
         num_half=len(regions.half),
         num_casts=num_casts,

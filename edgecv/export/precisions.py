@@ -15,8 +15,8 @@ from edgecv.data import AnyDataset
 from edgecv.errors import InputError
 from edgecv.evaluation import accuracy_of
 from edgecv.export.calibration import Calibration, Feed, image_feeds
-from edgecv.export.fp16 import to_fp16
 from edgecv.export.converted import Converted, KeptFloat
+from edgecv.export.fp16 import to_fp16
 from edgecv.export.gate import Attempt, Verdict, pass_gate
 from edgecv.export.graph_model import open_graph
 from edgecv.export.metadata import write_spec

@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 from onnx import TensorProto, numpy_helper, parser  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
-from edgecv.export.fp16 import Fp16Conversion, convert_to_fp16, to_fp16  # noqa: E402
+from edgecv.export.fp16 import ConvertedToHalf, convert_to_fp16, to_fp16  # noqa: E402
 from edgecv.export.model_file import read_onnx  # noqa: E402
 from edgecv.export.operators import define_operators  # noqa: E402
 from edgecv.runtime.model import Model  # noqa: E402
@@ -76,8 +76,8 @@ def types(model: Any) -> dict[str, int]:
     return {value.name: value.type.tensor_type.elem_type for value in seen}
 
 
-def half_nodes(conversion: Fp16Conversion) -> set[str]:
-    kept = {entry.node for entry in conversion.kept}
+def half_nodes(conversion: ConvertedToHalf) -> set[str]:
+    kept = {entry.name for entry in conversion.kept}
     nodes = [node for node in conversion.model.graph.node if node.op_type != "Cast"]
     return {node.name for node in nodes} - kept
 
@@ -107,7 +107,7 @@ def test_features_are_half_and_what_decodes_them_is_not() -> None:
     assert casts(conversion.model) == ["x", "back"]
     assert conversion.num_casts == 2
     assert conversion.num_half == 7
-    assert [(entry.node, entry.operator) for entry in conversion.kept] == [
+    assert [(entry.name, entry.operator) for entry in conversion.kept] == [
         ("score", "Sigmoid"), ("size", "Exp"), ("y", "Mul")
     ]  # fmt: skip
     assert "decodes" in conversion.kept[0].reason
@@ -144,7 +144,7 @@ def test_boxes_that_are_refined_step_by_step_stay_float32() -> None:
   moved = Add (logit, step)
   y = Sigmoid (moved)""")
     )
-    kept = {entry.node: entry.reason for entry in conversion.kept}
+    kept = {entry.name: entry.reason for entry in conversion.kept}
     assert set(kept) == {"box", "logit", "moved", "y"}
     assert "refines boxes" in kept["box"]
 
@@ -174,7 +174,7 @@ def test_attention_weighs_features_after_its_softmax() -> None:
   mixed = MatMul (likely, q)
   y = {POINT} (mixed, v)""")
     )
-    assert [entry.node for entry in conversion.kept] == ["likely"]
+    assert [entry.name for entry in conversion.kept] == ["likely"]
     assert sorted(casts(conversion.model)) == ["likely", "scores", "x", "y_float16"]
 
 
@@ -201,7 +201,7 @@ def test_regions_are_decoded_in_float32_though_weights_follow() -> None:
     found = types(conversion.model)
     assert found["bins"] == found["flat"] == TensorProto.FLOAT16
     assert found["sizes"] == found["boxes"] == TensorProto.FLOAT
-    assert [entry.node for entry in conversion.kept] == ["sizes", "boxes"]
+    assert [entry.name for entry in conversion.kept] == ["sizes", "boxes"]
     (wanted,), (actual,) = run(model), run(conversion.model)
     # A region moves by its own size's rounding, which bilinear sampling passes on.
     np.testing.assert_allclose(actual, wanted, atol=24 * HALF_EPS * np.abs(wanted).max())
@@ -241,7 +241,7 @@ def test_an_older_definition_is_replaced_by_one_that_takes_either_type() -> None
 def test_what_float16_cannot_hold_keeps_its_node(body: str, node: str, reason: str) -> None:
     model = graph(f"c = {CONV} (x, w)\n{body}")
     conversion = convert_to_fp16(model)
-    (entry,) = [entry for entry in conversion.kept if entry.node == node]
+    (entry,) = [entry for entry in conversion.kept if entry.name == node]
     assert re.search(reason, entry.reason)
     (wanted,), (actual,) = run(model), run(conversion.model)
     np.testing.assert_allclose(actual, wanted, atol=12 * HALF_EPS * np.abs(wanted).max())
@@ -268,7 +268,7 @@ def test_a_tiny_bias_costs_nothing() -> None:
 def test_nodes_that_are_named_stay_float32_with_their_weights() -> None:
     model = graph(f"a = {CONV} (x, w)\n b = {CONV} (a, w)\n y = {CONV} (b, w)")
     conversion = convert_to_fp16(model, keep=["b"])
-    assert [(entry.node, entry.reason) for entry in conversion.kept] == [("b", "it was asked for")]
+    assert [(entry.name, entry.reason) for entry in conversion.kept] == [("b", "it was asked for")]
     stored = {x.name: x.data_type for x in conversion.model.graph.initializer}
     assert stored == {"w": TensorProto.FLOAT, "w_float16": TensorProto.FLOAT16}
     assert casts(conversion.model) == ["x", "a", "b", "y_float16"]
@@ -289,7 +289,7 @@ def test_a_region_is_not_worth_its_casts_between_sums() -> None:
     )
     assert half_nodes(conversion) == {"a", "y"}
     assert casts(conversion.model) == ["x", "a", "even", "y_float16"]
-    reasons = {entry.node: entry.reason for entry in conversion.kept}
+    reasons = {entry.name: entry.reason for entry in conversion.kept}
     assert "its neighbours are float32" in reasons["rest"]
 
 
