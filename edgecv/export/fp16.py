@@ -21,6 +21,7 @@ from edgecv.export.fp16_nodes import (
     is_added,
     is_constant,
     is_float,
+    is_weighing,
     reads_shape_alone,
     reason_against,
 )

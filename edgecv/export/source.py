@@ -9,10 +9,10 @@ import onnx
 
 from edgecv.data import open_for_task
 from edgecv.errors import InputError
+from edgecv.export.input_shape import with_batch
 from edgecv.export.metadata import read_spec
 from edgecv.export.model_file import read_onnx
 from edgecv.export.parity import ParityReport, Tolerance
-from edgecv.export.input_shape import with_batch
 from edgecv.export.simplify import simplify
 from edgecv.proposals import Proposals, read_proposals
 from edgecv.spec import ModelSpec, Task
