@@ -131,6 +131,22 @@ def test_an_output_that_is_made_in_half_is_cast_under_its_name() -> None:
         np.testing.assert_allclose(actual, wanted, atol=8 * HALF_EPS * np.abs(wanted).max())
 
 
+def test_features_that_an_output_shows_on_their_way_stay_half() -> None:
+    """As in a backbone that is exported alone, or a graph whose layers are looked at."""
+    conversion = convert_to_fp16(
+        graph(
+            f"""
+  a = {CONV} (x, w)
+  gate = Sigmoid (a)
+  y = Mul (a, gate)
+  z = {CONV} (y, w)""",
+            outputs=f"{SHAPE} y, {SHAPE} z",
+        )
+    )
+    assert conversion.kept == ()
+    assert casts(conversion.model) == ["x", "y_float16", "z_float16"]
+
+
 def test_boxes_that_are_refined_step_by_step_stay_float32() -> None:
     """As DETR's decoders do: a box is shown, moved by the next step, and weighed on the way."""
     conversion = convert_to_fp16(
