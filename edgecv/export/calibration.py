@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.export.memory_session import open_in_memory
 from edgecv.export.placement import plan_cpu, plan_tensorrt, prepared
 from edgecv.export.ranges import CalibrationMethod, Histogram, TensorRange
 from edgecv.images import image_size_hw, read_image
@@ -20,7 +20,6 @@ from edgecv.records import from_plain, to_plain
 from edgecv.runtime.model import Model
 
 SCHEMA = 1
-_ERRORS_ONLY = 3  # onnxruntime's severity scale
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -219,28 +218,6 @@ def calibrate(
         observer.observe(feed)
         on_batch()
     return observer.calibration(method)
-
-
-def open_in_memory(model: onnx.ModelProto, *, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Return a session on the CPU of a graph that lies in no file.
-
-    Raises:
-        InputError: if onnxruntime refuses it.
-
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS_ONLY
-    try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's errors share no public base class
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"onnxruntime {onnxruntime.__version__} cannot run the graph: {reason}. "
-            "Export it again."
-        ) from error
 
 
 def _watched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
