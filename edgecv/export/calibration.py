@@ -142,7 +142,7 @@ class Observer:
             InputError: if onnxruntime cannot run it.
 
         """
-        watched, producers = _watched(model)
+        watched, producers, self._ends = _watched(model)
         self._producers = producers
         self._session = open_in_memory(watched, threads=threads)
         self._inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
@@ -187,7 +187,11 @@ class Observer:
                 "calibration: there are no images to calibrate with. Name a folder or a data set "
                 "that has some."
             )
-        ranges = {name: seen.range(method) for name, seen in self._histograms.items()}
+        ranges = {
+            # What a score is read from is rare by nature: an object is no outlier.
+            name: seen.range("min-max" if name in self._ends else method)
+            for name, seen in self._histograms.items()
+        }
         return Calibration(method, self.num_images, ranges)
 
 
@@ -220,11 +224,12 @@ def calibrate(
     return observer.calibration(method)
 
 
-def _watched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
+def _watched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str], set[str]]:
     """Return the graph with its float32 tensors as outputs, and what makes each, for messages."""
     watched = ir.from_proto(prepared(model))
     graph = watched.graph
-    values = plan_cpu(graph, ()).tensors | plan_tensorrt(graph, ()).tensors
+    plan = plan_cpu(graph, ())
+    values = plan.tensors | plan_tensorrt(graph, ()).tensors
     producers = {}
     for name, value in values.items():
         maker = value.producer()
@@ -234,4 +239,4 @@ def _watched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
         producers[name] = f"`{maker.name}` ({maker.op_type})"
         if not value.is_graph_output():
             graph.outputs.append(value)
-    return ir.to_proto(watched), producers
+    return ir.to_proto(watched), producers, plan.ends

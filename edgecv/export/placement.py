@@ -59,6 +59,7 @@ class Plan:
         tensors: values that are rounded to 8 bits.
         groups: values that share a scale: a tensor to the one whose range it takes.
         folded: activations that the range of their output makes superfluous.
+        ends: names of the values that no layer sees: what scores and boxes are read from.
 
     """
 
@@ -67,6 +68,7 @@ class Plan:
     tensors: dict[str, ir.Value] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     folded: list[ir.Node] = field(default_factory=list)
+    ends: set[str] = field(default_factory=set)
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -164,23 +166,27 @@ def plan_cpu(graph: ir.Graph, keep: Collection[str]) -> Plan:
     """
     plan = Plan()
     _sort_layers(plan, graph, keep, "cpu")
+    followed = set()
     for node in plan.layers:
         output = node.outputs[0]
         activation = _folding(output)
         if activation is not None:
             plan.folded.append(activation)
             output = activation.outputs[0]
+        followed.add(node.inputs[0])
         _take(plan, node.inputs[0])
         _take(plan, output)
     for node in reversed(list(graph)):
         if node.name in keep or not _follows(node, plan):
             continue
         inputs = _data_inputs(node)
+        followed.update(inputs)
         for value in (*inputs, *node.outputs):
             _take(plan, value)
         if is_move(node):
             for value in node.outputs:
                 plan.groups[str(value.name)] = str(inputs[0].name)
+    plan.ends = {name for name, value in plan.tensors.items() if value not in followed}
     return plan
 
 
