@@ -12,8 +12,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.export.layers import prepared
 from edgecv.export.memory_session import open_in_memory
-from edgecv.export.placement import plan_cpu, plan_tensorrt, prepared
+from edgecv.export.placement import plan_cpu, plan_tensorrt
 from edgecv.export.ranges import CalibrationMethod, Histogram, TensorRange
 from edgecv.images import image_size_hw, read_image
 from edgecv.records import from_plain, to_plain

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.export.calibration import Feed
+from edgecv.export.layers import is_layer, prepared
 from edgecv.export.memory_session import open_in_memory
-from edgecv.export.placement import named, weight_of
 
 _OPAQUE = "edgecv"  # the domain of operators that decide: a detection is there or is not
 
@@ -77,7 +77,7 @@ def layer_noise(
         InputError: if there are no batches, or the two have no layer's output in common.
 
     """
-    graph = ir.from_proto(named(reference)).graph
+    graph = ir.from_proto(prepared(reference)).graph
     known = {name for node in candidate.graph.node for name in node.output}
     layers = []
     for node in graph:
@@ -174,7 +174,7 @@ def feature_noise(reference: NDArray[np.float32], candidate: NDArray[np.float32]
 
 def _measured_at(node: ir.Node, known: set[str]) -> str | None:
     """Return the first tensor from a layer's output on that the candidate has too."""
-    if weight_of(node) is None:
+    if not is_layer(node):
         return None
     value = node.outputs[0]
     while value.name not in known:

@@ -1,52 +1,24 @@
-"""Which layers of a graph compute in 8 bits, and which tensors are rounded on the way.
+"""Which tensors of a graph are rounded to 8 bits, for the layers that compute with them.
 
-A *layer* is a node that multiplies by constant weights. What lies between layers (sums, joins,
-pooling, resizing) follows them: on a CPU it computes in 8 bits too, wherever its result reaches a
-layer, because every change between float32 and 8 bits costs a pass over the tensor. What comes
-after the last layers, the decoding of boxes and scores, never does.
+On a CPU every change between float32 and 8 bits is a pass over the tensor, so what lies between
+layers (sums, joins, pooling, resizing, SiLU) computes in 8 bits too wherever its result reaches a
+layer. TensorRT finds such regions itself and wants to be told as little as possible. What comes
+after the last layers, the decoding of boxes and scores, stays in float32 for both.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from edgecv.errors import InputError
-from edgecv.export.model_file import opset_of
 
-Target = Literal["cpu", "tensorrt"]
+from edgecv.export.layers import STANDARD, KeptFloat, Target, attribute, constant, is_layer, kept_float
 
-_PER_CHANNEL_OPSET = 13  # of QuantizeLinear with an axis
-_RAISED_OPSET = 17
-_STANDARD = ("", "ai.onnx")
-_NARROW = 16  # channels; below, TensorRT's int8 kernels lose to its float ones
-
-# These only move values or choose among them: what comes out lies on the grid of what went in.
-MOVES = frozenset(
-    {"DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth"}
-    | {"Split", "Squeeze", "Transpose", "Unsqueeze"}
-)
-# These compute new values, and onnxruntime does so in 8 bits. The numbers of their inputs.
-_MIXES = {"Add": 2, "AveragePool": 1, "Concat": None, "GlobalAveragePool": 1, "Mul": 2}
-_ACTIVATIONS = ("Clip", "Relu")
-
-
-@dataclass(frozen=True)
-class KeptFloat:
-    """A layer that stays in float32.
-
-    Args:
-        name: of the node.
-        operator: such as `Conv`.
-        reason: why.
-
-    """
-
-    name: str
-    operator: str
-    reason: str
+# These move values or choose among them: what comes out lies on the grid of what went in.
+_MOVES = ("DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth")
+_MOVES += ("Split", "Squeeze", "Transpose", "Unsqueeze")
+# These compute new values, and onnxruntime has an 8-bit kernel for each.
+_MIXES = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
 
 
 @dataclass
@@ -56,252 +28,163 @@ class Plan:
     Args:
         layers: nodes that get 8-bit weights.
         kept: layers that do not.
-        tensors: values that are rounded to 8 bits.
-        groups: values that share a scale: a tensor to the one whose range it takes.
+        tensors: values that are rounded to 8 bits, by name.
+        sources: names of values that lie on the grid of another one, to the name of that.
         folded: activations that the range of their output makes superfluous.
-        ends: names of the values that no layer sees: what scores and boxes are read from.
+        ends: names of values that no layer sees: what scores and boxes are read from.
+        skips: sums and the place of their input that is rounded, for TensorRT.
 
     """
 
     layers: list[ir.Node] = field(default_factory=list)
     kept: list[KeptFloat] = field(default_factory=list)
     tensors: dict[str, ir.Value] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     folded: list[ir.Node] = field(default_factory=list)
     ends: set[str] = field(default_factory=set)
+    skips: list[tuple[ir.Node, int]] = field(default_factory=list)
+
+    def source(self, name: str) -> str:
+        """Return the name of the value whose range a value takes."""
+        while name in self.sources:
+            name = self.sources[name]
+        return name
 
 
-def named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with a name on every node, those that it has kept."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    taken = {node.name for node in copy.graph.node}
-    for index, node in enumerate(copy.graph.node):
-        if not node.name:
-            name = f"{node.op_type}_{index}"
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            node.name = name
-    return copy
-
-
-def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    if opset_of(model) < _PER_CHANNEL_OPSET:
-        try:
-            model = onnx.version_converter.convert_version(model, _RAISED_OPSET)
-        except Exception as error:
-            raise InputError(
-                f"the graph is of opset {opset_of(model)}, 8 bits need {_PER_CHANNEL_OPSET}, and "
-                f"it cannot be raised: {error}. Export it again with opset {_RAISED_OPSET}."
-            ) from error
-    return onnx.shape_inference.infer_shapes(named(model))
-
-
-def layers_of(model: onnx.ModelProto, target: Target) -> tuple[str, ...]:
-    """Return the names of the nodes that can compute in 8 bits, in the graph's order.
-
-    Args:
-        model: a float32 graph; nodes without a name are called by `named`.
-        target: whose kernels.
-
-    """
-    graph = ir.from_proto(named(model)).graph
-    return tuple(str(node.name) for node in graph if obstacle(node, target) == "")
-
-
-def obstacle(node: ir.Node, target: Target) -> str | None:
-    """Return why a layer cannot compute in 8 bits, an empty text if it can, None for no layer."""
-    weight = weight_of(node)
-    if weight is None:
-        return None
-    shape, group = weight.shape, _attribute(node, "group", 1)
-    if node.op_type == "ConvTranspose":
-        if target == "cpu":
-            return "onnxruntime has no 8-bit kernel for ConvTranspose on CPUs"
-        if group > 1:
-            return "a grouped ConvTranspose has no scale per channel"
-    if target == "tensorrt":
-        channels = _channels(node, shape, group)
-        if min(channels) < _NARROW:
-            return f"{min(channels)} channels: TensorRT's int8 kernels want {_NARROW} or more"
-    return ""
-
-
-def weight_of(node: ir.Node) -> np.ndarray | None:
-    """Return the constant weight of a layer, None for what is no layer."""
-    if node.domain not in _STANDARD or len(node.inputs) < 2:  # noqa: PLR2004  # data, weight
-        return None
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        return None
-    found = node.inputs[1] and ir.convenience.get_const_tensor(node.inputs[1])
-    if found is None or found.dtype != ir.DataType.FLOAT:
-        return None
-    weight = found.numpy()
-    if node.op_type == "MatMul" and weight.ndim != 2:  # noqa: PLR2004  # [in, out]
-        return None
-    if node.op_type == "Gemm" and (
-        _attribute(node, "alpha", 1.0) != 1
-        or _attribute(node, "beta", 1.0) != 1
-        or _attribute(node, "transA", 0)
-    ):
-        return None
-    return weight
-
-
-def channel_axis(node: ir.Node) -> int:
-    """Return the axis of a layer's weight that counts its outputs."""
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "Gemm" and _attribute(node, "transB", 0):
-        return 0
-    return 1
-
-
-def plan_cpu(graph: ir.Graph, keep: Collection[str]) -> Plan:
-    """Return what onnxruntime's CPU kernels compute in 8 bits: whole regions, not single layers.
+def plan_cpu(graph: ir.Graph, keep: Collection[str] = ()) -> Plan:
+    """Return what onnxruntime's CPU kernels are to compute in 8 bits.
 
     A layer rounds its input and its output. An activation that only cuts values off is dropped
-    where the 8 bits of its output end at the same places: saturation does its work for nothing.
+    where the grid of its output ends at the same places: saturation does its work for nothing.
+
+    Args:
+        graph: of a model that is `prepared`.
+        keep: names of nodes that stay in float32.
+
     """
-    plan = Plan()
-    _sort_layers(plan, graph, keep, "cpu")
-    followed = set()
+    plan = _layers(graph, "cpu", keep)
     for node in plan.layers:
-        output = node.outputs[0]
-        activation = _folding(output)
-        if activation is not None:
-            plan.folded.append(activation)
-            output = activation.outputs[0]
-        followed.add(node.inputs[0])
-        _take(plan, node.inputs[0])
-        _take(plan, output)
-    for node in reversed(list(graph)):
-        if node.name in keep or not _follows(node, plan):
-            continue
-        inputs = _data_inputs(node)
-        followed.update(inputs)
-        for value in (*inputs, *node.outputs):
-            _take(plan, value)
+        _take(plan, [_data(node)[0], _result(node)])
+    followers = _followers(graph, plan, keep)
+    for node in followers:
         if is_move(node):
-            for value in node.outputs:
-                plan.groups[str(value.name)] = str(inputs[0].name)
-    plan.ends = {name for name, value in plan.tensors.items() if value not in followed}
+            source = str(_data(node)[0].name)
+            plan.sources |= {str(value.name): source for value in node.outputs}
+    computed = [*plan.layers, *followers]
+    plan.folded = [
+        activation
+        for node in computed
+        if (activation := _saturating(node)) is not None and not is_move(node)
+    ]
+    seen = {value for node in computed for value in _data(node)}
+    plan.ends = {name for name, value in plan.tensors.items() if value not in seen}
     return plan
 
 
-def plan_tensorrt(graph: ir.Graph, keep: Collection[str]) -> Plan:
-    """Return the inputs of layers that TensorRT is to round; what it fuses stays whole."""
-    plan = Plan()
-    _sort_layers(plan, graph, keep, "tensorrt")
-    for node in plan.layers:
-        _take(plan, node.inputs[0])
-    return plan
+def plan_tensorrt(graph: ir.Graph, keep: Collection[str] = ()) -> Plan:
+    """Return what TensorRT is to compute in 8 bits: the inputs of layers and of residual sums.
 
+    Of a sum in front of a layer the input that comes straight from a layer is left alone, because
+    TensorRT then fuses the two, and the other is rounded, so that the fused kernel reads 8 bits.
+    Where both come from layers, the one that is made first is rounded.
 
-def skip_branches(graph: ir.Graph, layers: Collection[ir.Node]) -> Iterator[tuple[ir.Node, int]]:
-    """Yield each residual Add with the input that does not come straight from a quantised layer.
+    Args:
+        graph: of a model that is `prepared`.
+        keep: names of nodes that stay in float32.
 
-    TensorRT fuses Conv, Add and activation into one int8 kernel if that input is 8-bit and the
-    other is not rounded in between. Where both come from layers, the one made first is rounded.
     """
+    plan = _layers(graph, "tensorrt", keep)
+    reached = Plan()
+    for node in plan.layers:
+        _take(plan, [_data(node)[0]])
+        _take(reached, [_data(node)[0]])
     order = {node: place for place, node in enumerate(graph)}
-    for node in graph:
-        if node.op_type != "Add" or node.domain not in _STANDARD or len(_data_inputs(node)) < 2:  # noqa: PLR2004
-            continue
-        makers = [value.producer() for value in node.inputs if value is not None]
+    for node in _followers(graph, reached, keep):
+        makers = [value.producer() if value is not None else None for value in node.inputs]
         fused = [
             place
             for place, maker in enumerate(makers)
-            if maker in layers and len(maker.outputs[0].uses()) == 1
+            if maker in plan.layers and len(maker.outputs[0].uses()) == 1
         ]
-        if fused:
-            last = max(fused, key=lambda place: order[makers[place]])
-            yield node, 1 - last
+        if node.op_type == "Add" and fused:
+            rounded = 1 - max(fused, key=lambda place: order[makers[place]])
+            plan.skips.append((node, rounded))
+            _take(plan, [node.inputs[rounded]])
+    return plan
 
 
 def is_move(node: ir.Node) -> bool:
     """Tell whether all values of a node's outputs are values of its first input."""
     if node.op_type == "Resize":
-        return _attribute(node, "mode", "nearest") == "nearest"
-    return node.op_type in MOVES
+        return bool(attribute(node, "mode", "nearest") == "nearest")
+    return node.op_type in _MOVES
 
 
-def _sort_layers(plan: Plan, graph: ir.Graph, keep: Collection[str], target: Target) -> None:
-    for node in graph:
-        reason = obstacle(node, target)
-        if reason is None:
+def _layers(graph: ir.Graph, target: Target, keep: Collection[str]) -> Plan:
+    """Return a plan of the layers alone."""
+    kept = kept_float(graph, target)
+    names = {layer.name for layer in kept}
+    rest = [node for node in graph if is_layer(node) and node.name not in names]
+    asked = [KeptFloat(str(n.name), n.op_type, "asked for") for n in rest if n.name in keep]
+    return Plan([node for node in rest if node.name not in keep], [*kept, *asked])
+
+
+def _followers(graph: ir.Graph, plan: Plan, keep: Collection[str]) -> list[ir.Node]:
+    """Add to a plan what lies between its layers; return those nodes, the last first."""
+    found = []
+    for node in reversed(list(graph)):
+        is_known = node.domain in STANDARD and (is_move(node) or node.op_type in _MIXES)
+        if not is_known or node.name in keep:
             continue
-        if not reason and node.name in keep:
-            reason = "asked for"
-        if reason:
-            plan.kept.append(KeptFloat(str(node.name), node.op_type, reason))
-        else:
-            plan.layers.append(node)
+        results = node.outputs if is_move(node) else [_result(node)]
+        data = _data(node)
+        is_float = all(value.dtype == ir.DataType.FLOAT for value in data)
+        is_whole = is_move(node) or len(data) == len(node.inputs)  # no operand is a constant
+        if is_float and is_whole and any(value.name in plan.tensors for value in results):
+            found.append(node)
+            _take(plan, [*data, *results])
+    return found
 
 
-def _take(plan: Plan, value: ir.Value | None) -> None:
-    if value is not None:
-        plan.tensors[str(value.name)] = value
+def _take(plan: Plan, values: Sequence[ir.Value]) -> None:
+    plan.tensors |= {str(value.name): value for value in values}
 
 
-def _follows(node: ir.Node, plan: Plan) -> bool:
-    """Tell whether a node between layers computes in 8 bits because its result goes there."""
-    if node.domain not in _STANDARD or not any(out.name in plan.tensors for out in node.outputs):
-        return False
-    if any(value.dtype != ir.DataType.FLOAT for value in _data_inputs(node)):
-        return False
-    if is_move(node):
-        return True
-    if node.op_type not in _MIXES:
-        return False
-    wanted = _MIXES[node.op_type]
-    return wanted is None or len(_data_inputs(node)) == wanted
+def _data(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs that are activations: not weights, shapes or other constants."""
+    inputs = node.inputs[:1] if is_move(node) or is_layer(node) else node.inputs
+    return [value for value in inputs if value is not None and constant(value) is None]
 
 
-def _data_inputs(node: ir.Node) -> list[ir.Value]:
-    """Return the inputs that are activations: not shapes, axes or other constants."""
-    inputs = [value for value in node.inputs if value is not None]
-    if is_move(node):
-        inputs = inputs[:1]
-    return [value for value in inputs if ir.convenience.get_const_tensor(value) is None]
+def _result(node: ir.Node) -> ir.Value:
+    """Return a node's output, or that of the activation that saturation stands for."""
+    activation = _saturating(node)
+    return node.outputs[0] if activation is None else activation.outputs[0]
 
 
-def _folding(value: ir.Value) -> ir.Node | None:
-    """Return the activation that `value` goes to alone and that saturation can stand for."""
-    uses = value.uses()
-    if len(uses) != 1 or value.is_graph_output():
+def _saturating(node: ir.Node) -> ir.Node | None:
+    """Return the activation that a node's output goes to alone and that only cuts values off."""
+    output = node.outputs[0]
+    uses = list(output.uses())
+    if len(uses) != 1 or output.is_graph_output():
         return None
-    node = next(iter(uses)).node
-    if node.op_type not in _ACTIVATIONS or node.domain not in _STANDARD:
+    after = uses[0].node
+    bounds = _bounds(after)
+    # A grid always has zero on it.
+    return after if bounds is not None and bounds[0] <= 0 <= bounds[1] else None
+
+
+def _bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Return what a Relu or Clip cuts to, None where a bound is computed or it is neither."""
+    if node.domain not in STANDARD or node.op_type not in ("Clip", "Relu"):
         return None
-    return node if clip_bounds(node) is not None else None
-
-
-def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
-    """Return what a Relu or Clip cuts to, None where a bound is no constant."""
     if node.op_type == "Relu":
         return 0.0, np.inf
     bounds = [-np.inf, np.inf]
-    for place, value in enumerate(node.inputs[1:3]):
-        if value is None:
-            continue
-        found = ir.convenience.get_const_tensor(value)
-        if found is None:
+    for place, value in enumerate(node.inputs[1:]):
+        found = constant(value)
+        if found is not None:
+            bounds[place] = float(found)
+        elif value is not None:
             return None
-        bounds[place] = float(found.numpy())
     return bounds[0], bounds[1]
-
-
-def _channels(node: ir.Node, shape: tuple[int, ...], group: int) -> tuple[int, int]:
-    """Return the numbers of a layer's input and output channels."""
-    axis = channel_axis(node)
-    inputs, outputs = shape[1 - axis], shape[axis]
-    if node.op_type == "Conv":
-        inputs *= group
-    return inputs, outputs
-
-
-def _attribute(node: ir.Node, name: str, default):  # noqa: ANN001, ANN202
-    found = node.attributes.get(name)
-    return default if found is None else found.value
