@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -164,7 +163,9 @@ class Observer:
         graph_inputs = [name for name in names if name in self._inputs]
         computed = [name for name in names if name not in self._inputs]
         found = self._session.run(computed, dict(feed))
-        values = dict(zip(computed, found, strict=True)) | {name: feed[name] for name in graph_inputs}
+        values = dict(zip(computed, found, strict=True)) | {
+            name: feed[name] for name in graph_inputs
+        }
         for name, value in values.items():
             if not math.isfinite(float(value.min(initial=0)) + float(value.max(initial=0))):
                 which = str(feed) if isinstance(feed, ImageFeed) else f"number {self.num_images}"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgecv.errors import InputError
 from edgecv.export.calibration import Feed
@@ -63,7 +63,11 @@ class LayerCost:
 
 
 def layer_noise(
-    reference: onnx.ModelProto, candidate: onnx.ModelProto, batches: Iterable[Feed], *, threads: int = 0
+    reference: onnx.ModelProto,
+    candidate: onnx.ModelProto,
+    batches: Iterable[Feed],
+    *,
+    threads: int = 0,
 ) -> tuple[LayerNoise, ...]:
     """Return the noise at each layer of a graph, in the graph's order.
 
@@ -85,20 +89,28 @@ def layer_noise(
         if tensor is not None:
             layers.append((node, tensor))
     if not layers:
-        raise InputError("layer_noise: the two graphs have no layer in common. Compare a model with its own lower precision.")
+        raise InputError(
+            "layer_noise: the two graphs have no layer in common. Compare a model with its own "
+            "lower precision."
+        )
     tensors = list(dict.fromkeys(tensor for _, tensor in layers))
-    first, second = (open_in_memory(_with_outputs(model, tensors), threads=threads) for model in (reference, candidate))
+    first, second = (
+        open_in_memory(_with_outputs(model, tensors), threads=threads)
+        for model in (reference, candidate)
+    )
     signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
-    num_batches = 0
+    is_empty = True
     for feed in batches:
-        num_batches += 1
+        is_empty = False
         pairs = zip(first.run(tensors, dict(feed)), second.run(tensors, dict(feed)), strict=True)
         for tensor, (wanted, found) in zip(tensors, pairs, strict=True):
-            wanted, found = wanted.astype(np.float64), found.astype(np.float64)
-            signal[tensor] += float((wanted**2).sum())
-            noise[tensor] += float(((found - wanted) ** 2).sum())
+            exact = wanted.astype(np.float64)
+            signal[tensor] += float((exact**2).sum())
+            noise[tensor] += float(((found.astype(np.float64) - exact) ** 2).sum())
+    if is_empty:
+        raise InputError("layer_noise: there are no images to measure with. Give some.")
     return tuple(
-        LayerNoise(str(node.name), node.op_type, tensor, snr_db(signal[tensor], noise[tensor]))
+        LayerNoise(str(node.name), node.op_type, tensor, _snr_db(signal[tensor], noise[tensor]))
         for node, tensor in layers
     )
 
@@ -141,14 +153,16 @@ def rank_layers(
         found = [session.run(tensors, feed) for feed in feeds]
         shares = [
             feature_noise(np.concatenate(first), np.concatenate(second))
-            for first, second in zip(zip(*wanted, strict=True), zip(*found, strict=True), strict=True)
+            for first, second in zip(
+                zip(*wanted, strict=True), zip(*found, strict=True), strict=True
+            )
         ]
         costs.append(LayerCost(name, float(np.mean(shares))))
         on_layer()
     return tuple(sorted(costs, key=lambda cost: -cost.noise))
 
 
-def snr_db(signal: float, noise: float) -> float:
+def _snr_db(signal: float, noise: float) -> float:
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf

@@ -12,13 +12,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.export.layers import STANDARD, KeptFloat, Target, attribute, constant, is_layer, kept_float
+from edgecv.export.layers import (
+    STANDARD,
+    KeptFloat,
+    Target,
+    attribute,
+    constant,
+    is_layer,
+    kept_float,
+)
 
 # These move values or choose among them: what comes out lies on the grid of what went in.
-_MOVES = ("DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth")
-_MOVES += ("Split", "Squeeze", "Transpose", "Unsqueeze")
+_REORDERS = frozenset({"DepthToSpace", "SpaceToDepth", "Split", "Slice", "Transpose"})
+_RESHAPES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_MOVES = _REORDERS | _RESHAPES | {"MaxPool"}
 # These compute new values, and onnxruntime has an 8-bit kernel for each.
-_MIXES = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
+_MIXES = frozenset(
+    ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid")
+)
 
 
 @dataclass
@@ -99,17 +110,17 @@ def plan_tensorrt(graph: ir.Graph, keep: Collection[str] = ()) -> Plan:
         _take(plan, [_data(node)[0]])
         _take(reached, [_data(node)[0]])
     order = {node: place for place, node in enumerate(graph)}
-    for node in _followers(graph, reached, keep):
-        makers = [value.producer() if value is not None else None for value in node.inputs]
-        fused = [
-            place
-            for place, maker in enumerate(makers)
-            if maker in plan.layers and len(maker.outputs[0].uses()) == 1
-        ]
-        if node.op_type == "Add" and fused:
-            rounded = 1 - max(fused, key=lambda place: order[makers[place]])
-            plan.skips.append((node, rounded))
-            _take(plan, [node.inputs[rounded]])
+    sums = [node for node in _followers(graph, reached, keep) if node.op_type == "Add"]
+    for node in sums:
+        fused = {
+            order[maker]: place
+            for place, value in enumerate(_data(node))
+            if (maker := value.producer()) in plan.layers and len(value.uses()) == 1
+        }
+        if fused:
+            skip = 1 - fused[max(fused)]
+            plan.skips.append((node, skip))
+            _take(plan, [_data(node)[skip]])
     return plan
 
 

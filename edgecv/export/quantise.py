@@ -148,16 +148,15 @@ def _scale(steps: NDArray[np.float64] | float) -> NDArray[np.float32]:
 def _write_cpu(graph: ir.Graph, plan: Plan, calibration: Calibration, largest: int) -> None:
     grids = {name: grid_of(calibration.of(plan.source(name)), "cpu") for name in plan.tensors}
     for node in plan.layers:
-        _round_weights(graph, node, largest, grids[str(node.inputs[0].name)])
+        _round_weights(graph, node, largest, grids[str(_input(node, 0).name)])
     for activation in plan.folded:
         _fold(graph, plan, activation)
     for name, value in plan.tensors.items():
+        readers = list(value.uses())
         rounded = _rounded(graph, value, grids[name])
-        is_given = value.is_graph_input()
-        for use in list(value.uses()):
-            if use.node is not rounded.producer().inputs[0].producer():
-                use.node.replace_input_with(use.idx, rounded)
-        if is_given:
+        for use in readers:
+            use.node.replace_input_with(use.idx, rounded)
+        if value.is_graph_input():
             continue
         for place, output in enumerate(graph.outputs):
             if output is value:
@@ -167,8 +166,7 @@ def _write_cpu(graph: ir.Graph, plan: Plan, calibration: Calibration, largest: i
 
 def _fold(graph: ir.Graph, plan: Plan, activation: ir.Node) -> None:
     """Let the node before an activation make the activation's output itself."""
-    made, result = activation.inputs[0], activation.outputs[0]
-    assert made is not None
+    made, result = _input(activation, 0), activation.outputs[0]
     name = str(result.name)
     result.replace_all_uses_with(made, replace_graph_outputs=True)
     graph.remove(activation)
@@ -179,7 +177,7 @@ def _fold(graph: ir.Graph, plan: Plan, activation: ir.Node) -> None:
 def _write_tensorrt(graph: ir.Graph, plan: Plan, calibration: Calibration, largest: int) -> None:
     readers: dict[ir.Value, list[tuple[ir.Node, int]]] = {}
     for node, place in [*((node, 0) for node in plan.layers), *plan.skips]:
-        readers.setdefault(node.inputs[place], []).append((node, place))
+        readers.setdefault(_input(node, place), []).append((node, place))
     for node in plan.layers:
         _round_weights(graph, node, largest, None)
     for value, uses in readers.items():
@@ -216,17 +214,17 @@ def _rounded(graph: ir.Graph, value: ir.Value, grid: Grid) -> ir.Value:
 def _round_weights(graph: ir.Graph, node: ir.Node, largest: int, grid: Grid | None) -> None:
     """Store a layer's weight in 8 bits, and its bias in 32 where the input's grid is given."""
     weight, bias, axis = weight_of(node), bias_of(node), channel_axis(node)
-    assert weight is not None
-    is_integer = grid is not None and bias is not None and len(bias) == weight.shape[axis]
-    smallest: NDArray[np.float64] | float = 0.0
-    if is_integer:
-        # The scale of the bias is that of the products: a large bias needs a large enough one.
-        smallest = np.abs(bias.astype(np.float64)) / (float(grid.scale) * _BIAS_CODES)
+    if weight is None:
+        raise ValueError(f"_round_weights: `{node.name}` must be a layer, got a {node.op_type}.")
+    if grid is None or bias is None or len(bias) != weight.shape[axis]:
+        _replace(graph, node, 1, *quantise_weight(weight, axis, largest=largest), axis)
+        return
+    # The scale of a bias is that of the products: a large bias needs a large enough one.
+    smallest = np.abs(bias.astype(np.float64)) / (float(grid.scale) * _BIAS_CODES)
     codes, scale = quantise_weight(weight, axis, largest=largest, smallest_scale=smallest)
     _replace(graph, node, 1, codes, scale, axis)
-    if is_integer:
-        step = scale * grid.scale
-        _replace(graph, node, 2, np.rint(bias / step.astype(np.float64)).astype(np.int32), step, 0)
+    step = scale * grid.scale
+    _replace(graph, node, 2, np.rint(bias / step.astype(np.float64)).astype(np.int32), step, 0)
 
 
 def _replace(
@@ -255,9 +253,15 @@ def _replace(
     node.replace_input_with(place, dequantise.outputs[0])
 
 
-def _initialiser(
-    graph: ir.Graph, name: str, array: NDArray[np.generic]
-) -> ir.Value:
+def _input(node: ir.Node, place: int) -> ir.Value:
+    """Return an input that the operator cannot do without."""
+    value = node.inputs[place]
+    if value is None:
+        raise ValueError(f"`{node.name}` must have an input {place}, got none.")
+    return value
+
+
+def _initialiser(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
     value = ir.Value(
         name=name,
         const_value=ir.Tensor(array, name=name),

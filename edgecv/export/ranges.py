@@ -26,7 +26,7 @@ PERCENTILE = 99.99
 _BINS = 2048  # on either side of zero; the widest value falls into the upper half of them
 _LEVELS = 256
 _SIGNED_LEVELS = 127  # of one sign; -128 is left unused so that zero is in the middle
-_SHARES = np.linspace(0.2, 1, 81)  # of the whole range, which are tried
+_SHARES = np.linspace(0.2, 1, 41)  # of the whole range, which are tried
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Histogram:
     @property
     def edges(self) -> NDArray[np.float64]:
         """The borders of the bins, [bins + 1], rising."""
-        return np.arange(-_BINS, _BINS + 1) * self.width
+        return np.arange(-_BINS, _BINS + 1, dtype=np.float64) * self.width
 
     def range(self, method: CalibrationMethod) -> TensorRange:
         """Return the range that `method` chooses."""
@@ -167,14 +167,14 @@ def _least_divergent_bins(counts: NDArray[np.int64], levels: int) -> int:
     bin; the candidate shares each level's count among those of its bins that are not empty. The
     first bin, mostly exact zeros, is expressed exactly by any grid and counts for neither.
     """
-    counts = counts.astype(np.float64)
-    counts[0] = 0
-    last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
+    numbers_seen = counts.astype(np.float64)
+    numbers_seen[0] = 0
+    last = int(np.flatnonzero(numbers_seen)[-1]) + 1 if numbers_seen.any() else 1
     best, best_divergence = last, math.inf
-    for bins in range(levels, last + 1, max(1, levels // 32)):
-        reference = counts[:bins].copy()
-        kept = counts[:bins]
-        reference[-1] += counts[bins:].sum()
+    for bins in range(levels, last + 1, max(1, levels // 8)):
+        kept = numbers_seen[:bins]
+        reference = kept.copy()
+        reference[-1] += numbers_seen[bins:].sum()
         starts = np.arange(levels) * bins // levels
         filled = kept > 0
         sums = np.add.reduceat(kept, starts)
