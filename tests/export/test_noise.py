@@ -1,0 +1,94 @@
+"""Noise at layers and what layers cost, against noise that was put there on purpose."""
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from edgecv.errors import InputError
+from edgecv.export.noise import feature_noise, layer_noise, rank_layers
+
+FEEDS = [{"x": np.random.default_rng(seed).random((1, 4, 5, 5), np.float32)} for seed in range(2)]
+
+
+def model(first: float = 1.0, second: float = 1.0) -> onnx.ModelProto:
+    """Two 1x1 Convs, each a multiple of the same weights."""
+    graph = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["" : 17]>
+        net (float[N, 4, 5, 5] x) => (float[N, 4, 5, 5] y) {
+            c = Conv(x, w1)
+            r = Relu(c)
+            y = Conv(r, w2)
+        }""")
+    for node, name in zip(graph.graph.node, ("first", "between", "second"), strict=True):
+        node.name = name
+    weight = np.random.default_rng(7).normal(size=(4, 4, 1, 1)).astype(np.float32)
+    for name, factor in (("w1", first), ("w2", second)):
+        tensor = onnx.numpy_helper.from_array(np.float32(factor) * weight, name)
+        graph.graph.initializer.append(tensor)
+    return graph
+
+
+def test_the_ratio_is_that_of_the_definition() -> None:
+    found = layer_noise(model(), model(first=0.9), FEEDS, threads=1)
+    assert [(layer.name, layer.operator, layer.tensor) for layer in found] == [
+        ("first", "Conv", "c"),
+        ("second", "Conv", "y"),
+    ]
+    # A tenth of the signal is missing, and both layers are linear up to a factor.
+    assert [layer.snr_db for layer in found] == pytest.approx([20, 20], abs=1e-3)
+
+
+def test_what_does_not_differ_has_no_noise() -> None:
+    found = layer_noise(model(), model(second=1.01), FEEDS, threads=1)
+    assert found[0].snr_db == np.inf
+    assert found[1].snr_db == pytest.approx(40, abs=1e-2)
+
+
+def test_a_layer_that_was_joined_with_its_activation_is_measured_after_it() -> None:
+    candidate = model()
+    candidate.graph.node[0].output[0] = candidate.graph.node[1].input[0] = "joined"
+    found = layer_noise(model(), candidate, FEEDS, threads=1)
+    assert [layer.tensor for layer in found] == ["r", "y"]
+
+
+def test_layers_are_ranked_by_what_they_do_to_the_result() -> None:
+    errors = {"first": {"first": 0.99}, "second": {"second": 0.9}}
+    calls = []
+    costs = rank_layers(
+        model(),
+        lambda name: model(**errors[name]),
+        ["first", "second"],
+        FEEDS,
+        on_layer=lambda: calls.append(1),
+        threads=1,
+    )
+    assert [cost.name for cost in costs] == ["second", "first"]
+    assert costs[0].snr_db == pytest.approx(costs[1].snr_db - 20, abs=0.01)
+    assert len(calls) == 2
+
+
+def test_no_images_are_refused() -> None:
+    with pytest.raises(InputError, match="no images"):
+        layer_noise(model(), model(), [], threads=1)
+    with pytest.raises(InputError, match="no images"):
+        rank_layers(model(), lambda _: model(), ["first"], [], threads=1)
+
+
+def test_another_model_is_refused() -> None:
+    other = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["" : 17]>
+        other (float[N] x) => (float[N] z) { z = Relu(x) }""")
+    with pytest.raises(InputError, match="no layer in common"):
+        layer_noise(model(), other, FEEDS, threads=1)
+
+
+def test_a_feature_counts_by_its_own_variance() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(2, 500, 3)).astype(np.float32) * [1, 100, 1] + [0, 0, 1000]
+    candidate = reference.copy()
+    candidate[..., 1] += 10 * rng.normal(size=(2, 500))  # a hundredth of this feature's power
+    wanted = np.mean((candidate - reference)[..., 1] ** 2) / reference[..., 1].var() / 3
+    assert feature_noise(reference, candidate) == pytest.approx(wanted)
+    swapped = feature_noise(reference.transpose(0, 2, 1), candidate.transpose(0, 2, 1))
+    assert swapped == pytest.approx(wanted)
