@@ -13,11 +13,12 @@ from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
 from edgecv.errors import AccuracyError, InputError
-from edgecv.export.calibration import Calibration, CalibrationMethod, Observer, image_feeds
+from edgecv.export.calibration import Calibration, Observer, image_feeds
 from edgecv.export.graph_model import open_graph
 from edgecv.export.model_file import write_onnx
 from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
 from edgecv.export.precisions import Figures, Images, in_precisions
+from edgecv.export.ranges import CalibrationMethod
 from edgecv.export.source import Source, split_images
 from edgecv.export.target import for_tensorrt
 from edgecv.files import write_text

@@ -17,7 +17,8 @@ from edgecv.errors import InputError
 from edgecv.export.calibration import Calibration, calibrate, image_feeds
 from edgecv.export.layers import Target, layers_of
 from edgecv.export.noise import layer_noise
-from edgecv.export.quantise import Quantised, grid_of, quantise, quantise_weight
+from edgecv.export.converted import Converted
+from edgecv.export.quantise import grid_of, quantise, quantise_weight
 from edgecv.export.ranges import TensorRange
 from edgecv.export.tensorrt_int8 import tensorrt_int8_violations
 from edgecv.runtime.model import load
@@ -93,7 +94,7 @@ def feeds(count: int = 3) -> list[dict[str, NDArray[np.float32]]]:
     return [{"x": rng.standard_normal((1, 16, 8, 8)).astype(np.float32)} for _ in range(count)]
 
 
-def quantised(model: onnx.ModelProto, target: Target, **options: Any) -> Quantised:
+def quantised(model: onnx.ModelProto, target: Target, **options: Any) -> Converted:
     table = calibrate(model, feeds(), method="min-max", threads=1)
     found = quantise(model, table, target, **options)
     onnx.checker.check_model(found.model, full_check=True)
