@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecv.errors import InputError
-from edgecv.export.divergence import LIMITS, Graph, find_divergence, precision_of
+from edgecv.export.divergence import LIMITS, find_divergence, precision_of
+from edgecv.export.tensors import Graph
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.uniform(-1, 1, (1, 4, 6, 6)).astype(np.float32)
@@ -29,11 +30,7 @@ def file(
     graph = helper.make_graph(
         list(nodes),
         "graph",
-        [
-            helper.make_tensor_value_info(
-                "image", changes.get("dtype", TensorProto.FLOAT), [1, 4, 6, 6]
-            )
-        ],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4, 6, 6])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * 4)],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
