@@ -95,17 +95,32 @@ def test_a_raw_and_a_fused_graph_are_compared_by_their_results(
 
 
 def test_a_changed_weight_is_found_in_its_layer(
-    trained_run: Path, exported: Path, images: list[Path], tmp_path: Path
+    exported: Path, images: list[Path], tmp_path: Path
 ) -> None:
     path = altered(exported / "raw.onnx", tmp_path / "broken.onnx", scaled_weight(30, 1.5))
     node = [entry for entry in read_onnx(path).graph.node if entry.op_type == "Conv"][30]
-    for reference in (exported / "raw.onnx", trained_run / "best.pt"):
-        found = run(reference, path, images)
-        assert found.violations
-        assert found.divergence is not None
-        assert (found.divergence.node, found.divergence.operator) == (node.name, "Conv")
-        assert max(entry.relative for entry in found.divergence.inputs) < 1e-5
+    found = run(exported / "raw.onnx", path, images)
+    assert found.violations
+    assert found.divergence is not None
+    assert (found.divergence.node, found.divergence.operator) == (node.name, "Conv")
+    assert max(entry.relative for entry in found.divergence.inputs) < 1e-5
     assert found.to_plain()["divergence"]["node"] == node.name
+
+
+def test_the_layers_of_a_checkpoint_are_those_of_its_export(
+    trained_classifier: Path, exported_classifier: Path, shapes: Path, tmp_path: Path
+) -> None:
+    pictures = sorted((shapes / "val" / "disc").glob("*.png"))[:2]
+    exported = exported_classifier / "raw.onnx"
+    path = altered(exported, tmp_path / "broken.onnx", scaled_weight(1, 1.2))
+    for pair in ((trained_classifier / "best.pt", path), (path, trained_classifier / "best.pt")):
+        found = run(*pair, pictures)
+        assert found.divergence is not None
+        convolutions = [one for one in read_onnx(path).graph.node if one.op_type == "Conv"]
+        assert found.divergence.node == convolutions[1].name
+    same = run(trained_classifier / "best.pt", exported, pictures, search=True)
+    assert same.divergence is not None
+    assert (same.violations, same.divergence.node) == ((), "")
 
 
 def test_accuracy_is_measured_and_judged(exported: Path, images: list[Path], scenes: Path) -> None:
