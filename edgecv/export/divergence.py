@@ -235,7 +235,8 @@ class _Search:
 
         The tensors include inputs of the graph; the nodes are in the order of the graph.
         """
-        stored = {tensor.name for tensor in self.candidate.model.graph.initializer}
+        given = {name for feeds in self.candidate.feeds for name in feeds}
+        stored = {tensor.name for tensor in self.candidate.model.graph.initializer} - given
         produced = {out: node for node in self.candidate.model.graph.node for out in node.output}
         members: set[int] = set()
         before: list[str] = []
@@ -274,15 +275,15 @@ class _Search:
             self.candidate.feeds,
             strict=True,
         )
-        session = None
+        path = self.candidate.path
         with contextlib.suppress(InputError):
             for wanted, own, feeds in images:
                 given = {
                     entry: wanted[theirs[entry]].astype(own[entry].dtype) for entry in inner
                 } | {entry: feeds[entry] for entry in outer if entry in feeds}
-                if session is None:
-                    session = session_of(self._part(nodes, given, name), self.candidate.path)
-                total.add(wanted[name], run_session(session, None, given, self.candidate.path)[0])
+                # Anew for each image: sizes may differ, and operators want to know their ranks.
+                session = session_of(self._part(nodes, given, name), path)
+                total.add(wanted[name], run_session(session, None, given, path)[0])
             return None if total.is_incomparable else total.difference(name)
         return None
 
@@ -292,7 +293,7 @@ class _Search:
         needed = {entry for node in nodes for entry in _read_by(node)}
         inputs = [
             helper.make_tensor_value_info(
-                entry, helper.np_dtype_to_tensor_dtype(values.dtype), [None] * values.ndim
+                entry, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
             )
             for entry, values in given.items()
         ]

@@ -221,6 +221,30 @@ def test_nodes_that_the_reference_has_not_are_listed(tmp_path: Path) -> None:
     assert (found.node, found.between) == ("second", ("turned", "its sigmoid"))
 
 
+def test_a_node_whose_shape_is_computed_runs_alone_too(tmp_path: Path) -> None:
+    def enlarged(path: Path, rounding: str) -> Path:
+        nodes = [
+            helper.make_node("Shape", ["image"], ["first"], "a", end=2),
+            helper.make_node("Concat", ["first", "rest"], ["sizes"], "b", axis=0),
+            helper.make_node(
+                "Resize",
+                ["image", "", "", "sizes"],
+                ["large"],
+                "it",
+                mode="nearest",
+                nearest_mode=rounding,
+                coordinate_transformation_mode="asymmetric",
+            ),
+        ]
+        return file(path, nodes, {"rest": np.array([9, 9])}, "large")
+
+    right = enlarged(tmp_path / "right.onnx", "floor")
+    wrong = enlarged(tmp_path / "wrong.onnx", "ceil")
+    found = find_divergence(graph(right), graph(wrong), limit=1e-4)
+    assert (found.node, [entry.relative for entry in found.inputs]) == ("it", [0])
+    assert found.alone == found.output
+
+
 def test_another_shape_is_a_divergence(tmp_path: Path) -> None:
     weight = RNG.uniform(-1, 1, (4, 4, 3, 3)).astype(np.float32)
 
