@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from edgecv.errors import SpecError
+from edgecv.export.fixed_shapes import with_shapes
 from edgecv.export.macs import has_macs, macs_of, static_shape
 from edgecv.export.nodes import (
     STANDARD_DOMAINS,
@@ -24,7 +25,6 @@ from edgecv.export.nodes import (
     type_name,
     values_read,
 )
-from edgecv.export.shapes import with_shapes
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 PEAK_METHOD = (

@@ -16,9 +16,9 @@ import onnxruntime
 from onnx import helper, inliner
 
 from edgecv.export.edge_nms import DOMAIN
+from edgecv.export.fixed_shapes import with_shapes
 from edgecv.export.model_file import opset_of
 from edgecv.export.nodes import name_of, operator_of
-from edgecv.export.shapes import with_shapes
 from edgecv.export.tensorrt_operators import remarks_on, remarks_on_opset
 from edgecv.export.tensorrt_rules import Remark, Verdict, Version
 

@@ -12,9 +12,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.export.fixed_shapes import with_shapes
 from edgecv.export.macs import static_shape
 from edgecv.export.model_file import read_onnx
-from edgecv.export.shapes import with_shapes
 
 Feeds = Mapping[str, NDArray[Any]]
 
