@@ -7,7 +7,7 @@ a float16 or quantised graph has them beside those that its conversions add.
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import onnx
@@ -35,6 +35,7 @@ LIMITS: Mapping[Precision, float] = {
     "int8-cpu": 0.25,
     "int8-tensorrt": 0.25,
 }
+_SUSPECTS = 16  # layers of each kind that are run alone before the search gives up
 _CHUNK_BYTES = 256 * 2**20  # of the tensors that are looked at together
 # Operators that only change how a value is written.
 _REWRITING = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear", "Identity"})
@@ -61,6 +62,8 @@ class Divergence:
             that cannot be run.
         between: further nodes of the candidate between `inputs` and `output`.
         chooses: whether the layer, or one before it, chooses among values that may be nearly equal.
+        grew: whether no layer is to blame by itself: each computes the same of the same inputs,
+            and differences that were small grew beyond `limit` here.
 
     """
 
@@ -74,6 +77,7 @@ class Divergence:
     alone: TensorDifference | None = None
     between: tuple[str, ...] = ()
     chooses: bool = False
+    grew: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers; what is not finite is None."""
@@ -92,8 +96,13 @@ class Divergence:
             return f"the {self.num_tensors} tensors that both graphs have agree"
         if self.node == "the input":
             return f"the inputs differ already, by {_share(self.output)}: the descriptions disagree"
-        text = f"the first to diverge is {self.operator} `{self.node}`: its output differs by "
-        text += _share(self.output)
+        text = f"the first to diverge is {self.operator} `{self.node}`"
+        if self.grew:
+            text = (
+                "each layer does the same with the same inputs, small differences grow; the first "
+                f"beyond {self.limit:g} is that of {self.operator} `{self.node}`"
+            )
+        text += f": its output differs by {_share(self.output)}"
         if self.inputs:
             worst = max(entry.relative for entry in self.inputs)
             text += f", its inputs by {'nothing' if worst == 0 else f'{worst:.1e} at most'}"
@@ -129,8 +138,8 @@ def find_divergence(
     """Return the first layer of `candidate` that does not compute what `reference` does.
 
     Tensors are compared in the order of the graph, as many at a time as fit 256 MB, until one
-    differs by more than `limit`. Those that a choice led to, such as TopK's, come last: rounding
-    may have decided it.
+    differs by more than `limit` and its layer does so too when it gets the reference's inputs.
+    Where no layer does, differences grew, or rounding decided a choice such as TopK's.
 
     Args:
         reference: the graph that is right.
@@ -150,20 +159,35 @@ def find_divergence(
         return Divergence("nothing", 0, limit)
     search = _Search(reference, candidate, pairs)
     chosen = _chosen(reference)
-    doubtful: str | None = None
+    innocent: dict[bool, list[Divergence]] = {False: [], True: []}
     for names in search.chunks():
         search.compare(names)
         on_tensors(len(search.found), len(pairs))
         for name in names:
-            entry = search.found.get(name)
-            if entry is None or entry.relative <= limit:
+            entry, is_chosen = search.found.get(name), name in chosen
+            if entry is None or entry.relative <= limit or len(innocent[is_chosen]) == _SUSPECTS:
                 continue
-            if name not in chosen:
-                return search.blame(name, matched_by, limit)
-            doubtful = doubtful or name
-    if doubtful is not None:
-        return search.blame(doubtful, matched_by, limit, chooses=True)
+            suspect = search.blame(name, matched_by, limit, chooses=is_chosen)
+            if _is_guilty(suspect):
+                return suspect
+            innocent[is_chosen].append(suspect)
+    # No layer computes anything else: differences grew, or a choice fell on another value.
+    for suspects in innocent.values():
+        if suspects:
+            return replace(suspects[0], grew=True, num_tensors=len(search.found))
     return Divergence(matched_by, len(search.found), limit)
+
+
+def _is_guilty(suspect: Divergence) -> bool:
+    """Tell whether a layer itself differs, not its inputs alone.
+
+    One that chooses is only guilty where its inputs are equal to the last bit.
+    """
+    if suspect.operator in _CHOOSING and any(entry.absolute > 0 for entry in suspect.inputs):
+        return False
+    if suspect.alone is None:
+        return not suspect.chooses
+    return not suspect.alone.relative <= suspect.limit
 
 
 class _Search:

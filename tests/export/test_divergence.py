@@ -279,10 +279,38 @@ def test_a_choice_is_doubted_and_what_it_led_to_comes_last(tmp_path: Path) -> No
     right = choosing(tmp_path / "right.onnx", 0, 2.0)
     tie = choosing(tmp_path / "tie.onnx", 1e-6, 2.0)
     found = find_divergence(graph(right), graph(tie), limit=1e-4)
-    assert (found.node, found.chooses) == ("choice", True)
+    assert (found.node, found.chooses, found.grew) == ("choice", True, True)
     both = choosing(tmp_path / "both.onnx", 1e-6, 2.1)
     found = find_divergence(graph(right), graph(both), limit=1e-4)
     assert (found.node, found.chooses) == ("scale", False)
+
+
+def test_differences_that_grow_are_no_layer_s_fault(tmp_path: Path) -> None:
+    """The rounding of a first layer is a small share of its output, and a large one of the next."""
+
+    def cancelling(path: Path, offset: float, factor: float) -> Path:
+        nodes = [
+            helper.make_node("Add", ["image", "high"], ["a"], "lift"),
+            helper.make_node("Sub", ["a", "thousand"], ["b"], "lower"),
+            helper.make_node("Mul", ["b", "factor"], ["c"], "scale"),
+        ]
+        constants = {
+            "high": np.float32(1000 + offset),
+            "thousand": np.float32(1000),
+            "factor": np.float32(factor),
+        }
+        return file(path, nodes, constants, "c")
+
+    right = cancelling(tmp_path / "right.onnx", 0, 2)
+    rounded = cancelling(tmp_path / "rounded.onnx", 0.02, 2)
+    found = find_divergence(graph(right), graph(rounded), limit=1e-3)
+    assert (found.node, found.grew, found.num_tensors) == ("lower", True, 3)
+    assert found.alone is not None
+    assert found.alone.relative == 0
+    assert "small differences grow" in str(found)
+    broken = cancelling(tmp_path / "broken.onnx", 0.02, 2.1)
+    found = find_divergence(graph(right), graph(broken), limit=1e-3)
+    assert (found.node, found.grew) == ("scale", False)
 
 
 def test_memory_is_bounded_and_the_search_ends_early(
