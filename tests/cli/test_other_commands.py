@@ -6,24 +6,15 @@ from typing import Any
 
 import pytest
 
+from edgecv.cli import _COMMANDS
+
 pytest.importorskip("onnx")
 
 
 def test_help_names_every_command(edgecv: Any) -> None:
     outcome = edgecv("--help")
     assert outcome.code == 0
-    for command in (
-        "train",
-        "export",
-        "adopt",
-        "bundle",
-        "run",
-        "eval",
-        "bench",
-        "data",
-        "demo",
-        "doctor",
-    ):
+    for command in _COMMANDS:
         assert command in outcome.out
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.export.calibration import Calibration, calibrate, image_feeds
+from edgecv.export.converted import Converted
 from edgecv.export.layers import Target, layers_of
 from edgecv.export.noise import layer_noise
-from edgecv.export.converted import Converted
 from edgecv.export.quantise import grid_of, quantise, quantise_weight
 from edgecv.export.ranges import TensorRange
 from edgecv.export.tensorrt_int8 import tensorrt_int8_violations
