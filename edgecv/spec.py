@@ -88,10 +88,10 @@ class ProposalsSpec:
 
 
 _FORMATS_OF_TASK: dict[str, tuple[str, ...]] = {
-    "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr"),
+    "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr", "rows", "objects"),
     "instance": ("fused",),
     "keypoints": ("fused",),
-    "segment": ("logits", "probabilities"),
+    "segment": ("logits", "probabilities", "class-map"),
     "classify": ("logits", "probabilities"),
     "stylize": ("image",),
 }

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from edgecv.errors import SpecError
 from edgecv.output_spec import (
     AnchorLayer,
+    ClassMapOutput,
     DetrOutput,
     FusedOutput,
     ImageOutput,
     LogitsOutput,
     NanodetOutput,
+    ObjectsOutput,
     OutputSpec,
     ProbabilitiesOutput,
+    RowsOutput,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
@@ -50,10 +53,12 @@ FORMATS: dict[Task, list[OutputSpec]] = {
         YoloxOutput(),
         NanodetOutput(),
         DetrOutput(),
+        RowsOutput(),
+        ObjectsOutput(),
     ],
     "instance": [FusedOutput(masks="masks")],
     "keypoints": [FusedOutput(keypoints="keypoints")],
-    "segment": [LogitsOutput(), ProbabilitiesOutput()],
+    "segment": [LogitsOutput(), ProbabilitiesOutput(), ClassMapOutput()],
     "classify": [LogitsOutput(), ProbabilitiesOutput()],
     "stylize": [ImageOutput()],
 }
@@ -113,12 +118,20 @@ OUTPUTS: dict[type, st.SearchStrategy[Any]] = {
         reg_max=st.integers(0, 64),
         strides=strides,
     ),
+    RowsOutput: st.builds(RowsOutput, rows=names),
+    ObjectsOutput: st.builds(
+        ObjectsOutput, boxes=names, scores=names, labels=names, first_label=st.integers(0, 9)
+    ),
+    ClassMapOutput: st.builds(ClassMapOutput, class_map=names),
     YoloxOutput: st.builds(YoloxOutput, head=names, strides=strides),
     NanodetOutput: st.builds(
         NanodetOutput, head=names, strides=strides, reg_max=st.integers(1, 64)
     ),
     DetrOutput: st.builds(
-        DetrOutput, logits=names, boxes=names, activation=st.sampled_from(["softmax", "sigmoid"])
+        DetrOutput,
+        logits=names,
+        boxes=names,
+        activation=st.sampled_from(["softmax", "sigmoid", "none"]),
     ),
     LogitsOutput: st.builds(LogitsOutput, logits=names),
     ProbabilitiesOutput: st.builds(ProbabilitiesOutput, probabilities=names),
@@ -335,6 +348,11 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         (lambda: SSDOutput(anchors=()), "`output.anchors` must hold at least one layer"),
         (lambda: replace(SSD, variances=(0.1, 0.0)), "`output.variances` must be positive"),
         (lambda: YoloOutput(reg_max=-1), "`output.reg_max` must be 0 or more, got -1"),
+        (
+            lambda: YoloOutput(has_objectness=True, reg_max=16),
+            "`output.has_objectness` must be false for a head with `reg_max`, got True",
+        ),
+        (lambda: ObjectsOutput(first_label=-1), "`output.first_label` must be 0 or more, got -1"),
         (lambda: YoloOutput(strides=()), "`output.strides` must be positive"),
         (lambda: YoloxOutput(strides=(8, 0)), "`output.strides` must be positive"),
         (lambda: NanodetOutput(strides=(0,)), "`output.strides` must be positive"),

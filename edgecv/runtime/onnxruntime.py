@@ -74,8 +74,10 @@ class OnnxruntimeSession:
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
-        pairs = zip(self._output_names, values, strict=True)
-        return {name: value[:num_images] for name, value in pairs}
+        outputs = dict(zip(self._output_names, values, strict=True))
+        if self._batch_size in (None, num_images):
+            return outputs  # those of task `detect` need no axis of images, see `ObjectsOutput`
+        return {name: value[:num_images] for name, value in outputs.items()}
 
     def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return as many rows as a graph of a fixed batch takes: the last comes again."""
@@ -117,6 +119,9 @@ def _check_names(path: Path, spec: ModelSpec, inputs: set[str], outputs: set[str
         "fused": ("num_detections", "boxes", "scores", "classes"),
         "ssd": ("offsets", "logits"),
         "detr": ("logits", "boxes"),
+        "rows": ("rows",),
+        "objects": ("boxes", "scores", "labels"),
+        "class-map": ("class_map",),
         "logits": ("logits",),
         "probabilities": ("probabilities",),
         "image": ("image",),
