@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 _TOP = 5  # scores whose mean stands under a picture
-# By how much the confidence on one image may differ without reason. YOLOX-nano on 14 images of COCO:
+# By how much the confidence on an image may differ without reason. YOLOX-nano on 14 images of COCO:
 # letterbox in the place of top-left, which is only a shift, gave 0.6 to 3 times as much, 1.04 times
 # on all of them together; wrong colours gave 0 to 1.04 times, 0.72 together; wrong values nothing.
 _VARIATION = 0.5

@@ -173,7 +173,6 @@ def _of_one_grid(
         return f"one output {shown} = {own} + {columns - own} classes, {where}"
 
     on_grid = evidence.lie_on_grid(head[..., :2], graph.size_hw, strides, per_cell)
-    off_grid = evidence.are_off_grid(head[..., :2], graph.size_hw, strides)
     sizes = evidence.are_sizes(head[..., 2:4], "widths and heights")
     past_box, past_objectness = head[..., 4:], head[..., 5:]
     of_classes = evidence.are_fractions(past_box, "class columns")
@@ -184,6 +183,7 @@ def _of_one_grid(
         if past_objectness.size:
             yield Reading("yolov5", decoded, columns - 5, shape(5), finding, "yolov5")
         return
+    off_grid = evidence.are_off_grid(head[..., :2], graph.size_hw, strides)
     plain = YoloOutput(head=name, layout=layout, strides=strides)
     finding = verdict([on_grid, sizes, of_classes])
     yield Reading("yolo", plain, columns - 4, shape(4), finding, "ultralytics")

@@ -155,7 +155,7 @@ def _nothing_fits(
     near = "; ".join(f"{reading.format}: {_because(reading)}" for reading in fitting)
     if near:
         text += f" Nearest: {near}."
-    is_paired = sorted(shape[-1] for shape in graph.shapes.values() if len(shape) == 3)[:1] == [4]  # noqa: PLR2004
-    if is_paired and len(graph.shapes) == 2 and not has_layers:  # noqa: PLR2004
+    has_boxes = any(len(shape) == 3 and shape[2] == 4 for shape in graph.shapes.values())  # noqa: PLR2004
+    if has_boxes and len(graph.shapes) == 2 and not has_layers:  # noqa: PLR2004
         return f"{text} If it is an SSD, describe its anchors with `--anchors`."
     return f"{text} Export it with decoded boxes in one output, or name `--format` and `--size`."

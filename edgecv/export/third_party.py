@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -141,7 +142,7 @@ def without_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     kept = [value for value in graph.graph.outputs if value.name != name]
     graph.graph.outputs.clear()
     graph.graph.outputs.extend(kept)
-    ir.passes.common.RemoveUnusedNodesPass()(graph)
+    ir_passes.RemoveUnusedNodesPass()(graph)
     return ir.serde.serialize_model(graph)
 
 

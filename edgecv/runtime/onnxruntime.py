@@ -74,7 +74,10 @@ class OnnxruntimeSession:
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
-        outputs = dict(zip(self._output_names, values, strict=True))
+        outputs = {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in zip(self._output_names, values, strict=True)
+        }
         if self._batch_size in (None, num_images):
             return outputs  # those of task `detect` need no axis of images, see `ObjectsOutput`
         return {name: value[:num_images] for name, value in outputs.items()}
