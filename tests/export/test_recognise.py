@@ -276,13 +276,13 @@ def test_a_task_that_is_not_adopted_is_refused(tmp_path: Path, task: str) -> Non
 
 
 def test_the_number_of_classes_tells_formats_apart(tmp_path: Path) -> None:
-    """86 columns are 81 classes of a YOLOX, or 82 of a YOLO without objectness."""
-    names = tuple(f"class {k}" for k in range(82))
+    """107 columns are 102 classes of a YOLOX, or 103 of a YOLO without objectness."""
+    names = tuple(f"class {k}" for k in range(103))
     head = foreign.yolov5(per_cell=1)["output"]
-    wide = np.concatenate([head, np.full((1, 84, 79), 0.01, np.float32)], axis=2)
-    assert adopt_graph(tmp_path, {"output": wide}, names[:81]).format == "yolox"
+    wide = np.concatenate([head, np.full((1, 84, 100), 0.01, np.float32)], axis=2)
+    assert adopt_graph(tmp_path, {"output": wide}, names[:102]).format == "yolox"
     assert adopt_graph(tmp_path, {"output": wide}, names).format == "yolo"
-    with pytest.raises(InputError, match=r"seems to have 82 \(yolo\), or 81 \(yolox\)"):
+    with pytest.raises(InputError, match=r"seems to have 103 \(yolo\), or 102 \(yolox\)"):
         adopt_graph(tmp_path, {"output": wide}, None)
 
 
