@@ -240,7 +240,9 @@ def _row_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Itera
         finding = verdict(findings)
         yield Reading("yolov10", RowsOutput(rows=name), None, words, finding, "ultralytics")
     if columns > 4:  # noqa: PLR2004
+        is_grid = shown[1] == _num_cells(graph.size_hw, _LEVELS[0])  # no round number of queries
         findings = [
+            Finding(False if is_grid else None, "there are as many rows as cells"),
             evidence.are_fractions(rows[:, :4], "boxes"),
             evidence.are_fractions(rows[:, 4:], "class columns"),
         ]
