@@ -10,9 +10,9 @@ import onnx
 
 from edgecv.errors import InputError
 from edgecv.export.conventions import CONVENTIONS, Preprocessing
-from edgecv.export.formats import Format, Reading
 from edgecv.export.metadata import write_spec
 from edgecv.export.model_file import read_onnx
+from edgecv.export.reading import Format, Reading
 from edgecv.export.recognise import reasons, recognise
 from edgecv.export.third_party import prepare, without_output
 from edgecv.files import replacing
@@ -60,7 +60,7 @@ def adopt(
         source: an ONNX file with one input of images: [B, 3, H, W] or [B, H, W, 3], also without
             the axis of images, of float32, float16 or uint8.
         path: the file to write; may not be `source`.
-        format: what the outputs mean, see `edgecv.export.formats`; `auto` for what their shapes
+        format: what the outputs mean, see `edgecv.export.reading`; `auto` for what their shapes
             and values say.
         classes: names in the order of the class ids; None for those of the file's metadata.
         preprocessing: what is known of the input; None for nothing.

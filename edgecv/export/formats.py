@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 from edgecv.export import evidence
 from edgecv.export.conventions import Project
 from edgecv.export.evidence import Finding, verdict
+from edgecv.export.grid_formats import grid_heads
+from edgecv.export.reading import ANCHORS_A_CELL, LEVELS, Format, Reading, num_cells, only_output
 from edgecv.export.third_party import ThirdPartyGraph
 from edgecv.output_spec import (
     AnchorLayer,
@@ -18,64 +19,14 @@ from edgecv.output_spec import (
     DetrOutput,
     FusedOutput,
     LogitsOutput,
-    NanodetOutput,
     ObjectsOutput,
-    OutputSpec,
     ProbabilitiesOutput,
     RowsOutput,
     SSDOutput,
-    YoloOutput,
-    YoloxOutput,
 )
 from edgecv.spec import Task
 
-Format = Literal[
-    "yolo",
-    "yolov5",
-    "yolov10",
-    "yolox",
-    "nanodet",
-    "ssd",
-    "detr",
-    "torchvision",
-    "efficientnms",
-    "logits",
-    "probabilities",
-    "class-map",
-]
-FORMATS: tuple[Format, ...] = get_args(Format)
-
-# Pixels per cell of each level: the usual three, with a coarser or a finer one, and tiny YOLOs'.
-_LEVELS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (8, 16, 32, 64, 128), (16, 32))
-_ANCHORS_A_CELL = 3  # of YOLOv3, v5 and v7
-_REG_MAX = 16  # bins a distance of a raw YOLOv8 head
 _MOST_OBJECTS = 1000  # more rows than that are anchors, not queries or what a graph has selected
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One meaning that the outputs may have.
-
-    Args:
-        format: its name on the command line.
-        output: the description of the outputs.
-        num_classes: that the shapes tell, None where they do not.
-        shape: in words, why the shapes fit.
-        finding: what the values say of it.
-        project: whose conventions the input follows.
-        task: what the model does.
-        unused: outputs that this reading leaves out.
-
-    """
-
-    format: Format
-    output: OutputSpec
-    num_classes: int | None
-    shape: str
-    finding: Finding
-    project: Project
-    task: Task = "detect"
-    unused: tuple[str, ...] = ()
 
 
 def readings(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> tuple[Reading, ...]:
@@ -86,11 +37,10 @@ def readings(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> tuple[R
         layers: anchors of an SSD, empty where there are none.
 
     """
+    found = [reading for reader in _READERS for reading in reader(graph)]
+    found += _box_and_score_heads(graph, layers)
     return tuple(
-        reading
-        for reader in _READERS
-        for reading in reader(graph, layers)
-        if reading.num_classes is None or reading.num_classes >= 1
+        reading for reading in found if reading.num_classes is None or reading.num_classes >= 1
     )
 
 
@@ -101,14 +51,14 @@ def wanted_shape(
     layers: tuple[AnchorLayer, ...],
 ) -> str:
     """Return in words what outputs a format with so many classes has."""
-    cells, count = _num_cells(size_hw, _LEVELS[0]), num_classes
+    cells, count = num_cells(size_hw, LEVELS[0]), num_classes
     rows = sum(math.prod(layer.grid_hw) * len(layer.shapes_wh) for layer in layers)
     return {
         "yolo": f"one output [B, {4 + count}, {cells}] or [B, {cells}, {4 + count}]",
-        "yolov5": f"one output [B, {_ANCHORS_A_CELL * cells}, {5 + count}]",
+        "yolov5": f"one output [B, {ANCHORS_A_CELL * cells}, {5 + count}]",
         "yolov10": "one output [B, K, 6] with at most 1000 rows",
         "yolox": f"one output [B, {cells}, {5 + count}]",
-        "nanodet": f"one output [B, {_num_cells(size_hw, _LEVELS[1])}, {32 + count}]",
+        "nanodet": f"one output [B, {num_cells(size_hw, LEVELS[1])}, {32 + count}]",
         "ssd": f"offsets [B, {rows}, 4] and logits [B, {rows}, {1 + count}]",
         "detr": f"boxes [B, Q, 4] in 0..1 and logits [B, Q, {count}] or [B, Q, {count + 1}], or "
         f"one output [B, Q, {4 + count}]",
@@ -120,107 +70,8 @@ def wanted_shape(
     }[format]
 
 
-def _num_cells(size_hw: tuple[int, int], strides: tuple[int, ...]) -> int:
-    return sum(math.prod(-(-side // stride) for side in size_hw) for stride in strides)
-
-
-def _only(graph: ThirdPartyGraph, rank: int) -> tuple[str, NDArray[Any]] | None:
-    """Return name and values of all probes of the only output, if it has `rank` axes."""
-    (name, values), *others = graph.probes.items()
-    if others or values[-1].ndim != rank or values[0].shape != values[-1].shape:
-        return None
-    if values[-1].shape[0] != 1:
-        return None
-    return name, np.concatenate(values)
-
-
-def _grid_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
-    """Yield the readings of one output with a row or a column for every cell of a grid."""
-    del layers
-    found = _only(graph, 3)
-    if found is None or found[1].dtype.kind != "f":
-        return
-    name, values = found
-    heads: tuple[tuple[Literal["cn", "nc"], NDArray[Any]], ...] = (
-        ("cn", values.transpose(0, 2, 1)),
-        ("nc", values),
-    )
-    for layout, head in heads:
-        for strides in _LEVELS:
-            cells = _num_cells(graph.size_hw, strides)
-            per_cell = head.shape[1] // cells
-            if head.shape[1] == per_cell * cells and per_cell in (1, _ANCHORS_A_CELL):
-                yield from _of_one_grid(graph, name, head, layout, strides, per_cell)
-
-
-def _of_one_grid(
-    graph: ThirdPartyGraph,
-    name: str,
-    head: NDArray[Any],
-    layout: Literal["cn", "nc"],
-    strides: tuple[int, ...],
-    per_cell: int,
-) -> Iterator[Reading]:
-    """Yield the readings of a head [B, N, columns] over the levels of `strides`."""
-    columns = head.shape[2]
-    shown = list(graph.shapes[name])
-    levels = ", ".join(map(str, strides))
-    height, width = graph.size_hw
-    times = "" if per_cell == 1 else f"{per_cell} x "
-    where = f"{times}the cells of strides {levels} at {height}x{width}"
-
-    def shape(own: int) -> str:
-        return f"one output {shown} = {own} + {columns - own} classes, {where}"
-
-    on_grid = evidence.lie_on_grid(head[..., :2], graph.size_hw, strides, per_cell)
-    sizes = evidence.are_sizes(head[..., 2:4], "widths and heights")
-    past_box, past_objectness = head[..., 4:], head[..., 5:]
-    of_classes = evidence.are_fractions(past_box, "class columns")
-    of_both = evidence.are_fractions(past_box, "objectness and the class columns")
-    decoded = YoloOutput(head=name, layout=layout, strides=strides, has_objectness=True)
-    if per_cell == _ANCHORS_A_CELL:
-        finding = verdict([on_grid, sizes, of_both])
-        if past_objectness.size:
-            yield Reading("yolov5", decoded, columns - 5, shape(5), finding, "yolov5")
-        return
-    off_grid = evidence.are_off_grid(head[..., :2], graph.size_hw, strides)
-    plain = YoloOutput(head=name, layout=layout, strides=strides)
-    finding = verdict([on_grid, sizes, of_classes])
-    yield Reading("yolo", plain, columns - 4, shape(4), finding, "ultralytics")
-    num_box_columns = 4 * _REG_MAX
-    if columns > num_box_columns:
-        raw = YoloOutput(head=name, layout=layout, reg_max=_REG_MAX, strides=strides)
-        logits = evidence.are_no_fractions(head[..., num_box_columns:], "class columns")
-        finding = verdict([logits, off_grid])
-        yield Reading(
-            "yolo", raw, columns - num_box_columns, shape(num_box_columns), finding, "ultralytics"
-        )
-    if layout == "cn" or not past_objectness.size:
-        return
-    raw_yolox = YoloxOutput(head=name, strides=strides)
-    finding = verdict([off_grid, of_both])
-    yield Reading("yolox", raw_yolox, columns - 5, shape(5), finding, "yolox")
-    # YOLOv6 has the form of a decoded YOLOX, and an objectness that is always 1.
-    is_yolov6 = bool((head[..., 4] == 1).all())
-    finding = verdict([on_grid, sizes, of_both])
-    project: Project = "yolov5" if is_yolov6 else "yolox"
-    format_: Format = "yolov5" if is_yolov6 else "yolox"
-    yield Reading(format_, decoded, columns - 5, shape(5), finding, project)
-    blank = NanodetOutput()
-    num_distances = 4 * (blank.reg_max + 1)
-    if columns > num_distances and strides in (blank.strides, blank.strides[:3]):
-        output = NanodetOutput(head=name, strides=strides)
-        count = columns - num_distances
-        findings = [
-            evidence.are_fractions(head[..., :count], "class columns"),
-            evidence.are_no_fractions(head[..., count:], "distances"),
-        ]
-        yield Reading("nanodet", output, count, shape(num_distances), verdict(findings), "nanodet")
-
-
-def _row_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
+def _row_heads(graph: ThirdPartyGraph) -> Iterator[Reading]:
     """Yield the readings of one output with few rows: those of selected objects, and queries."""
-    del layers
     (name, probes), *others = graph.probes.items()
     if others or any(value.ndim != 3 or value.dtype.kind != "f" for value in probes):  # noqa: PLR2004
         return
@@ -240,7 +91,7 @@ def _row_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Itera
         finding = verdict(findings)
         yield Reading("yolov10", RowsOutput(rows=name), None, words, finding, "ultralytics")
     if columns > 4:  # noqa: PLR2004
-        is_grid = shown[1] == _num_cells(graph.size_hw, _LEVELS[0])  # no round number of queries
+        is_grid = shown[1] == num_cells(graph.size_hw, LEVELS[0])  # no round number of queries
         findings = [
             Finding(False if is_grid else None, "there are as many rows as cells"),
             evidence.are_fractions(rows[:, :4], "boxes"),
@@ -306,9 +157,8 @@ def _query_heads(
     yield Reading("detr", output("none"), columns, f"{words}, probabilities", as_scores, project)
 
 
-def _object_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
+def _object_heads(graph: ThirdPartyGraph) -> Iterator[Reading]:
     """Yield the readings of boxes, whole labels and scores, each an output."""
-    del layers
     ranks = {name: values[-1].ndim for name, values in graph.probes.items()}
     kinds = {name: values[-1].dtype.kind for name, values in graph.probes.items()}
     last = {name: values[-1].shape[-1] for name, values in graph.probes.items()}
@@ -343,9 +193,8 @@ def _object_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> It
     )
 
 
-def _counted_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
+def _counted_heads(graph: ThirdPartyGraph) -> Iterator[Reading]:
     """Yield the reading of a count, boxes, scores and classes, as TensorRT's NMS gives them."""
-    del layers
     shapes = graph.shapes
     if len(shapes) != 4:  # noqa: PLR2004
         return
@@ -383,10 +232,9 @@ def _counted_heads(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> I
     yield Reading("efficientnms", output, None, words, finding, "ultralytics")
 
 
-def _classifiers(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
+def _classifiers(graph: ThirdPartyGraph) -> Iterator[Reading]:
     """Yield the readings of one output [B, C]."""
-    del layers
-    found = _only(graph, 2)
+    found = only_output(graph, 2)
     if found is None or found[1].dtype.kind != "f":
         return
     name, values = found
@@ -396,9 +244,8 @@ def _classifiers(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Ite
     yield from _both_kinds(name, count, words, finding, project, "classify")
 
 
-def _segmenters(graph: ThirdPartyGraph, layers: tuple[AnchorLayer, ...]) -> Iterator[Reading]:
+def _segmenters(graph: ThirdPartyGraph) -> Iterator[Reading]:
     """Yield the readings of one output, or of one and its auxiliary, with an axis of pixels."""
-    del layers
     shapes = graph.shapes
     name, shape = next(iter(shapes.items()))
     is_stable = graph.probes[name][0].shape == shape
@@ -433,10 +280,9 @@ def _both_kinds(
     yield Reading("probabilities", probabilities, count, words, finding, project, task, unused)
 
 
-_READERS: tuple[Callable[[ThirdPartyGraph, tuple[AnchorLayer, ...]], Iterator[Reading]], ...] = (
-    _grid_heads,
+_READERS: tuple[Callable[[ThirdPartyGraph], Iterator[Reading]], ...] = (
+    grid_heads,
     _row_heads,
-    _box_and_score_heads,
     _object_heads,
     _counted_heads,
     _classifiers,

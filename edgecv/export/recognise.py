@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgecv.errors import InputError
-from edgecv.export.formats import FORMATS, Format, Reading, readings, wanted_shape
+from edgecv.export.formats import readings, wanted_shape
+from edgecv.export.reading import FORMATS, Format, Reading
 from edgecv.export.third_party import ThirdPartyGraph
 from edgecv.output_spec import AnchorLayer
 
