@@ -275,7 +275,7 @@ class ModelSpec:
         if text is None:
             raise SpecError(
                 f"`{path}` carries no edgecv description (metadata key `{METADATA_KEY}`). "
-                "Give it one with `edgecv adopt MODEL.onnx --format ... --classes ... -o OUT.onnx`."
+                "Give it one with `edgecv adopt MODEL.onnx --classes ... -o OUT.onnx`."
             )
         try:
             return cls.from_json(text)

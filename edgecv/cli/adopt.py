@@ -153,7 +153,7 @@ def _check(output: Path, images: list[Path], picture: Path, screen: Console) -> 
             model, images, lambda done, count: bar.update(task, completed=done, total=count)
         )
         classes = model.spec.classes
-    write_check(trials, images[0], picture, classes)
+    write_check(trials, images, picture, classes)
     described, best = trials[0], best_of(trials)
     number = "1 image" if len(images) == 1 else f"{len(images)} images, their mean"
     screen.print(

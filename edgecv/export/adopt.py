@@ -20,7 +20,7 @@ from edgecv.output_spec import AnchorLayer, ObjectsOutput
 from edgecv.provenance import versions_in_use
 from edgecv.records import from_plain
 from edgecv.runtime.onnxruntime import OnnxruntimeSession
-from edgecv.spec import ModelSpec, PostprocessSpec, Provenance
+from edgecv.spec import METADATA_KEY, ModelSpec, PostprocessSpec, Provenance
 
 __all__ = ["Adoption", "Format", "Preprocessing", "adopt", "read_anchor_layers"]
 
@@ -84,6 +84,8 @@ def adopt(
     wanted = preprocessing or Preprocessing()
     graph = prepare(read_onnx(source), source, wanted.size_hw)
     notes = list(graph.notes)
+    if any(entry.key == METADATA_KEY for entry in graph.model.metadata_props):
+        notes.append("the file had an edgecv description, which is replaced")
     names = classes
     if names is None and graph.hints.names:
         names = graph.hints.names

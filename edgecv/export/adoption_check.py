@@ -114,12 +114,14 @@ def is_clear(best: Trial, described: Trial, num_images: int) -> bool:
     return best.confidence > described.confidence * (1 + _VARIATION / math.sqrt(num_images))
 
 
-def write_check(trials: Sequence[Trial], image: Path, path: Path, classes: Sequence[str]) -> None:
+def write_check(
+    trials: Sequence[Trial], images: Sequence[Path], path: Path, classes: Sequence[str]
+) -> None:
     """Write a picture of the described input, of those that differ in one thing, and of the best.
 
     Args:
         trials: of `try_inputs`.
-        image: the first of their images.
+        images: theirs; the first is shown.
         path: the picture to write.
         classes: the name of each class id.
 
@@ -131,7 +133,7 @@ def write_check(trials: Sequence[Trial], image: Path, path: Path, classes: Seque
     shown = [trial for trial in trials if len(trial.changed) <= 1 or trial is best]
     tiles, captions = [], []
     seen: set[int] = set()
-    frame = read_image(image)
+    frame = read_image(images[0])
     for trial in shown:
         colour = _BEST if trial is best else _DESCRIBED if trial is trials[0] else None
         tiles.append(_tile(frame, trial.result, classes, colour))
@@ -143,11 +145,12 @@ def write_check(trials: Sequence[Trial], image: Path, path: Path, classes: Seque
     class_ids = np.array(sorted(seen), np.int32)
     colours = class_colours(class_ids).tolist()
     wanted = trials[0].input
+    shared = "" if len(images) == 1 else f"; the figures are means over {len(images)} images"
     sheet = contact_sheet(
         tiles,
         captions,
-        title=f"{image.name}: how the model is fed",
-        subtitle=f"described: {describe_input(wanted)}",
+        title=f"{images[0].name}: how the model is fed",
+        subtitle=f"described: {describe_input(wanted)}{shared}",
         legend=[
             (classes[class_id], tuple(colour))
             for class_id, colour in zip(class_ids.tolist(), colours, strict=True)

@@ -129,7 +129,7 @@ def test_the_picture_shows_what_differs_in_one_thing_and_the_best(
 ) -> None:
     with load(adopt_thermometer(tmp_path)) as model:
         trials = try_inputs(model, [blue])
-    write_check(trials, blue, tmp_path / "check.png", ("thing",))
+    write_check(trials, [blue], tmp_path / "check.png", ("thing",))
     with Image.open(tmp_path / "check.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     # Described, bgr, three ranges, two fits, and the best, which differs in two things.

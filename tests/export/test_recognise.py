@@ -317,6 +317,13 @@ def test_a_named_format_is_refused_where_the_values_refute_it(tmp_path: Path) ->
         adopt_graph(tmp_path, {"output0": logits}, format="yolo")
 
 
+def test_a_description_that_is_replaced_is_mentioned(tmp_path: Path) -> None:
+    assert adopt_graph(tmp_path, foreign.yolo()).notes == ()
+    again = adopt(tmp_path / "out.onnx", tmp_path / "again.onnx", classes=("a", "b"))
+    assert again.notes == ("the file had an edgecv description, which is replaced",)
+    assert again.spec.classes == ("a", "b")
+
+
 def test_nothing_that_fits_is_said_with_what_was_seen(tmp_path: Path) -> None:
     maps = {
         f"level{k}": np.zeros((1, 21, side, side), np.float32) for k, side in enumerate((8, 4, 2))
