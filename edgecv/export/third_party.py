@@ -131,8 +131,9 @@ def prepare(
             notes.append(f"`{images.name}` gained an axis of images")
         model = ir.serde.serialize_model(graph)
     name = next(value.name for value in model.graph.input if value.name == images.name)
-    shape = (1, 3, *size_hw) if layout == "nchw" else (1, *size_hw, 3)
-    probes = _probed(model, source, name, shape, dtype)
+    first = images.type.tensor_type.shape.dim[0].dim_value
+    batch_size = first if len(images.type.tensor_type.shape.dim) == 4 and first else 1  # noqa: PLR2004
+    probes = _probed(model, source, name, size_hw, layout, dtype, batch_size)
     return ThirdPartyGraph(model, name, size_hw, layout, dtype, hints, probes, tuple(notes))
 
 
@@ -262,32 +263,40 @@ def _add_batch_axis(
 
 
 def _probed(
-    model: onnx.ModelProto, source: Path, name: str, shape: tuple[int, ...], dtype: str
+    model: onnx.ModelProto,
+    source: Path,
+    name: str,
+    size_hw: tuple[int, int],
+    layout: Literal["nchw", "nhwc"],
+    dtype: str,
+    batch_size: int,
 ) -> dict[str, tuple[NDArray[Any], ...]]:
     """Run the graph on black and on squares of noise in 0..1: values need no shape inference."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    size_hw = shape[2:] if shape[1] == 3 else shape[1:3]  # noqa: PLR2004
+    height, width = size_hw
     picture = np.random.default_rng(0).random((3, _BLOCKS, _BLOCKS))
-    repeats = [-(-side // _BLOCKS) for side in size_hw]
-    noise = picture.repeat(repeats[0], axis=1).repeat(repeats[1], axis=2)
-    noise = noise[:, : size_hw[0], : size_hw[1]]
-    if shape[1] != 3:  # noqa: PLR2004
+    noise = picture.repeat(-(-height // _BLOCKS), axis=1).repeat(-(-width // _BLOCKS), axis=2)
+    noise = noise[:, :height, :width] * (255 if dtype == "uint8" else 1)
+    if layout == "nhwc":
         noise = noise.transpose(1, 2, 0)
-    if dtype == "uint8":
-        noise = noise * 255
+    batches = [np.stack([image] * batch_size).astype(dtype) for image in (noise * 0, noise)]
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        runs = [
-            session.run(None, {name: np.ascontiguousarray(image, dtype).reshape(shape)})
-            for image in (np.zeros(shape), noise)
-        ]
+        runs = [session.run(None, {name: batch}) for batch in batches]
     except Exception as error:  # onnxruntime's errors share no public base class
         raise InputError(
-            f"`{source}` does not run at {tuple(size_hw)} in onnxruntime: "
+            f"`{source}` does not run at {size_hw} in onnxruntime: "
             f"{str(error).splitlines()[0]}. Check `--size`, or export it with fixed sizes."
         ) from error
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, zip(*runs, strict=True), strict=True))
+    return {
+        output: tuple(_first_image(value, batch_size) for value in values)
+        for output, values in zip(names, zip(*runs, strict=True), strict=True)
+    }
+
+
+def _first_image(value: NDArray[Any], batch_size: int) -> NDArray[Any]:
+    return value[:1] if batch_size > 1 and len(value) == batch_size else value

@@ -219,6 +219,12 @@ def test_other_inputs_are_taken(tmp_path: Path, options: dict[str, Any]) -> None
     assert_finds_the_object(tmp_path / "out.onnx")
 
 
+def test_a_batch_of_a_fixed_size_is_taken(tmp_path: Path) -> None:
+    graph = {name: np.concatenate([value] * 4) for name, value in foreign.yolo().items()}
+    assert adopt_graph(tmp_path, graph, shape=(4, 3, 64, 64)).format == "yolo"
+    assert_finds_the_object(tmp_path / "out.onnx")
+
+
 def test_outputs_of_half_precision_are_read(tmp_path: Path) -> None:
     graph = {name: value.astype(np.float16) for name, value in foreign.yolo().items()}
     adopt_graph(tmp_path, graph)
