@@ -90,6 +90,12 @@ def adopt(
     if names is None and graph.hints.names:
         names = graph.hints.names
         notes.append(f"the {len(names)} class names are those of the file's metadata")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"`{source}`: its metadata names several classes {', '.join(twice)}. "
+                "Name them with `--classes`, each once."
+            )
     reading = recognise(graph, source, format, None if names is None else len(names), layers)
     reading, names = _without_background(reading, names or ())
     model = graph.model

@@ -179,7 +179,10 @@ def _told_apart(
     images = [value for value in inputs if value not in sizes]
     if len(images) != 1 or len(sizes) > 1:
         names = ", ".join(value.name for value in inputs)
-        raise InputError(f"`{source}` must have one input, got {len(inputs)}: {names}.")
+        raise InputError(
+            f"`{source}` must have one input, got {len(inputs)}: {names}. "
+            "Export it with images as its only input."
+        )
     return images[0], sizes[0] if sizes else None
 
 

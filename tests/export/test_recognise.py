@@ -145,6 +145,62 @@ def test_a_format_that_is_named_is_the_same(
     assert adopt_graph(tmp_path, graph, format=format_).spec.output == output
 
 
+CONVENTIONS: list[tuple[foreign.Graph, str, str, bool, bool, float]] = [
+    # colours, fit, values in 0..1 before a mean, ImageNet's mean, threshold of the suppression
+    (foreign.yolo(), "rgb", "letterbox", True, False, 0.7),
+    (foreign.yolov5(), "rgb", "letterbox", True, False, 0.45),
+    (foreign.yolox(), "bgr", "top-left", False, False, 0.65),
+    (foreign.yolov5(per_cell=1), "bgr", "top-left", False, False, 0.65),
+    (foreign.rows(), "rgb", "letterbox", True, False, 0.7),
+    (foreign.queries("sigmoid"), "rgb", "stretch", True, False, 0.45),
+    (foreign.queries("single"), "rgb", "stretch", True, False, 0.45),
+    (foreign.queries("softmax"), "rgb", "top-left", True, True, 0.45),
+    (foreign.lists(), "rgb", "top-left", True, False, 0.45),
+]
+
+
+@pytest.mark.parametrize(
+    ("graph", "colour", "fit", "is_fraction", "has_mean", "threshold"), CONVENTIONS
+)
+def test_each_is_fed_as_its_project_feeds_it(
+    tmp_path: Path,
+    graph: foreign.Graph,
+    colour: str,
+    fit: str,
+    *,
+    is_fraction: bool,
+    has_mean: bool,
+    threshold: float,
+) -> None:
+    spec = adopt_graph(tmp_path, graph).spec
+    assert (spec.input.colour, spec.input.fit, spec.input.pad) == (colour, fit, 114)
+    assert spec.input.scale == (1 / 255 if is_fraction else 1)
+    assert any(spec.input.mean) == has_mean
+    assert spec.postprocess.iou_threshold == threshold
+
+
+def test_what_the_user_says_goes_before_the_convention(tmp_path: Path) -> None:
+    said = Preprocessing("bgr", "stretch", 0, 0.5, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    wanted = adopt_graph(tmp_path, foreign.yolo(), preprocessing=said).spec.input
+    assert (wanted.colour, wanted.fit, wanted.pad, wanted.scale) == ("bgr", "stretch", 0, 0.5)
+    assert (wanted.mean, wanted.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+
+
+def test_several_classes_of_a_query_are_told_as_each_project_does(tmp_path: Path) -> None:
+    def has_several(graph: foreign.Graph) -> bool:
+        return adopt_graph(tmp_path, graph).spec.postprocess.multi_label
+
+    sigmoid = foreign.queries("sigmoid")
+    assert has_several(sigmoid)
+    assert not has_several(foreign.queries("softmax"))
+    assert not has_several(foreign.queries("single"))
+    # RF-DETR, told by the names that its export gives.
+    rf_detr = {"dets": sigmoid["pred_boxes"], "labels": sigmoid["logits"]}
+    assert has_several(rf_detr)
+    assert adopt_graph(tmp_path, rf_detr).spec.input.mean[0] == 0.485
+    assert_finds_the_object(tmp_path / "out.onnx")
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_an_ssd_is_recognised_by_its_anchors(tmp_path: Path, activation: str) -> None:
     anchors = tmp_path / "anchors.json"
@@ -273,6 +329,12 @@ def test_names_that_cannot_be_read_are_asked_for(tmp_path: Path, names: str) -> 
         adopt_graph(tmp_path, foreign.yolo(), None, metadata=metadata)
     with pytest.raises(InputError, match=r"does not name its classes\. It seems to have 2 \(yolo"):
         adopt_graph(tmp_path, foreign.yolo(), None, metadata=metadata, format="yolo")
+
+
+def test_a_name_that_comes_twice_is_asked_for(tmp_path: Path) -> None:
+    metadata = ULTRALYTICS | {"names": "['cat', 'cat']"}
+    with pytest.raises(InputError, match=r"names several classes cat\. Name them with `--classes`"):
+        adopt_graph(tmp_path, foreign.yolo(), None, metadata=metadata)
 
 
 @pytest.mark.parametrize("task", ["pose", "segment", "obb"])
