@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from edgecv.kernels.points import anchor_points
 
 _SLACK = 1e-3  # of float16 probabilities and their sums
-_NEAR_CELLS = 2.0  # how far a decoded box's centre lies from its cell's, by the median
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,12 @@ def lie_on_grid(
     points = np.concatenate(
         [np.tile(anchor_points(size_hw, (stride,), 0.5), (per_cell, 1)) for stride in strides]
     )
-    cells = np.abs(centres_xy - points[:, :2]).max(axis=-1) / points[:, 2]
-    distance = float(np.median(cells))
-    holds = distance < _NEAR_CELLS
+    distance, of_origin = (
+        float(np.median(np.abs(centres - points[:, :2]).max(axis=-1) / points[:, 2]))
+        for centres in (centres_xy, np.zeros_like(points[:, :2]))
+    )
+    # Boxes that are not decoded lie near the origin, whatever cell they are of.
+    holds = distance < of_origin / 2
     relation = "lie on the grid" if holds else "do not lie on the grid"
     return Finding(holds, f"the boxes {relation} ({distance:.2g} cells off)")
 
