@@ -116,3 +116,12 @@ def test_classes_must_come_from_somewhere(refused: Any, foreign_onnx: Path, tmp_
     assert "does not name its classes. It seems to have 2 (yolox)" in line
     line = refused("adopt", foreign_onnx, "-o", tmp_path / "out.onnx", "--classes", "a,b,c")
     assert "it looks like yolox with 2 classes" in line
+
+
+def test_every_format_can_be_named() -> None:
+    from typing import get_args, get_type_hints
+
+    from edgecv.cli.adopt import adopt
+    from edgecv.export.reading import FORMATS
+
+    assert get_args(get_type_hints(adopt)["format"]) == ("auto", *FORMATS)
