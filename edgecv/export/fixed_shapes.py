@@ -1,120 +1,89 @@
-"""Shapes in a graph: inferred through operators of edgecv, refused where nobody can know them."""
+"""A graph whose tensors have shapes: open sides fixed, the rest inferred."""
+
+import contextlib
 
 import onnx
 import onnx_ir as ir
+from onnx import inliner
 
 from edgecv.errors import InputError
 from edgecv.export.edge_nms import DOMAIN
-from edgecv.export.schemas import register_schemas
+from edgecv.spec import InputSpec
 
-# Their outputs have as many rows as the data happens to give.
-_COUNTED_FROM_DATA = frozenset(
-    {"Compress", "NonMaxSuppression", "NonZero", "StringSplit", "Unique"}
-)
-# Of these operators, the inputs that set the shape of the output by their values.
-_SHAPE_INPUTS = {
-    "ConstantOfShape": (0,),
-    "Expand": (1,),
-    "OneHot": (1,),
-    "Pad": (1,),
-    "Range": (0, 1, 2),
-    "Resize": (2, 3),
-    "Reshape": (1,),
-    "Slice": (1, 2, 3, 4),
-    "Split": (1,),
-    "Squeeze": (1,),
-    "Tile": (1,),
-    "TopK": (1,),
-    "Unsqueeze": (1,),
-    "Upsample": (1,),
-}
-_OF_IMAGES = frozenset(
-    {"AveragePool", "Conv", "ConvTranspose", "DepthToSpace", "MaxPool", "Resize", "SpaceToDepth"}
-)
-_SPATIAL = slice(2, None)  # of [B, C, H, W]
+_HEAVY_BYTES = 65536  # no tensor that shapes are computed from is larger
+_IMAGE_RANK = 4
 
 
-def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy with the type and shape of every value, as far as they can be known.
+def with_shapes(
+    model: onnx.ModelProto, *, batch: int | None = None, wanted: InputSpec | None = None
+) -> ir.Model:
+    """Return the graph for inputs of one size, its shapes inferred, without its large weights.
 
-    Nodes of the domain `edgecv` are passed through by their attributes, whether or not the file
-    defines them.
-
-    Raises:
-        InputError: if the types or shapes of the graph contradict each other.
-
-    """
-    register_schemas()
-    try:
-        return onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
-        )
-    except onnx.shape_inference.InferenceError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"the graph's types or shapes contradict each other: {reason}. "
-            "Export it again from its project."
-        ) from error
-
-
-def refuse_unknowable_shapes(model: onnx.ModelProto) -> None:
-    """Refuse a graph whose feature maps have a rank, height or width that depends on the data.
-
-    A free batch, height or width of the graph's input is none of these; neither is a number of
-    regions found by the graph, as long as each has a fixed height and width.
+    Functions of other domains than `edgecv` are inlined: their nodes do work like any other. Those
+    of `edgecv` stay, one node each, as a runtime that has them natively sees them.
 
     Args:
-        model: with shapes, see `infer_shapes`.
+        model: it is not changed.
+        batch: what an open first side of an input becomes, at least 1; None for 1.
+        wanted: the input's description, which says what open sides of an image become.
 
     Raises:
-        InputError: naming the first node whose input cannot be known before the graph runs.
+        InputError: if `batch` contradicts an input whose batch is fixed.
 
     """
-    graph = ir.from_proto(model).graph
-    of_data: set[ir.Value] = set(graph.inputs)  # values that the data decides
-    shaped_by_data: set[ir.Value] = set()  # values whose shape the data decides
-    for node in graph:
-        inputs = [value for value in node.inputs if value is not None]
-        _refuse_node(node, shaped_by_data)
-        if node.op_type not in ("Shape", "Size"):
-            if any(value in of_data for value in inputs):
-                of_data.update(node.outputs)
-        elif any(value in shaped_by_data for value in inputs):
-            of_data.update(node.outputs)
-        if _shape_depends_on_data(node, of_data, shaped_by_data):
-            shaped_by_data.update(value for value in node.outputs if not _is_fixed(value))
+    light = _without_weights(model)
+    others = {function.domain for function in light.functions} - {DOMAIN}
+    if others:
+        kept = [(entry.domain, entry.name) for entry in light.functions if entry.domain == DOMAIN]
+        light = inliner.inline_selected_functions(light, kept, exclude=True)
+    sizes = _fix_inputs(light.graph, batch, wanted)
+    for value in (*light.graph.value_info, *light.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
+    # Where an operator contradicts its shapes, those that are given must do.
+    with contextlib.suppress(RuntimeError, ValueError):
+        light = onnx.shape_inference.infer_shapes(light, data_prop=True)
+    return ir.serde.deserialize_model(light)
 
 
-def _refuse_node(node: ir.Node, shaped_by_data: set[ir.Value]) -> None:
-    if node.op_type not in _OF_IMAGES or node.domain or node.inputs[0] is None:
-        return
-    maps = node.inputs[0]
-    place = f"the graph cannot be worked on: node `{node.name or node.op_type}` ({node.op_type})"
-    remedy = "Export it again with a fixed input size."
-    if maps not in shaped_by_data:
-        return
-    if maps.shape is None:
-        raise InputError(f"{place} has an input whose rank depends on the data. {remedy}")
-    if not all(isinstance(side, int) for side in maps.shape.dims[_SPATIAL]):
-        raise InputError(
-            f"{place} has an input whose height or width depends on the data. {remedy}"
-        )
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose large tensors have a type and a shape but no values."""
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    for tensor in light.graph.initializer:
+        if len(tensor.raw_data) > _HEAVY_BYTES:
+            tensor.raw_data = b""
+        elif len(tensor.float_data) > _HEAVY_BYTES // 4:
+            del tensor.float_data[:]
+    return light
 
 
-def _shape_depends_on_data(
-    node: ir.Node, of_data: set[ir.Value], shaped_by_data: set[ir.Value]
-) -> bool:
-    if node.domain == DOMAIN or node.op_type in ("Shape", "Size"):
-        return False
-    if node.op_type in _COUNTED_FROM_DATA:
-        return any(value in of_data for value in node.inputs)
-    if any(
-        index < len(node.inputs) and node.inputs[index] in of_data
-        for index in _SHAPE_INPUTS.get(node.op_type, ())
-    ):
-        return True
-    return any(value in shaped_by_data for value in node.inputs)
-
-
-def _is_fixed(value: ir.Value) -> bool:
-    return value.shape is not None and all(isinstance(side, int) for side in value.shape.dims)
+def _fix_inputs(
+    graph: onnx.GraphProto, batch: int | None, wanted: InputSpec | None
+) -> dict[str, int]:
+    """Give the open sides of the inputs a size; return what the named ones became."""
+    defaults = {tensor.name for tensor in graph.initializer}
+    sizes: dict[str, int] = {}
+    inputs = [value for value in graph.input if value.name not in defaults]
+    for index, value in enumerate(inputs):
+        dims = value.type.tensor_type.shape.dim
+        sides = {0: batch or 1} if dims else {}
+        if wanted is not None and value.name == wanted.name and len(dims) == _IMAGE_RANK:
+            first = 2 if wanted.layout == "nchw" else 1
+            sides |= {first: wanted.size_hw[0], first + 1: wanted.size_hw[1]}
+        if index == 0 and sides and batch not in (None, dims[0].dim_value or batch):
+            raise InputError(
+                f"`--batch` is {batch}, but the graph's input `{value.name}` takes "
+                f"{dims[0].dim_value}. Leave `--batch` out."
+            )
+        for axis, side in sides.items():
+            if not dims[axis].dim_value:
+                sizes.setdefault(dims[axis].dim_param, side)
+                dims[axis].dim_value = side
+    sizes.pop("", None)  # sides without a name have nothing to do with one another
+    for value in graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
+    return sizes

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edgecv.train.checkpoint import Trained
 
 _OF_OBJECTS = ("detect", "instance", "keypoints")
+_IMAGES_OF_LAYERS = 2  # on which layers are compared: the worst and the first
+_OPSETS = (19, 20)  # that a checkpoint can be exported with
 
 
 @dataclass(frozen=True)
