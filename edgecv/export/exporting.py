@@ -196,7 +196,7 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
             write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
         written = tuple(destination.of(name) for name in kept)
     title = source.spec.provenance.model or destination.path.stem
-    found = Exported(title, made.figures, tuple(_facts(job, table)), written, job.max_drop)
+    found = Exported(title, made.figures, tuple(_facts(job, table, wanted)), written, job.max_drop)
     if job.report is not None:
         write_precision_report(found.report(), job.report)
     return found
@@ -331,9 +331,9 @@ def _measured(entry: Figures, job: ExportJob) -> Measured:
     return Measured(entry.accuracy, job.max_drop, latencies)
 
 
-def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
+def _facts(job: ExportJob, table: Calibration | None, precisions: Sequence[Precision]) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in versions_in_use("onnx", "onnxruntime").items())
-    threads = f"{job.threads} threads" if job.threads else "a thread per core"
+    threads = {0: "a thread a core", 1: "one thread"}.get(job.threads, f"{job.threads} threads")
     facts = [
         f"Latency: the network alone, median, {threads} of {cpu_name()}, in turns; {versions}."
     ]
@@ -341,6 +341,8 @@ def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
         facts.insert(0, f"Accuracy: on {job.data} {job.split}, through the pipeline of `run`.")
     else:
         facts.insert(0, "Accuracy was not measured: name annotated images with `--data`.")
+    if "int8-tensorrt" in precisions:
+        facts.append("int8-tensorrt is written for TensorRT: its latency here says nothing.")
     if table is not None:
         facts.append(f"8 bits: ranges by {table.method} on {table.num_images} images.")
     return facts

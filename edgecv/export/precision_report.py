@@ -94,10 +94,11 @@ def summary_rows(figures: Sequence[Figures]) -> tuple[tuple[str, ...], list[tupl
     """Return the header and the rows of the table that compares the precisions."""
     original = figures[0]
     metric = "" if original.accuracy is None else original.accuracy.metric
+    has_boxes = any(e.parity is not None and e.parity.unit == "detections" for e in figures)
     header = ["precision", "MB", "ms", "speed"]
     if metric:
         header += [metric, "drop"]
-    header += ["same results", "layers", "float32", ""]
+    header += ["same within 2 px" if has_boxes else "same", "layers", "float32", ""]
     rows = []
     for entry in figures:
         row = [entry.precision, f"{entry.num_bytes / 1e6:.1f}"]

@@ -208,7 +208,7 @@ def test_regions_of_the_standard_are_written_with_every_attribute() -> None:
 
 def test_onnxruntime_says_whose_file_it_is(exported: Path, tmp_path: Path) -> None:
     model = read_onnx(exported / "fused.onnx")
-    half = to_fp16(model)
+    half = to_fp16(model).model
     check_with_definitions(model)
     check_with_definitions(half)
     path = tmp_path / "plugins.onnx"
