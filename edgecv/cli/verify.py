@@ -37,7 +37,12 @@ _MEGABYTE = 1e6
 
 @app.command()
 def verify(
-    reference: Annotated[Path, typer.Argument(help="The one that is right: best.pt or .onnx.")],
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            help="The one that is right: best.pt, an ONNX file, b.edgecv#fp16, triton://host:8000/model."
+        ),
+    ],
     candidate: Annotated[Path, typer.Argument(help="The one that is questioned, likewise.")],
     *,
     data: Annotated[
@@ -204,8 +209,12 @@ def _print(screen: Console, found: "Verification", where: str, num_images: int) 
 
 
 def _sizes(left: "Side", right: "Side") -> tuple[object, ...]:
-    sizes = (f"{side.num_bytes / _MEGABYTE:.2f} MB" for side in (left, right))
-    return ("size", *sizes, f"{right.num_bytes / max(left.num_bytes, 1):.2f}x")
+    sizes = (
+        None if side.num_bytes is None else f"{side.num_bytes / _MEGABYTE:.2f} MB"
+        for side in (left, right)
+    )
+    is_known = left.num_bytes is not None and right.num_bytes is not None
+    return ("size", *sizes, f"{(right.num_bytes or 0) / (left.num_bytes or 1):.2f}x" * is_known)
 
 
 def _print_results(screen: Console, found: "Verification") -> None:

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from edgecv.bundle.manifest import ModelEntry
+from edgecv.bundle.reading import Bundle
 from edgecv.errors import InputError
 from edgecv.export.divergence import precision_of
 from edgecv.export.model_file import read_onnx
 from edgecv.precision import Precision
+from edgecv.runtime.bundled import BundleSession
 from edgecv.runtime.model import Model, load
+from edgecv.runtime.session import is_remote
 from edgecv.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,26 +25,46 @@ ONNX = ".onnx"
 
 
 class Opened:
-    """A model file that is open: an ONNX file, or a checkpoint in PyTorch."""
+    """An open model: a file, the entry of a bundle, a server's, or a checkpoint in PyTorch."""
 
     def __init__(self, path: Path, model: Model, trained: "Trained | None" = None) -> None:
         """Hold what `open_pair` opened."""
         self.path = path
         self.model = model
         self.trained = trained
+        session = model.session
+        self._entry = session.choice.entry if isinstance(session, BundleSession) else None
 
     @property
     def has_graph(self) -> bool:
         """Whether its layers can be looked at."""
-        return self.trained is not None or self.path.suffix.lower() == ONNX
+        is_file = self.path.suffix.lower() == ONNX and not is_remote(self.path)
+        return self.trained is not None or is_file or isinstance(self._entry, ModelEntry)
 
     @property
     def precision(self) -> Precision:
         """What it computes with, by its description and by its graph where there is one."""
         declared = self.model.spec.provenance.precision
-        if self.path.suffix.lower() != ONNX:
+        if self._entry is not None:
+            return self._entry.precision
+        if self.trained is not None or not self.has_graph:
             return declared
         return precision_of(read_onnx(self.path), declared)
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Of the file, with those that it keeps its weights in; None of a server's model."""
+        if self._entry is not None:
+            return self._entry.contents.size_bytes
+        return None if is_remote(self.path) else _size_of(self.path)
+
+    def graph_file(self, folder: Path) -> Path | None:
+        """Return its ONNX file, that of a bundle unpacked into `folder`; None where it has none."""
+        session = self.model.session
+        if isinstance(session, BundleSession) and isinstance(self._entry, ModelEntry):
+            with Bundle(session.bundle) as bundle:
+                return bundle.extract(self._entry, folder)
+        return self.path if self.has_graph and self.trained is None else None
 
 
 def open_pair(
@@ -74,8 +98,7 @@ def open_pair(
     return opened[0], opened[1]
 
 
-def size_of(path: Path) -> int:
-    """Return the bytes of a model file, with the files that an ONNX file keeps its weights in."""
+def _size_of(path: Path) -> int:
     if path.suffix.lower() != ONNX:
         return path.stat().st_size
     model = onnx.load(path, load_external_data=False)

@@ -16,7 +16,7 @@ from edgecv.errors import EdgeCVError, InputError
 from edgecv.evaluation import accuracy_of
 from edgecv.export.divergence import LIMITS, Divergence, find_divergence
 from edgecv.export.model_file import read_onnx
-from edgecv.export.pairs import ONNX, Opened, size_of
+from edgecv.export.pairs import ONNX, Opened
 from edgecv.export.parity import ParityReport, Tolerance, compare
 from edgecv.export.tensors import Graph
 from edgecv.images import read_image
@@ -67,7 +67,7 @@ class Side:
         backend: what ran it, such as `onnxruntime cpu`.
         precision: what its description says that it computes with.
         num_bytes: of the file and those with its weights; of a checkpoint that is more than the
-            network.
+            network, of a server's model it is None.
         latency: of the network alone, in turns with the other's.
         metrics: on the data, empty where none were given.
 
@@ -76,7 +76,7 @@ class Side:
     path: str
     backend: str
     precision: Precision
-    num_bytes: int
+    num_bytes: int | None
     latency: LatencyStatistics
     metrics: Mapping[str, float]
 
@@ -197,7 +197,7 @@ def verify(
             str(entry.path),
             entry.model.session.backend,
             own,
-            size_of(entry.path),
+            entry.num_bytes,
             latency,
             figures,
         )
@@ -281,10 +281,13 @@ def _divergence(
     with tempfile.TemporaryDirectory() as folder:
         graphs: list[Graph] = []
         for (opened, model), (other, _) in (pair, pair[::-1]):
-            path = opened.path
-            if opened.trained is not None:
-                path = Path(folder) / f"{len(graphs)}{ONNX}"
-                _export(opened.trained, model.spec, path, images, other.path, proposals)
+            own = Path(folder) / str(len(graphs))
+            path = opened.graph_file(own)
+            if path is None and opened.trained is not None:
+                path = own.with_suffix(ONNX)
+                _export(opened.trained, model.spec, path, images, other.graph_file(own), proposals)
+            if path is None:
+                raise TypeError(f"verify: `{opened.path}` has no graph.")  # refused above
             shape = read_onnx(path).graph.input[0].type.tensor_type.shape
             feeds = [_feeds(model, image, proposals, shape.dim[0].dim_value) for image in images]
             graphs.append(Graph(path, feeds))
@@ -305,14 +308,14 @@ def _export(
     spec: ModelSpec,
     path: Path,
     images: Sequence[Path],
-    other: Path,
+    other: Path | None,
     proposals: Proposals | None,
 ) -> None:
     """Write the graph of a checkpoint, as much like the other file as can be."""
     from edgecv.export.model_file import opset_of  # noqa: PLC0415
     from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: PLC0415  # torch
 
-    opset = opset_of(read_onnx(other)) if other.suffix.lower() == ONNX else _OPSETS[-1]
+    opset = _OPSETS[-1] if other is None else opset_of(read_onnx(other))
     is_fused = isinstance(spec.output, type(trained.network.fused_output()))
     export_onnx(
         trained.network,
