@@ -36,6 +36,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from edgecv.data import open_dataset
 from edgecv.evaluation import evaluate
 from edgecv.export.calibration import calibrate, image_feeds
+from edgecv.export.layers import prepared
 from edgecv.export.model_file import read_onnx, write_onnx
 from edgecv.export.quantise import quantise
 from edgecv.export.ranges import CALIBRATION_METHODS
@@ -110,11 +111,12 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
 
 
 def _quantise(path: Path, quantised: Path, images: Sequence[Path]) -> None:
-    prepared = quantised.with_suffix(".prepared.onnx")
-    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    ready = quantised.with_suffix(".ready.onnx")
+    onnx.save(prepared(read_onnx(path)), ready)  # its form per channel needs opset 13
+    quant_pre_process(str(ready), str(ready), skip_symbolic_shape=True)
     with contextlib.closing(load(path, "cpu")) as model:
         quantize_static(
-            str(prepared),
+            str(ready),
             str(quantised),
             _Calibration(model, images),
             quant_format=QuantFormat.QDQ,
