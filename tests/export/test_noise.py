@@ -74,6 +74,29 @@ def test_layers_are_ranked_by_what_they_do_to_the_result() -> None:
     assert len(calls) == 2
 
 
+def test_what_follows_a_choice_is_compared_for_the_same_choice() -> None:
+    def chooser(sign: float) -> onnx.ModelProto:
+        graph = onnx.parser.parse_model("""
+            <ir_version: 10, opset_import: ["" : 17]>
+            net (float[N, 4, 5, 5] x) => (float[N, K] y) {
+                c = Conv(x, w)
+                flat = Flatten(c)
+                best, places = TopK(flat, count)
+                rows = GatherElements<axis = 1>(flat, places)
+                y = Identity(rows)
+            }""")
+        for index, node in enumerate(graph.graph.node):
+            node.name = f"node{index}"
+        weight = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1) + np.float32(sign * 1e-3)
+        for name, value in (("w", weight), ("count", np.array([7]))):
+            graph.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+        return graph
+
+    cost = rank_layers(chooser(1), lambda _: chooser(-1), ["node0"], FEEDS, threads=1)[0]
+    # Rows that came in another order would differ by as much as they vary.
+    assert 0 < cost.noise < 1e-2
+
+
 def test_no_images_are_refused() -> None:
     with pytest.raises(InputError, match="no images"):
         layer_noise(model(), model(), [], threads=1)
