@@ -104,19 +104,11 @@ def image_feeds(model: Model, paths: Iterable[Path]) -> Iterator[ImageFeed]:
     Thresholds that are inputs are left out and keep their defaults.
 
     Raises:
-        InputError: if an image cannot be read, or is smaller than the network's input on both
-            sides: enlarged, it has none of the detail that the network will see.
+        InputError: if an image cannot be read.
 
     """
     wanted = model.spec.input
     for path in paths:
-        height, width = image_size_hw(path)
-        if height < wanted.size_hw[0] and width < wanted.size_hw[1]:
-            raise InputError(
-                f"`{path}` is {height}x{width}, smaller than the network's input "
-                f"{wanted.size_hw[0]}x{wanted.size_hw[1]}: calibrate with images as the camera "
-                "delivers them. Leave it out."
-            )
         pixels = read_image(path)
         batch, placement = model.fit(pixels, format="rgb24")
         values = {wanted.name: batch}
@@ -124,6 +116,21 @@ def image_feeds(model: Model, paths: Iterable[Path]) -> Iterator[ImageFeed]:
         if model.spec.proposals is not None and regions is not None:
             values[model.spec.proposals.name] = regions
         yield ImageFeed(values, path)
+
+
+def smaller_than_input(model: Model, paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the images that the network's input is larger than, on both sides.
+
+    Enlarged, they have none of the detail that a camera would show; whoever deploys on such images
+    may calibrate with them, and everybody else should be told. Only the files' headers are read.
+
+    Raises:
+        InputError: if a file is no image.
+
+    """
+    height, width = model.spec.input.size_hw
+    sizes = ((path, image_size_hw(path)) for path in paths)
+    return tuple(path for path, size_hw in sizes if size_hw[0] < height and size_hw[1] < width)
 
 
 class Observer:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgecv.errors import InputError
-from edgecv.export.calibration import Calibration, ImageFeed, Observer, calibrate, image_feeds
+from edgecv.export.calibration import (
+    Calibration,
+    ImageFeed,
+    Observer,
+    calibrate,
+    image_feeds,
+    smaller_than_input,
+)
 from edgecv.export.ranges import TensorRange
 from edgecv.runtime.model import load
 
@@ -132,12 +139,22 @@ def test_images_pass_the_models_own_pipeline(exported: Path, scenes: Path) -> No
     assert found.num_images == 2
 
 
-def test_images_that_say_nothing_of_the_camera_are_refused(exported: Path, tmp_path: Path) -> None:
-    small, broken = tmp_path / "small.png", tmp_path / "broken.png"
-    Image.new("RGB", (60, 40)).save(small)
+def test_images_with_less_detail_than_the_network_sees_are_found(
+    exported: Path, tmp_path: Path
+) -> None:
+    sizes = {"small": (127, 95), "wide": (128, 40), "equal": (128, 96), "large": (640, 480)}
+    paths = [tmp_path / f"{name}.png" for name in sizes]
+    for path, size in zip(paths, sizes.values(), strict=True):
+        Image.new("RGB", size).save(path)
+    with load(exported / "raw.onnx", "cpu", threads=1) as model:
+        assert smaller_than_input(model, paths) == (paths[0],)
+
+
+def test_an_image_that_cannot_be_read_is_named(exported: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     with load(exported / "raw.onnx", "cpu", threads=1) as model:
-        with pytest.raises(InputError, match=r"small\.png` is 40x60, smaller than .* 96x128"):
-            list(image_feeds(model, [small]))
         with pytest.raises(InputError, match=r"broken\.png"):
             list(image_feeds(model, [broken]))
+        with pytest.raises(InputError, match=r"broken\.png"):
+            smaller_than_input(model, [broken])

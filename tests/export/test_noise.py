@@ -1,12 +1,18 @@
 """Noise at layers and what layers cost, against noise that was put there on purpose."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
 
 from edgecv.errors import InputError
+from edgecv.export.calibration import Calibration, calibrate, image_feeds
+from edgecv.export.layers import layers_of
 from edgecv.export.noise import feature_noise, layer_noise, rank_layers
+from edgecv.export.quantise import quantise
+from edgecv.runtime.model import load
 
 FEEDS = [{"x": np.random.default_rng(seed).random((1, 4, 5, 5), np.float32)} for seed in range(2)]
 
@@ -68,6 +74,32 @@ def test_layers_are_ranked_by_what_they_do_to_the_result() -> None:
     assert len(calls) == 2
 
 
+def test_what_follows_a_choice_is_compared_for_the_same_choice() -> None:
+    def chooser(sign: float) -> onnx.ModelProto:
+        graph = onnx.parser.parse_model("""
+            <ir_version: 10, opset_import: ["" : 17]>
+            net (float[N, 4, 5, 5] x) => (float[N, K] y) {
+                c = Conv(x, w)
+                flat = Flatten(c)
+                best, places = TopK(flat, count)
+                rows = Flatten(x)
+                y = GatherElements<axis = 1>(rows, places)
+            }""")
+        for index, node in enumerate(graph.graph.node):
+            node.name = f"node{index}"
+        weight = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1) + np.float32(sign * 0.5)
+        for name, value in (("w", weight), ("count", np.array([7]))):
+            graph.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+        return graph
+
+    cost = rank_layers(chooser(1), lambda _: chooser(-1), ["node0"], FEEDS, threads=1)[0]
+    # `flat` differs by the sum of the channels; `y` not at all, although the order does.
+    x = np.concatenate([feed["x"] for feed in FEEDS]).astype(np.float64)
+    total = x.sum(axis=1, keepdims=True)
+    wanted = (total**2).mean() / (x + total / 2).var()
+    assert cost.noise == pytest.approx(wanted / 2, rel=1e-4)
+
+
 def test_no_images_are_refused() -> None:
     with pytest.raises(InputError, match="no images"):
         layer_noise(model(), model(), [], threads=1)
@@ -92,3 +124,28 @@ def test_a_feature_counts_by_its_own_variance() -> None:
     assert feature_noise(reference, candidate) == pytest.approx(wanted)
     swapped = feature_noise(reference.transpose(0, 2, 1), candidate.transpose(0, 2, 1))
     assert swapped == pytest.approx(wanted)
+
+
+def test_a_graph_that_ends_in_detections_is_measured_before_they_are_chosen(
+    exported: Path, scenes: Path
+) -> None:
+    fused, raw = (onnx.load(exported / f"{head}.onnx") for head in ("fused", "raw"))
+    with load(exported / "fused.onnx", "cpu", threads=1) as opened:
+        images = list(image_feeds(opened, sorted((scenes / "train").glob("*.png"))[:2]))
+    costs = {}
+    for name, graph in (("fused", fused), ("raw", raw)):
+        table = calibrate(graph, images, method="min-max", threads=1)
+        layers = layers_of(graph, "cpu")
+
+        def only(
+            layer: str,
+            graph: onnx.ModelProto = graph,
+            table: Calibration = table,
+            layers: tuple[str, ...] = layers,
+        ) -> onnx.ModelProto:
+            return quantise(graph, table, "cpu", keep=[one for one in layers if one != layer]).model
+
+        found = rank_layers(graph, only, layers[:3], images, threads=1)
+        costs[name] = [layers.index(cost.name) for cost in found]
+        assert all(0 < cost.noise < 0.1 for cost in found)
+    assert len(costs["fused"]) == len(costs["raw"]) == 3

@@ -397,6 +397,45 @@ def test_an_old_graph_with_nameless_nodes_is_raised() -> None:
     assert not model.graph.node[0].name  # the caller's graph is as it was
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "axis"),
+    [
+        ("Gemm<transB = 1>(f, w2, b2)", (24, 1024), 0),
+        ("Gemm(f, w2, b2)", (1024, 24), 1),
+        ("MatMul(f, w2)", (1024, 24), 1),
+    ],
+)
+def test_dense_layers_have_a_scale_for_each_output(
+    layer: str, shape: tuple[int, int], axis: int
+) -> None:
+    model = network(
+        f"""c = Conv<pads = [1, 1, 1, 1]>(x, w1)
+            f = Flatten(c)
+            g = {layer}
+            y = Reshape(g, four)""",
+        ("conv", "flatten", "dense", "reshape"),
+        {"w1": (16, 16, 3, 3), "w2": shape, "b2": (24,)},
+    )
+    four = onnx.numpy_helper.from_array(np.array([-1, 24, 1, 1]), "four")
+    model.graph.initializer.append(four)
+    for target in TARGETS:
+        found = quantised(model, target)
+        assert found.layers == ("conv", "dense")
+        weight = makers(found.model)[node_of(found.model, "dense").input[1]]
+        assert [attribute.i for attribute in weight.attribute] == [axis]
+        assert constants(found.model)[weight.input[1]].shape == (24,)
+        assert snr_db(model, found.model) > 30
+
+
+def test_weights_that_are_also_inputs_do_not_become_required() -> None:
+    model = residual()
+    for tensor in model.graph.initializer:
+        declared = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(declared)
+    for target in TARGETS:
+        assert snr_db(residual(), quantised(model, target).model) > 30
+
+
 def test_names_that_the_graph_does_not_have_are_refused() -> None:
     with pytest.raises(InputError, match="`keep` names `conv9`"):
         quantised(residual(), "cpu", keep=["conv9"])
