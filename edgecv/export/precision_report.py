@@ -84,6 +84,7 @@ def _plain(entry: Figures) -> dict[str, Any]:
         ],
         "returned": list(entry.returned),
         "attempts": [asdict(attempt) for attempt in entry.attempts],
+        "calibration": entry.calibration,
         "costs": [{**asdict(cost), "snr_db": cost.snr_db} for cost in entry.costs],
         "noise": [asdict(layer) for layer in entry.noise],
         "parity": None if entry.parity is None else entry.parity.to_plain(),
@@ -145,8 +146,11 @@ def _card(entry: Figures) -> str:
     if entry.attempts:
         parts.append(
             table(
-                ("layers returned to float32", "accuracy", "drop"),
-                [(f"{a.num_returned}", figure(a.value), f"{a.drop:+.4f}") for a in entry.attempts],
+                ("tried", "layers returned to float32", "accuracy", "drop"),
+                [
+                    (a.variant, f"{a.num_returned}", figure(a.value), f"{a.drop:+.4f}")
+                    for a in entry.attempts
+                ],
             )
         )
     if entry.costs:
