@@ -1,9 +1,10 @@
 """A whole export: which images, which precisions, which files, and the report of it all."""
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
 from edgecv.errors import AccuracyError, EdgeCVError, InputError
-from edgecv.export.calibration import Calibration, Observer, image_feeds
+from edgecv.export.calibration import Calibration, Observer, image_feeds, smaller_than_input
 from edgecv.export.graph_model import open_graph
 from edgecv.export.model_file import write_onnx
 from edgecv.export.parity import ParityReport
@@ -26,6 +27,7 @@ from edgecv.files import write_text
 from edgecv.precision import Precision
 from edgecv.progress import Follow, unfollowed
 from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.runtime.model import Model
 from edgecv.stream.sources import images_of
 
 Target = Literal["onnxruntime", "tensorrt"]
@@ -71,8 +73,8 @@ class Destination:
         return self.path.suffix.lower() == BUNDLE
 
     def of(self, precision: Precision) -> Path:
-        """Return the ONNX file of one precision."""
-        several = len(self.precisions) > 1 and precision != "fp32"
+        """Return the file of one precision."""
+        several = len(self.precisions) > 1 and precision != "fp32" and not self.is_bundle
         return self.path.with_suffix(f".{precision}.onnx") if several else self.path
 
 
@@ -201,19 +203,17 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
     )
     passed = {entry.precision: entry for entry in made.figures if entry.has_passed}
     graphs = {name: graph for name, graph in made.graphs.items() if name in passed}
-    if destination.is_bundle:
+    kept = [name for name in wanted if name in passed]
+    written = tuple(dict.fromkeys(destination.of(name) for name in kept))
+    if destination.is_bundle and kept:
         _bundle(destination.path, graphs, passed, tables, job)
-        written: tuple[Path, ...] = (destination.path,) if passed.keys() - {"fp32"} else ()
-    else:
-        kept = [name for name in wanted if name in passed]
+    elif not destination.is_bundle:
         for name in kept:
             write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
-        written = tuple(destination.of(name) for name in kept)
     num_calibrated = max((table.num_images for table in tables.values()), default=0)
     title = source.spec.provenance.model or destination.path.stem
-    found = Exported(
-        title, made.figures, tuple(_facts(job, made.figures, num_calibrated)), written, job.max_drop
-    )
+    facts = tuple(_facts(job, made.figures, num_calibrated))
+    found = Exported(title, made.figures, facts, written, job.max_drop, source.parity)
     if job.report is not None:
         write_precision_report(found.report(), job.report)
     return found
@@ -278,6 +278,8 @@ def _calibrations(job: ExportJob, path: Path) -> dict[str, Calibration]:
     advance = job.follow("calibrating", len(paths))
     source = job.source
     with open_graph(source.graph, threads=job.threads, proposals=source.proposals) as model:
+        if job.calibration is not None:
+            _refuse_small(model, paths)
         try:
             for feed in image_feeds(model, paths):
                 observer.observe(feed)
@@ -292,6 +294,18 @@ def _calibrations(job: ExportJob, path: Path) -> dict[str, Calibration]:
                 ) from None
             raise
     return {method: observer.calibration(method) for method in methods}
+
+
+def _refuse_small(model: Model, paths: Sequence[Path]) -> None:
+    """Refuse images that would be enlarged; only the training's own may be so."""
+    small = smaller_than_input(model, paths)
+    if small:
+        height, width = model.spec.input.size_hw
+        raise InputError(
+            f"{len(small)} of {len(paths)} images to calibrate with are smaller than the input of "
+            f"{height}x{width}, the first is `{small[0]}`: enlarged, they have none of the detail "
+            "that a camera shows. Name images as the camera delivers them."
+        )
 
 
 def _calibration_images(job: ExportJob, named: str) -> list[Path]:
@@ -353,7 +367,11 @@ def _measured(entry: Figures, job: ExportJob) -> Measured:
     if entry.latency is not None:
         backend = "onnxruntime cpu"
         latencies = (Latency(cpu_name(), backend, job.threads, entry.latency.median_ms),)
-    return Measured(entry.accuracy, job.max_drop, latencies)
+    accuracy = entry.accuracy
+    if accuracy is not None:  # a manifest is strict JSON; of objects that are not there, AP is NaN
+        finite = {name: value for name, value in accuracy.figures.items() if math.isfinite(value)}
+        accuracy = replace(accuracy, figures=finite)
+    return Measured(accuracy, job.max_drop, latencies)
 
 
 def _facts(job: ExportJob, figures: Sequence[Figures], num_calibrated: int) -> list[str]:
