@@ -167,34 +167,6 @@ def test_eval_refuses_an_empty_data_set(refused: Any, adopted: Path, tmp_path: P
     assert "no image" in line or "empty" in line
 
 
-def test_export_writes_what_it_compared(
-    edgecv: Any, trained_run: Path, scenes: Path, tmp_path: Path
-) -> None:
-    path, figures = tmp_path / "model.onnx", tmp_path / "export.json"
-    outcome = edgecv(
-        *("export", trained_run / "best.pt", "-o", path, "--head", "raw", "--opset", "19"),
-        *("--images", scenes / "test", "--num-images", "2", "--json", figures),
-    )
-    assert outcome.code == 0, outcome.err
-    assert path.is_file()
-    plain = json.loads(figures.read_text())
-    assert plain["num_images"] == 2
-    assert {entry["name"] for entry in plain["outputs"]} == {"offsets", "logits"}
-    assert all(entry["relative"] < 1e-4 for entry in plain["outputs"])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [(["--opset", "18"], "must be 19 or 20"), (["--batch", "0"], "must be 1 or more")],
-)
-def test_export_refuses_what_it_cannot_do(
-    refused: Any, trained_run: Path, tmp_path: Path, options: list[str], said: str
-) -> None:
-    path = tmp_path / "model.onnx"
-    assert said in refused("export", trained_run / "best.pt", "-o", path, *options)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

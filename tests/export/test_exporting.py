@@ -86,7 +86,7 @@ def test_accuracy_is_measured_and_reported(job: ExportJob, scenes: Path, tmp_pat
     with Bundle(tmp_path / "model.edgecv") as bundle:
         manifest = bundle.manifest
         bundle.verify()
-    assert [each.name for each in manifest.entries] == ["calibration", "fp32", "int8-cpu"]
+    assert [each.name for each in manifest.entries] == ["fp32", "int8-cpu", "calibration"]
     measured = manifest.entry("int8-cpu").measured
     assert measured.accuracy is not None
     assert measured.accuracy.value == entry.accuracy.value
