@@ -17,8 +17,8 @@ from edgecv.cli.app import app
 from edgecv.cli.console import JsonPath, Quiet, console, print_table, require_extra, write_json
 
 if TYPE_CHECKING:
-    from edgecv.export.summary import Summary, Tensor
-    from edgecv.export.support import Finding, Support, Target
+    from edgecv.export.inspection.summary import Summary, Tensor
+    from edgecv.export.inspection.support import Finding, Support, Target
 
 _MARKS = {"supported": "yes", "plugin": "plugin", "limited": "limited", "unsupported": "no"}
 _STYLES = {"supported": "green", "plugin": "cyan", "limited": "yellow", "unsupported": "red"}
@@ -31,7 +31,7 @@ _NODES_SHOWN = 2
 
 
 class _Target(str, Enum):
-    """`edgecv.export.support.Target` for typer, whose lists hold no literals."""
+    """`edgecv.export.inspection.support.Target` for typer, whose lists hold no literals."""
 
     ONNXRUNTIME = "onnxruntime"
     TENSORRT_10_3 = "tensorrt-10.3"
@@ -56,9 +56,9 @@ def inspect_model(
 ) -> None:
     """Show operators, parameters, MACs and memory of an ONNX file, and which targets run it."""
     require_extra("export", "onnx", "onnx_ir")
-    from edgecv.export.model_file import read_onnx  # onnx takes a while to import
-    from edgecv.export.summary import summarise
-    from edgecv.export.support import TARGETS, support
+    from edgecv.export.graphs.model_file import read_onnx  # onnx takes a while to import
+    from edgecv.export.inspection.summary import summarise
+    from edgecv.export.inspection.support import TARGETS, support
 
     screen = console(quiet=quiet)
     targets: Sequence[Target] = (
@@ -84,7 +84,7 @@ def inspect_model(
 
 
 def _print_facts(screen: Console, path: Path, summary: "Summary") -> None:
-    from edgecv.export.description import in_words
+    from edgecv.export.inspection.description import in_words
 
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")

@@ -14,15 +14,20 @@ from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
 from edgecv.errors import AccuracyError, EdgeCVError, InputError
-from edgecv.export.calibration import Calibration, Observer, image_feeds, smaller_than_input
-from edgecv.export.graph_model import open_graph
-from edgecv.export.model_file import write_onnx
-from edgecv.export.parity import ParityReport
-from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
-from edgecv.export.precisions import Figures, Images, in_precisions
-from edgecv.export.ranges import CalibrationMethod
+from edgecv.export.comparison.parity import ParityReport
+from edgecv.export.graphs.graph_model import open_graph
+from edgecv.export.graphs.model_file import write_onnx
+from edgecv.export.graphs.target import for_tensorrt
+from edgecv.export.precisions.calibration import (
+    Calibration,
+    Observer,
+    image_feeds,
+    smaller_than_input,
+)
+from edgecv.export.precisions.measuring import Figures, Images, in_precisions
+from edgecv.export.precisions.ranges import CalibrationMethod
+from edgecv.export.precisions.report import PrecisionReport, summary_rows, write_precision_report
 from edgecv.export.source import Source, split_images
-from edgecv.export.target import for_tensorrt
 from edgecv.files import write_text
 from edgecv.precision import Precision
 from edgecv.progress import Follow, unfollowed
@@ -47,7 +52,7 @@ class Destination:
         path: an ONNX file, `NAME.onnx`, which of several precisions becomes `NAME.fp16.onnx` and
             so on; or a bundle, which holds float32 in any case.
         precisions: those wanted, at least one.
-        target: what will run the files; see `edgecv.export.target.for_tensorrt`.
+        target: what will run the files; see `edgecv.export.graphs.target.for_tensorrt`.
 
     """
 
@@ -86,19 +91,19 @@ class ExportJob:
         source: the float32 graph.
         data: the address of annotated images to measure accuracy on, None to measure none.
         split: of them.
-        max_drop: see `edgecv.export.precisions.Images`.
+        max_drop: see `edgecv.export.precisions.measuring.Images`.
         iou_threshold: see there.
         images: a folder of images to compare on, None for those of the split.
         num_images: how many of them.
         calibration: a folder, an address whose train split is taken, or a table's file; None for
             the training's own images.
         calibration_images: how many images to calibrate with.
-        calibration_method: see `edgecv.export.calibration.calibrate`; None tries one after the
-            other where there is a limit to the drop, and is `min-max` where there is none.
-        reduce_range: give 8-bit weights 7 bits, see `edgecv.export.quantise.quantise`.
+        calibration_method: see `edgecv.export.precisions.calibration.calibrate`; None tries one
+            after the other where there is a limit to the drop; without one it is `min-max`.
+        reduce_range: give 8-bit weights 7 bits, see `edgecv.export.precisions.quantise.quantise`.
         threads: of onnxruntime, 0 for one per core.
         report: a folder for the report, None for none.
-        follow: see `edgecv.export.precisions.in_precisions`.
+        follow: see `edgecv.export.precisions.measuring.in_precisions`.
 
     """
 

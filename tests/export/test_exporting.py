@@ -16,7 +16,6 @@ pytest.importorskip("faster_coco_eval")
 from edgecv.bundle.reading import Bundle  # noqa: E402
 from edgecv.errors import AccuracyError, EdgeCVError, InputError  # noqa: E402
 from edgecv.export import exporting  # noqa: E402
-from edgecv.export.calibration import Observer  # noqa: E402
 from edgecv.export.exporting import (  # noqa: E402
     Destination,
     ExportJob,
@@ -26,9 +25,10 @@ from edgecv.export.exporting import (  # noqa: E402
     spread,
     write_table,
 )
-from edgecv.export.metadata import read_spec  # noqa: E402
-from edgecv.export.model_file import read_onnx  # noqa: E402
-from edgecv.export.noise import LayerCost  # noqa: E402
+from edgecv.export.graphs.metadata import read_spec  # noqa: E402
+from edgecv.export.graphs.model_file import read_onnx  # noqa: E402
+from edgecv.export.precisions.calibration import Observer  # noqa: E402
+from edgecv.export.precisions.noise import LayerCost  # noqa: E402
 from edgecv.export.source import GraphOptions, Source, open_source  # noqa: E402
 from edgecv.precision import Precision  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
@@ -104,7 +104,7 @@ def test_accuracy_is_measured_and_reported(job: ExportJob, scenes: Path, tmp_pat
 def test_what_does_not_pass_is_not_written_and_its_costs_are_named(
     job: ExportJob, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgecv.export import precisions
+    from edgecv.export.precisions import measuring as precisions
 
     measured = precisions.accuracy_of
 
