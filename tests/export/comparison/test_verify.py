@@ -14,9 +14,10 @@ pytest.importorskip("torch")
 import onnx
 from onnx import external_data_helper, numpy_helper
 
+from edgecv.bundle.writing import add, read_model
 from edgecv.data import open_classification, open_dataset
 from edgecv.errors import InputError
-from edgecv.export.comparison.pairs import Opened, open_pair, size_of
+from edgecv.export.comparison.pairs import Opened, open_pair
 from edgecv.export.comparison.verify import Limits, Verification, verify
 from edgecv.export.graphs.metadata import write_spec
 from edgecv.export.graphs.model_file import read_onnx
@@ -241,7 +242,30 @@ def test_a_size_holds_the_weights_beside_the_file(exported: Path, tmp_path: Path
     external_data_helper.convert_model_to_external_data(model, location="weights.bin")
     onnx.save(model, tmp_path / "out.onnx")
     files = [tmp_path / "out.onnx", tmp_path / "weights.bin"]
-    assert size_of(files[0]) == sum(file.stat().st_size for file in files)
+    both, _ = open_pair(files[0], files[0])
+    assert both.num_bytes == sum(file.stat().st_size for file in files)
+
+
+def test_entries_of_a_bundle_are_compared_down_to_their_layers(
+    exported: Path, images: list[Path], tmp_path: Path
+) -> None:
+    path = altered(exported / "raw.onnx", tmp_path / "raw.onnx", scaled_weight(20, 1.5))
+    bundle = tmp_path / "raw.edgecv"
+    add(bundle, read_model(exported / "raw.onnx"), read_model(path, "fp16"))
+    found = run(Path(f"{bundle}#fp32"), Path(f"{bundle}#fp16"), images)
+    assert found.candidate.backend == "onnxruntime cpu, fp16 of raw.edgecv"
+    assert found.candidate.precision == "fp16"
+    assert found.candidate.num_bytes == path.stat().st_size
+    of_files = run(exported / "raw.onnx", path, images)
+    assert of_files.divergence is not None
+    searched = verify(
+        *open_pair(Path(f"{bundle}#fp32"), Path(f"{bundle}#fp16")),
+        images,
+        limits=Limits(relative=1e-4),
+        repeat=1,
+    )
+    assert searched.divergence is not None
+    assert searched.divergence.node == of_files.divergence.node
 
 
 def test_what_is_not_finite_is_null_for_machines(exported: Path, images: list[Path]) -> None:
