@@ -15,6 +15,7 @@ from rich.text import Text
 
 from edgecv.cli.app import app
 from edgecv.cli.console import JsonPath, Quiet, console, print_table, require_extra, write_json
+from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from edgecv.export.inspection.summary import Summary, Tensor
@@ -56,10 +57,16 @@ def inspect_model(
 ) -> None:
     """Show operators, parameters, MACs and memory of an ONNX file, and which targets run it."""
     require_extra("export", "onnx", "onnx_ir")
+    from edgecv.bundle.reading import is_bundle, split_entry
     from edgecv.export.graphs.model_file import read_onnx  # onnx takes a while to import
     from edgecv.export.inspection.summary import summarise
     from edgecv.export.inspection.support import TARGETS, support
 
+    if is_bundle(model):
+        raise InputError(
+            f"`{model}` is a bundle. Unpack the file to look at: `edgecv bundle extract "
+            f"{split_entry(model)[0]} fp32 -o DIR`."
+        )
     screen = console(quiet=quiet)
     targets: Sequence[Target] = (
         TARGETS if not target else [cast("Target", str(one.value)) for one in target]
