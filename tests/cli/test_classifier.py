@@ -27,7 +27,7 @@ def test_train_resume_and_export(edgecv: Any, shapes: Path, tmp_path: Path) -> N
     )
     assert outcome.code == 0, outcome
     assert "Images: 3 in PyTorch, 3 exported, 3 matched; scores within" in outcome.out
-    assert json.loads((tmp_path / "export.json").read_text())["unit"] == "images"
+    assert json.loads((tmp_path / "export.json").read_text())["parity"]["unit"] == "images"
 
 
 def test_eval_prints_and_writes_what_it_measured(
