@@ -14,7 +14,7 @@ they do in the export.
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -81,8 +81,8 @@ class FakeQuantisation(nn.Module):
             )
         self._first = calls[0].call.name
         new_range = _range_factory(precision)
-        self._inputs = {layer.call: new_range() for layer in self.layers}
-        self._results = {
+        self._inputs: dict[Call, Any] = {layer.call: new_range() for layer in self.layers}
+        self._results: dict[Call, Any] = {
             layer.result: new_range()
             for layer in self.layers
             if precision == "int8-cpu" and not layer.is_cut
@@ -92,6 +92,11 @@ class FakeQuantisation(nn.Module):
             for call, range_ in ranges.items():
                 self.ranges[f"{call.name.replace('.', '/')}/{call.index}/{kind}"] = range_
         self.to(next(network.parameters()).device)
+
+    def __str__(self) -> str:
+        """Say what is rounded, in one line."""
+        kept = f", {self.num_float} stay in float32" if self.num_float else ""
+        return f"{len(self.layers)} layers are rounded in training and validation{kept}"
 
     def attach(self, network: Network) -> None:
         """Let a network round from now on: the one that the layers were found in, or its copy."""
@@ -110,7 +115,7 @@ class FakeQuantisation(nn.Module):
 
         What was never seen has no range, and is not rounded while ranges are held.
         """
-        for range_ in self.ranges.values():
+        for range_ in (*self._inputs.values(), *self._results.values()):
             range_.enable_observer(is_on)
             seen = bool(torch.isfinite(range_.activation_post_process.min_val).all())
             range_.enable_fake_quant(is_on or seen)
@@ -230,7 +235,7 @@ def _range_factory(precision: QuantisedPrecision) -> Callable[[], Any]:
 
 
 @contextmanager
-def _quiet(logger: str) -> Any:  # noqa: ANN401
+def _quiet(logger: str) -> Iterator[None]:
     """Silence a logger that tells users of torchao's use of PyTorch's internals."""
     found = logging.getLogger(logger)
     level = found.level

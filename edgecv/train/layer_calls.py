@@ -95,12 +95,18 @@ class _Value:
 
 @dataclass
 class _Seen:
-    """A layer's call while it is being watched."""
+    """A layer's call with its output, and the batch norm that read it, with its own."""
 
     call: Call
     num_before: int
-    result: Call
     value: _Value
+    norm: tuple[Call, _Value] | None = None
+
+    def result(self) -> tuple[Call, _Value]:
+        """Return what an export computes in one go; it folds a norm that reads alone."""
+        if self.norm is not None and self.value.readers == ["batch_norm"]:
+            return self.norm
+        return self.call, self.value
 
 
 class _Watch(TorchFunctionMode):
@@ -146,15 +152,15 @@ class _Watch(TorchFunctionMode):
             layer = _named(self._layers, read)
             if layer is not None:
                 call, value = self._called(layer), _Value(made[0], deepest + 1, len(self._seen))
-                self._seen.append(_Seen(call, deepest, call, value))
+                self._seen.append(_Seen(call, deepest, value))
                 self._values[id(made[0])] = value
                 return
         norm = _named(self._norms, read) if function == "batch_norm" else None
         if norm is not None:
             call, value = self._called(norm), _Value(made[0], deepest)
             normed = values[0].of_layer if values else None
-            if normed is not None and values[0].readers == ["batch_norm"]:
-                self._seen[normed].result, self._seen[normed].value = call, value
+            if normed is not None:
+                self._seen[normed].norm = call, value
             self._values[id(made[0])] = value
             return
         for tensor in made:
@@ -167,16 +173,13 @@ class _Watch(TorchFunctionMode):
 
     def layer_calls(self) -> list[LayerCall]:
         """Return what was seen."""
-        return [
-            LayerCall(
-                seen.call,
-                self._modules[seen.call.name],
-                seen.num_before,
-                seen.result,
-                len(seen.value.readers) == 1 and seen.value.readers[0] in _CUTS,
-            )
-            for seen in self._seen
-        ]
+        found = []
+        for seen in self._seen:
+            result, value = seen.result()
+            is_cut = len(value.readers) == 1 and value.readers[0] in _CUTS
+            layer = self._modules[seen.call.name]
+            found.append(LayerCall(seen.call, layer, seen.num_before, result, is_cut))
+        return found
 
 
 def _named(names: dict[int, str], tensors: list[Tensor]) -> str | None:

@@ -118,10 +118,7 @@ class _Run:
         self.optimisation = Optimisation(network, config, ranks)
         rounded = self.optimisation.fake_quantisation
         if rounded is not None:
-            self.notes += (
-                f"{config.fake_quantise} is imitated in {len(rounded.layers)} layers, "
-                f"{rounded.num_float} stay in float32",
-            )
+            self.notes += (f"{config.fake_quantise}: {rounded}",)
         self.spec = _describe(config, self.task, network)
         self.batches = self.task.batches(self.spec.input, config, ranks)
         self.progress = Progress(planned_epochs=config.epochs)
