@@ -19,14 +19,26 @@ VOC = (
     "motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
 )
 
-_KNOWN = {"coco": COCO, "voc": VOC}
+# By COCO's category ids, which run to 90 and skip ten: torchvision's detectors, DETR, RF-DETR.
+_UNUSED_IN_COCO = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+def _with_unused(names: str) -> str:
+    """Return COCO's names by category id, the background first, the ids without a class named."""
+    left = iter(names.split(","))
+    ids = (f"unused {k}" if k in _UNUSED_IN_COCO else next(left) for k in range(1, 91))
+    return ",".join(["background", *ids])
+
+
+_KNOWN = {"coco": COCO, "coco91": _with_unused(COCO), "voc": VOC}
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
     """Return the class names that `text` stands for, in the order of their ids.
 
     Args:
-        text: `coco` or `voc`, a text file with a name a line, or names with commas between them.
+        text: `coco`, `coco91` (by COCO's category ids, the background first) or `voc`, a text file
+            with a name a line, or names with commas between them.
 
     Raises:
         InputError: if there is no name, a name is empty, or one comes twice.
@@ -44,8 +56,8 @@ def parse_classes(text: str) -> tuple[str, ...]:
     names = tuple(line.strip() for line in lines)
     if not names or not all(names):
         raise InputError(
-            f"`--classes` must be `coco`, `voc`, a file with a name a line, or names with commas, "
-            f"got {text!r}."
+            f"`--classes` must be `coco`, `coco91`, `voc`, a file with a name a line, or names "
+            f"with commas, got {text!r}."
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -92,6 +92,8 @@ class YoloOutput:
         layout: order of the last two axes.
         reg_max: bins a distance, 0 for boxes that are already decoded.
         strides: input pixels per cell of each level, used with `reg_max`.
+        has_objectness: whether the probability of any object stands before those of the classes,
+            5 + C columns, and a score is their product: YOLOv3 to v7, and YOLOX once decoded.
 
     """
 
@@ -100,11 +102,15 @@ class YoloOutput:
     layout: Literal["cn", "nc"] = "cn"
     reg_max: int = 0
     strides: tuple[int, ...] = (8, 16, 32)
+    has_objectness: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse negative bins and strides that are no strides."""
+        """Refuse negative bins, strides that are no strides and a raw head with objectness."""
         require(self.reg_max >= 0, "output.reg_max", "be 0 or more", self.reg_max)
         _check_strides(self.strides)
+        rule = "be false for a head with `reg_max`"
+        is_known = not (self.has_objectness and self.reg_max)
+        require(is_known, "output.has_objectness", rule, self.has_objectness)
 
 
 @dataclass(frozen=True)
@@ -153,16 +159,55 @@ class DetrOutput:
     """DETR heads (Carion et al. 2020): a set of queries, no suppression.
 
     Args:
-        logits: output [B, Q, C] (`sigmoid`) or [B, Q, C + 1] with no-object last (`softmax`).
-        boxes: output [B, Q, 4], cx, cy, w, h as fractions of the input.
-        activation: how logits become scores.
+        logits: output [B, Q, C] (`sigmoid`, `none`) or [B, Q, C + 1] with no-object last
+            (`softmax`).
+        boxes: output [B, Q, 4], cx, cy, w, h as fractions of the input. Where `logits` names the
+            same output, that is [B, Q, 4 + C], the boxes first.
+        activation: how logits become scores; `none` where they are probabilities already.
 
     """
 
     FORMAT: ClassVar[str] = "detr"
     logits: str = "logits"
     boxes: str = "pred_boxes"
-    activation: Literal["softmax", "sigmoid"] = "softmax"
+    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
+
+
+@dataclass(frozen=True)
+class RowsOutput:
+    """What is left after the graph's own selection, a row an object, as YOLOv10 has it.
+
+    Args:
+        rows: output [B, K, 6]: x1, y1, x2, y2 in input pixels, score, class id, in any order of
+            rows; those past the last object have score 0.
+
+    """
+
+    FORMAT: ClassVar[str] = "rows"
+    rows: str = "output0"
+
+
+@dataclass(frozen=True)
+class ObjectsOutput:
+    """The same in three outputs, as torchvision's detectors (N differs) and RT-DETR have it.
+
+    Args:
+        boxes: output [N, 4] or [1, N, 4], xyxy in input pixels.
+        scores: output [N] or [1, N], in any order.
+        labels: output [N] or [1, N] of whole numbers.
+        first_label: the label of the first class; 1 where 0 is the background.
+
+    """
+
+    FORMAT: ClassVar[str] = "objects"
+    boxes: str = "boxes"
+    scores: str = "scores"
+    labels: str = "labels"
+    first_label: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a label that stands for nothing."""
+        require(self.first_label >= 0, "output.first_label", "be 0 or more", self.first_label)
 
 
 @dataclass(frozen=True)
@@ -223,6 +268,8 @@ OutputSpec: TypeAlias = (
     | YoloxOutput
     | NanodetOutput
     | DetrOutput
+    | RowsOutput
+    | ObjectsOutput
     | LogitsOutput
     | ProbabilitiesOutput
     | ClassMapOutput

@@ -88,7 +88,7 @@ class ProposalsSpec:
 
 
 _FORMATS_OF_TASK: dict[str, tuple[str, ...]] = {
-    "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr"),
+    "detect": ("fused", "ssd", "yolo", "yolox", "nanodet", "detr", "rows", "objects"),
     "instance": ("fused",),
     "keypoints": ("fused",),
     "segment": ("logits", "probabilities", "class-map"),
@@ -278,7 +278,7 @@ class ModelSpec:
         if text is None:
             raise SpecError(
                 f"`{path}` carries no edgecv description (metadata key `{METADATA_KEY}`). "
-                "Give it one with `edgecv adopt MODEL.onnx --format ... --classes ... -o OUT.onnx`."
+                "Give it one with `edgecv adopt MODEL.onnx --classes ... -o OUT.onnx`."
             )
         try:
             return cls.from_json(text)

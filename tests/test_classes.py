@@ -15,6 +15,15 @@ def test_coco_is_the_annotation_file_in_category_order(shared_data: Path) -> Non
     assert parse_classes("coco") == tuple(category["name"] for category in categories)
 
 
+def test_coco91_is_numbered_by_category(shared_data: Path) -> None:
+    text = (shared_data / "coco" / "instances_val2017.json").read_text()
+    by_id = {category["id"]: category["name"] for category in json.loads(text)["categories"]}
+    names = parse_classes("coco91")
+    assert len(names) == 91
+    assert names[0] == "background"
+    assert {k: name for k, name in enumerate(names) if k and "unused" not in name} == by_id
+
+
 def test_voc_has_twenty_names_in_alphabetical_order() -> None:
     names = parse_classes("voc")
     assert len(names) == 20
@@ -52,7 +61,9 @@ def test_a_missing_file_is_not_taken_for_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", ",", "cat,,dog", "cat,dog,"])
 def test_refuses_an_empty_name(text: str) -> None:
-    with pytest.raises(InputError, match=r"must be `coco`, `voc`, a file .*, or names with commas"):
+    with pytest.raises(
+        InputError, match=r"must be `coco`, `coco91`, `voc`, a file .*, or names with commas"
+    ):
         parse_classes(text)
 
 

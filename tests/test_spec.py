@@ -21,8 +21,10 @@ from edgecv.output_spec import (
     ImageOutput,
     LogitsOutput,
     NanodetOutput,
+    ObjectsOutput,
     OutputSpec,
     ProbabilitiesOutput,
+    RowsOutput,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
@@ -51,6 +53,8 @@ FORMATS: dict[Task, list[OutputSpec]] = {
         YoloxOutput(),
         NanodetOutput(),
         DetrOutput(),
+        RowsOutput(),
+        ObjectsOutput(),
     ],
     "instance": [FusedOutput(masks="masks")],
     "keypoints": [FusedOutput(keypoints="keypoints")],
@@ -114,16 +118,23 @@ OUTPUTS: dict[type, st.SearchStrategy[Any]] = {
         reg_max=st.integers(0, 64),
         strides=strides,
     ),
+    RowsOutput: st.builds(RowsOutput, rows=names),
+    ObjectsOutput: st.builds(
+        ObjectsOutput, boxes=names, scores=names, labels=names, first_label=st.integers(0, 9)
+    ),
+    ClassMapOutput: st.builds(ClassMapOutput, labels=names),
     YoloxOutput: st.builds(YoloxOutput, head=names, strides=strides),
     NanodetOutput: st.builds(
         NanodetOutput, head=names, strides=strides, reg_max=st.integers(1, 64)
     ),
     DetrOutput: st.builds(
-        DetrOutput, logits=names, boxes=names, activation=st.sampled_from(["softmax", "sigmoid"])
+        DetrOutput,
+        logits=names,
+        boxes=names,
+        activation=st.sampled_from(["softmax", "sigmoid", "none"]),
     ),
     LogitsOutput: st.builds(LogitsOutput, logits=names),
     ProbabilitiesOutput: st.builds(ProbabilitiesOutput, probabilities=names),
-    ClassMapOutput: st.builds(ClassMapOutput, labels=names),
     ImageOutput: st.builds(ImageOutput, image=names, scale=positive),
 }
 postprocesses = st.builds(
@@ -337,6 +348,11 @@ def test_a_value_of_the_wrong_type_is_refused(changes: dict[str, Any], message: 
         (lambda: SSDOutput(anchors=()), "`output.anchors` must hold at least one layer"),
         (lambda: replace(SSD, variances=(0.1, 0.0)), "`output.variances` must be positive"),
         (lambda: YoloOutput(reg_max=-1), "`output.reg_max` must be 0 or more, got -1"),
+        (
+            lambda: YoloOutput(has_objectness=True, reg_max=16),
+            "`output.has_objectness` must be false for a head with `reg_max`, got True",
+        ),
+        (lambda: ObjectsOutput(first_label=-1), "`output.first_label` must be 0 or more, got -1"),
         (lambda: YoloOutput(strides=()), "`output.strides` must be positive"),
         (lambda: YoloxOutput(strides=(8, 0)), "`output.strides` must be positive"),
         (lambda: NanodetOutput(strides=(0,)), "`output.strides` must be positive"),

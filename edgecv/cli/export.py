@@ -72,9 +72,18 @@ def export(
     ] = None,
     calibration_images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 64,
     calibration_method: Annotated[
-        Literal["min-max", "entropy", "percentile", "mse"],
-        typer.Option(help="How outliers are weighed."),
-    ] = "min-max",
+        Literal["min-max", "entropy", "percentile", "mse"] | None,
+        typer.Option(
+            help="How outliers are weighed; default: min-max, then the others if `--max-drop` asks."
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool,
+        typer.Option(
+            "--reduce-range",
+            help="8-bit weights in 7 bits, for x86 processors without VNNI, whose sums overflow.",
+        ),
+    ] = False,
     target: Annotated[
         Literal["onnxruntime", "tensorrt"],
         typer.Option(help="tensorrt: plugin nodes, without the bodies that onnxruntime needs."),
@@ -142,6 +151,7 @@ def export(
             calibration=calibration,
             calibration_images=calibration_images,
             calibration_method=calibration_method,
+            reduce_range=reduce_range,
             threads=threads,
             report=report,
             follow=follower(bar),

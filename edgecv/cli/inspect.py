@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -18,7 +18,7 @@ from edgecv.cli.console import JsonPath, Quiet, console, print_table, require_ex
 
 if TYPE_CHECKING:
     from edgecv.export.summary import Summary, Tensor
-    from edgecv.export.support import Finding, Support
+    from edgecv.export.support import Finding, Support, Target
 
 _MARKS = {"supported": "yes", "plugin": "plugin", "limited": "limited", "unsupported": "no"}
 _STYLES = {"supported": "green", "plugin": "cyan", "limited": "yellow", "unsupported": "red"}
@@ -61,7 +61,9 @@ def inspect_model(
     from edgecv.export.support import TARGETS, support
 
     screen = console(quiet=quiet)
-    targets = TARGETS if not target else [one.value for one in target]
+    targets: Sequence[Target] = (
+        TARGETS if not target else [cast("Target", str(one.value)) for one in target]
+    )
     with screen.status("reading"):
         graph = read_onnx(model)
         summary = summarise(graph, model, batch=batch)

@@ -28,15 +28,21 @@ from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from edgecv.data import AnyDataset
-    from edgecv.export.verify import Opened, Side, Verification
+    from edgecv.export.pairs import Opened
+    from edgecv.export.verify import Side, Verification
 
-_FURTHER_METRICS = ("AP", "AP50", "AP75", "mask_AP", "keypoint_AP", "top1", "top5")
+_FURTHER_METRICS = ("AP", "AP50", "AP75", "mask_AP", "keypoint_AP", "mIoU", "top1", "top5")
 _MEGABYTE = 1e6
 
 
 @app.command()
 def verify(
-    reference: Annotated[Path, typer.Argument(help="The one that is right: best.pt or .onnx.")],
+    reference: Annotated[
+        Path,
+        typer.Argument(
+            help="The one that is right: best.pt, an ONNX file, b.edgecv#fp16, triton://host:8000/model."
+        ),
+    ],
     candidate: Annotated[Path, typer.Argument(help="The one that is questioned, likewise.")],
     *,
     data: Annotated[
@@ -83,7 +89,8 @@ def verify(
     require_extra("export", "onnx", "onnx_ir")
     if any(path.suffix == ".pt" for path in (reference, candidate)):
         require_extra("train", "torch", "torchvision")
-    from edgecv.export.verify import Limits, open_pair  # onnx takes a while to import
+    from edgecv.export.pairs import open_pair  # onnx takes a while to import
+    from edgecv.export.verify import Limits
     from edgecv.export.verify import verify as verify_pair
     from edgecv.proposals import read_proposals
 
@@ -127,7 +134,7 @@ def _dataset(
 
     if data is None:
         return None
-    if opened.model.spec.task != "classify":
+    if opened.model.spec.task not in ("classify", "segment"):
         require_extra("eval", "faster_coco_eval")
     return open_for_task(opened.model.spec.task, data, split, on_bad=on_bad)
 
@@ -202,8 +209,12 @@ def _print(screen: Console, found: "Verification", where: str, num_images: int) 
 
 
 def _sizes(left: "Side", right: "Side") -> tuple[object, ...]:
-    sizes = (f"{side.num_bytes / _MEGABYTE:.2f} MB" for side in (left, right))
-    return ("size", *sizes, f"{right.num_bytes / max(left.num_bytes, 1):.2f}x")
+    sizes = (
+        None if side.num_bytes is None else f"{side.num_bytes / _MEGABYTE:.2f} MB"
+        for side in (left, right)
+    )
+    is_known = left.num_bytes is not None and right.num_bytes is not None
+    return ("size", *sizes, f"{(right.num_bytes or 0) / (left.num_bytes or 1):.2f}x" * is_known)
 
 
 def _print_results(screen: Console, found: "Verification") -> None:
@@ -236,7 +247,7 @@ def _conclude(screen: Console, found: "Verification") -> None:
                 "let another win."
             )
     elif found.no_divergence:
-        screen.print(f"No layer can be named: {found.no_divergence}.", markup=False)
+        screen.print(f"No layer can be named: {found.no_divergence}", markup=False)
     if found.violations:
         screen.print(Text(f"They differ: {'; '.join(found.violations)}.", style="red"))
     elif found.is_judged:

@@ -9,11 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from edgecv.colour import class_colours
+from edgecv.contact_sheet import contact_sheet
 from edgecv.data.augment.recipe import Recipe
 from edgecv.data.batches import Batches, LabelledBatches, TrainingBatches
 from edgecv.data.labelled import ClassificationDataset
 from edgecv.data.samples import DetectionDataset
-from edgecv.data.sheet import contact_sheet, draw_target, enlargement, shown_pixels
+from edgecv.data.sheet import draw_target, enlargement, shown_pixels
 from edgecv.data.targets import Target
 from edgecv.spec import InputSpec
 

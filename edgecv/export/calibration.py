@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -103,19 +104,11 @@ def image_feeds(model: Model, paths: Iterable[Path]) -> Iterator[ImageFeed]:
     Thresholds that are inputs are left out and keep their defaults.
 
     Raises:
-        InputError: if an image cannot be read, or is smaller than the network's input on both
-            sides: enlarged, it has none of the detail that the network will see.
+        InputError: if an image cannot be read.
 
     """
     wanted = model.spec.input
     for path in paths:
-        height, width = image_size_hw(path)
-        if height < wanted.size_hw[0] and width < wanted.size_hw[1]:
-            raise InputError(
-                f"`{path}` is {height}x{width}, smaller than the network's input "
-                f"{wanted.size_hw[0]}x{wanted.size_hw[1]}: calibrate with images as the camera "
-                "delivers them. Leave it out."
-            )
         pixels = read_image(path)
         batch, placement = model.fit(pixels, format="rgb24")
         values = {wanted.name: batch}
@@ -123,6 +116,21 @@ def image_feeds(model: Model, paths: Iterable[Path]) -> Iterator[ImageFeed]:
         if model.spec.proposals is not None and regions is not None:
             values[model.spec.proposals.name] = regions
         yield ImageFeed(values, path)
+
+
+def smaller_than_input(model: Model, paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the images that the network's input is larger than, on both sides.
+
+    Enlarged, they have none of the detail that a camera would show; whoever deploys on such images
+    may calibrate with them, and everybody else should be told. Only the files' headers are read.
+
+    Raises:
+        InputError: if a file is no image.
+
+    """
+    height, width = model.spec.input.size_hw
+    sizes = ((path, image_size_hw(path)) for path in paths)
+    return tuple(path for path, size_hw in sizes if size_hw[0] < height and size_hw[1] < width)
 
 
 class Observer:
@@ -139,13 +147,18 @@ class Observer:
             threads: of onnxruntime, 0 for one per core.
 
         Raises:
-            InputError: if onnxruntime cannot run it.
+            InputError: if no layer of it can compute in 8 bits, or onnxruntime cannot run it.
 
         """
         watched, producers, self._ends = _watched(model)
+        if not producers:
+            raise InputError(
+                "calibration: this graph has no layer that 8 bits suit: no Conv, Gemm or MatMul "
+                "with constant float32 weights behind its first layers. Export it as fp32 or fp16."
+            )
         self._producers = producers
         self._session = open_in_memory(watched, threads=threads)
-        self._inputs = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+        self._inputs = {node.name for node in self._session.get_inputs()}
         self._histograms = {name: Histogram() for name in producers}
         self.num_images = 0
 
@@ -159,15 +172,11 @@ class Observer:
             InputError: if a value is infinite or NaN; the message names layer and image.
 
         """
-        names = list(self._histograms)
-        graph_inputs = [name for name in names if name in self._inputs]
-        computed = [name for name in names if name not in self._inputs]
-        found = self._session.run(computed, dict(feed))
-        values = dict(zip(computed, found, strict=True)) | {
-            name: feed[name] for name in graph_inputs
-        }
+        computed = [name for name in self._histograms if name not in self._inputs]
+        values = {name: feed[name] for name in self._histograms if name in self._inputs}
+        values |= zip(computed, self._session.run(computed, dict(feed)), strict=True)
         for name, value in values.items():
-            if not math.isfinite(float(value.min(initial=0)) + float(value.max(initial=0))):
+            if not (np.isfinite(value.min(initial=0)) and np.isfinite(value.max(initial=0))):
                 which = str(feed) if isinstance(feed, ImageFeed) else f"number {self.num_images}"
                 raise InputError(
                     f"calibration: {self._producers[name]} makes an infinite or undefined value "
@@ -227,18 +236,19 @@ def calibrate(
 
 
 def _watched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str], set[str]]:
-    """Return the graph with its float32 tensors as outputs, and what makes each, for messages."""
+    """Return the graph with what 8 bits could hold as outputs; what makes each; the plan's ends."""
     watched = ir.from_proto(prepared(model))
     graph = watched.graph
     plan = plan_cpu(graph, ())
     values = plan.tensors | plan_tensorrt(graph, ()).tensors
-    producers = {}
-    for name, value in values.items():
-        maker = value.producer()
-        if maker is None:
-            producers[name] = f"the input `{name}`"
-            continue
-        producers[name] = f"`{maker.name}` ({maker.op_type})"
-        if not value.is_graph_output():
-            graph.outputs.append(value)
+    inputs = [value for value in graph.inputs if value.name in values]
+    producers = {str(value.name): f"the input `{value.name}`" for value in inputs}
+    for node in graph:
+        before = node.inputs[0].producer() if node in plan.folded and node.inputs[0] else None
+        layer = before or node  # an activation passes on what the layer before it made
+        for value in node.outputs:
+            if value.name in values:
+                producers[str(value.name)] = f"`{layer.name}` ({layer.op_type})"
+                if not value.is_graph_output():
+                    graph.outputs.append(value)
     return ir.to_proto(watched), producers, plan.ends

@@ -7,24 +7,24 @@ a float16 or quantised graph has them beside those that its conversions add.
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import onnx
-import onnxruntime
-from numpy.typing import NDArray
 from onnx import helper
 
 from edgecv.errors import InputError
-from edgecv.export.macs import static_shape
-from edgecv.export.model_file import read_onnx
-from edgecv.export.sized import with_shapes
+from edgecv.export.tensors import (
+    UNKNOWN_BYTES,
+    Feeds,
+    Gathered,
+    Graph,
+    TensorDifference,
+    run_session,
+    session_of,
+)
 from edgecv.precision import Precision
 
-Feeds = Mapping[str, NDArray[Any]]
-Values = dict[str, NDArray[Any]]
 Match = Literal["name", "order", "nothing"]
 
 # How far a tensor of one arithmetic may be from that of float32 before its layer is blamed, of its
@@ -35,34 +35,13 @@ LIMITS: Mapping[Precision, float] = {
     "int8-cpu": 0.25,
     "int8-tensorrt": 0.25,
 }
+_SUSPECTS = 16  # layers of each kind that are run alone before the search gives up
 _CHUNK_BYTES = 256 * 2**20  # of the tensors that are looked at together
-_UNKNOWN_BYTES = 2**20  # taken for a tensor whose size depends on the data
-_ERRORS_ONLY = 3
 # Operators that only change how a value is written.
 _REWRITING = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear", "Identity"})
 _QUANTISING = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 # Operators that choose: of two values that are nearly equal, another may win for no reason.
 _CHOOSING = frozenset({"TopK", "ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "EdgeNMS"})
-
-
-@dataclass(frozen=True)
-class TensorDifference:
-    """How far a tensor is from the reference's, over all images looked at.
-
-    Args:
-        name: the tensor's, in the reference.
-        absolute: largest |candidate - reference|.
-        relative: `absolute` over the largest magnitude of the reference; infinite where one of
-            them is not finite in another place than the other, or the shapes differ.
-        snr_db: power of the reference over that of the difference, None where they are equal or
-            it cannot be told.
-
-    """
-
-    name: str
-    absolute: float
-    relative: float
-    snr_db: float | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +62,8 @@ class Divergence:
             that cannot be run.
         between: further nodes of the candidate between `inputs` and `output`.
         chooses: whether the layer, or one before it, chooses among values that may be nearly equal.
+        grew: whether no layer is to blame by itself: each computes the same of the same inputs,
+            and differences that were small grew beyond `limit` here.
 
     """
 
@@ -96,6 +77,7 @@ class Divergence:
     alone: TensorDifference | None = None
     between: tuple[str, ...] = ()
     chooses: bool = False
+    grew: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers; what is not finite is None."""
@@ -114,8 +96,13 @@ class Divergence:
             return f"the {self.num_tensors} tensors that both graphs have agree"
         if self.node == "the input":
             return f"the inputs differ already, by {_share(self.output)}: the descriptions disagree"
-        text = f"the first to diverge is {self.operator} `{self.node}`: its output differs by "
-        text += _share(self.output)
+        text = f"the first to diverge is {self.operator} `{self.node}`"
+        if self.grew:
+            text = (
+                "each layer does the same with the same inputs, small differences grow; the first "
+                f"beyond {self.limit:g} is that of {self.operator} `{self.node}`"
+            )
+        text += f": its output differs by {_share(self.output)}"
         if self.inputs:
             worst = max(entry.relative for entry in self.inputs)
             text += f", its inputs by {'nothing' if worst == 0 else f'{worst:.1e} at most'}"
@@ -141,50 +128,6 @@ def precision_of(model: onnx.ModelProto, declared: Precision) -> Precision:
     return "fp16" if onnx.TensorProto.FLOAT16 in types else "fp32"
 
 
-class Graph:
-    """One of the two: a file, and what goes into it for each image."""
-
-    def __init__(self, path: Path, feeds: Sequence[Feeds]) -> None:
-        """Read the file; `feeds` hold the inputs by name, one entry an image."""
-        self.path = path
-        self.model = read_onnx(path)
-        self.feeds = feeds
-        self.nodes = {
-            name: node
-            for node in self.model.graph.node
-            if node.op_type != "Constant"
-            for name in node.output
-            if name
-        }
-
-    @property
-    def operators(self) -> list[str]:
-        """The operators in the order of the file, without constants."""
-        return [node.op_type for node in self.model.graph.node if node.op_type != "Constant"]
-
-    def num_bytes(self) -> dict[str, int]:
-        """Return what each tensor takes, an estimate where its size depends on the data."""
-        sizes = {}
-        for node in with_shapes(self.model).graph:
-            for value in node.outputs:
-                shape = static_shape(value)
-                width = 4 if value.dtype is None else value.dtype.itemsize
-                known = None if shape is None else math.ceil(math.prod(shape) * width)
-                sizes[value.name or ""] = _UNKNOWN_BYTES if known is None else known
-        return sizes
-
-    def values(self, names: Sequence[str]) -> Iterator[Values]:
-        """Yield the values of some tensors, image by image."""
-        probed = onnx.ModelProto()
-        probed.CopyFrom(self.model)
-        del probed.graph.output[:]
-        probed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        session = _session(probed, self.path)
-        for feeds in self.feeds:
-            values = _run(session, list(names), feeds, self.path)
-            yield dict(zip(names, values, strict=True))
-
-
 def find_divergence(
     reference: Graph,
     candidate: Graph,
@@ -195,8 +138,8 @@ def find_divergence(
     """Return the first layer of `candidate` that does not compute what `reference` does.
 
     Tensors are compared in the order of the graph, as many at a time as fit 256 MB, until one
-    differs by more than `limit`. Those that a choice led to, such as TopK's, come last: rounding
-    may have decided it.
+    differs by more than `limit` and its layer does so too when it gets the reference's inputs.
+    Where no layer does, differences grew, or rounding decided a choice such as TopK's.
 
     Args:
         reference: the graph that is right.
@@ -216,20 +159,35 @@ def find_divergence(
         return Divergence("nothing", 0, limit)
     search = _Search(reference, candidate, pairs)
     chosen = _chosen(reference)
-    doubtful: str | None = None
+    innocent: dict[bool, list[Divergence]] = {False: [], True: []}
     for names in search.chunks():
         search.compare(names)
         on_tensors(len(search.found), len(pairs))
         for name in names:
-            entry = search.found.get(name)
-            if entry is None or entry.relative <= limit:
+            entry, is_chosen = search.found.get(name), name in chosen
+            if entry is None or entry.relative <= limit or len(innocent[is_chosen]) == _SUSPECTS:
                 continue
-            if name not in chosen:
-                return search.blame(name, matched_by, limit)
-            doubtful = doubtful or name
-    if doubtful is not None:
-        return search.blame(doubtful, matched_by, limit, chooses=True)
+            suspect = search.blame(name, matched_by, limit, chooses=is_chosen)
+            if _is_guilty(suspect):
+                return suspect
+            innocent[is_chosen].append(suspect)
+    # No layer computes anything else: differences grew, or a choice fell on another value.
+    for suspects in innocent.values():
+        if suspects:
+            return replace(suspects[0], grew=True, num_tensors=len(search.found))
     return Divergence(matched_by, len(search.found), limit)
+
+
+def _is_guilty(suspect: Divergence) -> bool:
+    """Tell whether a layer itself differs, not its inputs alone.
+
+    One that chooses is only guilty where its inputs are equal to the last bit.
+    """
+    if suspect.operator in _CHOOSING and any(entry.absolute > 0 for entry in suspect.inputs):
+        return False
+    if suspect.alone is None:
+        return not suspect.chooses
+    return not suspect.alone.relative <= suspect.limit
 
 
 class _Search:
@@ -247,7 +205,7 @@ class _Search:
         chunk: list[str] = []
         total = 0
         for name in self.pairs:
-            size = 2 * sizes.get(name, _UNKNOWN_BYTES)
+            size = 2 * sizes.get(name, UNKNOWN_BYTES)
             if chunk and total + size > _CHUNK_BYTES:
                 yield chunk
                 chunk, total = [], 0
@@ -259,7 +217,7 @@ class _Search:
     def compare(self, names: Sequence[str]) -> None:
         """Note how far these tensors are apart over all images."""
         ours = [self.pairs[name] for name in names]
-        sums = {name: _Sum() for name in names}
+        sums = {name: Gathered() for name in names}
         images = zip(self.reference.values(names), self.candidate.values(ours), strict=True)
         for wanted, found in images:
             for name, other in zip(names, ours, strict=True):
@@ -301,7 +259,8 @@ class _Search:
 
         The tensors include inputs of the graph; the nodes are in the order of the graph.
         """
-        stored = {tensor.name for tensor in self.candidate.model.graph.initializer}
+        given = {name for feeds in self.candidate.feeds for name in feeds}
+        stored = {tensor.name for tensor in self.candidate.model.graph.initializer} - given
         produced = {out: node for node in self.candidate.model.graph.node for out in node.output}
         members: set[int] = set()
         before: list[str] = []
@@ -333,22 +292,22 @@ class _Search:
         inner = [entry for entry in before if entry in theirs]
         outer = [entry for entry in before if entry not in theirs]
         wanted_names = [theirs[entry] for entry in inner]
-        total = _Sum()
+        total = Gathered()
         images = zip(
             self.reference.values([*wanted_names, name]),
             self.candidate.values(inner) if inner else ({} for _ in self.candidate.feeds),
             self.candidate.feeds,
             strict=True,
         )
-        session = None
+        path = self.candidate.path
         with contextlib.suppress(InputError):
             for wanted, own, feeds in images:
                 given = {
                     entry: wanted[theirs[entry]].astype(own[entry].dtype) for entry in inner
                 } | {entry: feeds[entry] for entry in outer if entry in feeds}
-                if session is None:
-                    session = _session(self._part(nodes, given, name), self.candidate.path)
-                total.add(wanted[name], _run(session, None, given, self.candidate.path)[0])
+                # Anew for each image: sizes may differ, and operators want to know their ranks.
+                session = session_of(self._part(nodes, given, name), path)
+                total.add(wanted[name], run_session(session, None, given, path)[0])
             return None if total.is_incomparable else total.difference(name)
         return None
 
@@ -358,7 +317,7 @@ class _Search:
         needed = {entry for node in nodes for entry in _read_by(node)}
         inputs = [
             helper.make_tensor_value_info(
-                entry, helper.np_dtype_to_tensor_dtype(values.dtype), [None] * values.ndim
+                entry, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
             )
             for entry, values in given.items()
         ]
@@ -373,43 +332,9 @@ class _Search:
         )
 
 
-class _Sum:
-    """The difference of one tensor, gathered over images."""
-
-    def __init__(self) -> None:
-        self.is_incomparable = False  # text, or a sequence
-        self._absolute = self._magnitude = self._signal = self._noise = 0.0
-
-    def add(self, wanted: NDArray[Any], found: NDArray[Any]) -> None:
-        tensors = (wanted, found)
-        if not all(isinstance(one, np.ndarray) and one.dtype.kind in "biuf" for one in tensors):
-            self.is_incomparable = True
-            return
-        if wanted.shape != found.shape:
-            self._absolute = math.inf
-            return
-        left, right = wanted.astype(np.float64), found.astype(np.float64)
-        is_same = (left == right) | (np.isnan(left) & np.isnan(right))
-        with np.errstate(invalid="ignore"):
-            difference = np.where(is_same, 0.0, np.abs(left - right))
-        # NaN on one side alone: as far apart as can be.
-        difference[np.isnan(difference)] = np.inf
-        left = left[np.isfinite(left)]
-        self._absolute = max(self._absolute, float(difference.max(initial=0.0)))
-        self._magnitude = max(self._magnitude, float(np.abs(left).max(initial=0.0)))
-        self._signal += float(np.square(left).sum())
-        self._noise += float(np.square(difference).sum())
-
-    def difference(self, name: str) -> TensorDifference:
-        relative = 0.0 if self._absolute == 0 else self._absolute / max(self._magnitude, 1e-12)
-        ratio = self._signal / self._noise if self._noise > 0 else 0.0
-        snr_db = 10 * math.log10(ratio) if 0 < ratio < math.inf else None
-        return TensorDifference(name, self._absolute, relative, snr_db)
-
-
 def _input_difference(reference: Graph, candidate: Graph) -> TensorDifference | None:
     """Compare what goes in, where both take one tensor of the same shape first."""
-    total = _Sum()
+    total = Gathered()
     name = ""
     for ours, theirs in zip(reference.feeds, candidate.feeds, strict=True):
         name, wanted = next(iter(ours.items()))
@@ -445,29 +370,3 @@ def _read_by(node: onnx.NodeProto) -> Iterator[str]:
 
 def _name(node: onnx.NodeProto) -> str:
     return node.name or node.output[0]
-
-
-def _session(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSession:
-    """Open a graph as it stands: nothing fused, so that each tensor is what its node computes."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's errors share no public base class
-        raise InputError(
-            f"`{path}`: its layers cannot be looked at: {str(error).strip().splitlines()[0]}. "
-            "Compare without `--bisect`."
-        ) from error
-
-
-def _run(
-    session: onnxruntime.InferenceSession, names: list[str] | None, feeds: Feeds, path: Path
-) -> list[Any]:
-    try:
-        return list(session.run(names, dict(feeds)))
-    except Exception as error:  # onnxruntime's errors share no public base class
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"`{path}` does not run: {reason}. Export it again.") from error

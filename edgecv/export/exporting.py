@@ -1,9 +1,10 @@
 """A whole export: which images, which precisions, which files, and the report of it all."""
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,24 +13,29 @@ import onnx
 from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
-from edgecv.errors import AccuracyError, InputError
-from edgecv.export.calibration import Calibration, CalibrationMethod, Observer, image_feeds
+from edgecv.errors import AccuracyError, EdgeCVError, InputError
+from edgecv.export.calibration import Calibration, Observer, image_feeds, smaller_than_input
 from edgecv.export.graph_model import open_graph
 from edgecv.export.model_file import write_onnx
+from edgecv.export.parity import ParityReport
 from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
 from edgecv.export.precisions import Figures, Images, in_precisions
+from edgecv.export.ranges import CalibrationMethod
 from edgecv.export.source import Source, split_images
 from edgecv.export.target import for_tensorrt
 from edgecv.files import write_text
 from edgecv.precision import Precision
 from edgecv.progress import Follow, unfollowed
 from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.runtime.model import Model
 from edgecv.stream.sources import images_of
 
 Target = Literal["onnxruntime", "tensorrt"]
 
 BUNDLE = ".edgecv"
 _TABLE = ".json"
+# In the order in which they are tried: the first keeps what is rare, the second cuts outliers off.
+_METHODS: tuple[CalibrationMethod, ...] = ("min-max", "percentile", "mse", "entropy")
 _NAMED_COSTS = 5  # layers that a refusal names
 
 
@@ -67,8 +73,8 @@ class Destination:
         return self.path.suffix.lower() == BUNDLE
 
     def of(self, precision: Precision) -> Path:
-        """Return the ONNX file of one precision."""
-        several = len(self.precisions) > 1 and precision != "fp32"
+        """Return the file of one precision."""
+        several = len(self.precisions) > 1 and precision != "fp32" and not self.is_bundle
         return self.path.with_suffix(f".{precision}.onnx") if several else self.path
 
 
@@ -87,7 +93,9 @@ class ExportJob:
         calibration: a folder, an address whose train split is taken, or a table's file; None for
             the training's own images.
         calibration_images: how many images to calibrate with.
-        calibration_method: see `edgecv.export.calibration.calibrate`.
+        calibration_method: see `edgecv.export.calibration.calibrate`; None tries one after the
+            other where there is a limit to the drop, and is `min-max` where there is none.
+        reduce_range: give 8-bit weights 7 bits, see `edgecv.export.quantise.quantise`.
         threads: of onnxruntime, 0 for one per core.
         report: a folder for the report, None for none.
         follow: see `edgecv.export.precisions.in_precisions`.
@@ -103,7 +111,8 @@ class ExportJob:
     num_images: int = 8
     calibration: str | None = None
     calibration_images: int = 64
-    calibration_method: CalibrationMethod = "min-max"
+    calibration_method: CalibrationMethod | None = None
+    reduce_range: bool = False
     threads: int = 0
     report: Path | None = None
     follow: Follow = unfollowed
@@ -118,6 +127,8 @@ class Exported:
         figures: of each precision, float32 first; empty where nothing was measured.
         facts: sentences on how the figures were come by.
         written: the files.
+        max_drop: the limit of the gate, None for none.
+        parity: how a checkpoint's graph compared with PyTorch, None of an ONNX file.
 
     """
 
@@ -125,7 +136,8 @@ class Exported:
     figures: tuple[Figures, ...]
     facts: tuple[str, ...]
     written: tuple[Path, ...]
-    max_drop: float | None = None
+    max_drop: float | None
+    parity: ParityReport | None
 
     def summary(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return the header and the rows of the table that compares the precisions."""
@@ -137,7 +149,11 @@ class Exported:
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries, lists and numbers."""
-        return {**self.report().to_plain(), "written": [str(path) for path in self.written]}
+        return {
+            **self.report().to_plain(),
+            "parity": None if self.parity is None else self.parity.to_plain(),
+            "written": [str(path) for path in self.written],
+        }
 
     def refuse_failed(self) -> None:
         """Raise for what did not pass the gate.
@@ -170,32 +186,34 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
     if is_plain and not destination.is_bundle:
         path = destination.path
         write_onnx(_for_target(source.graph, destination.target), path)
-        return Exported(path.name, (), (), (path,))
+        return Exported(path.name, (), (), (path,), None, source.parity)
     images = _images(job)
-    table = None
+    tables: Mapping[str, Calibration] = {}
     if any(precision.startswith("int8") for precision in wanted):
-        table = _calibration(job, destination.path)
+        tables = _calibrations(job, destination.path)
     made = in_precisions(
         source.graph,
         source.spec,
         wanted,
         images,
-        calibration=table,
+        calibrations=tables,
+        reduce_range=job.reduce_range,
         threads=job.threads,
         follow=job.follow,
     )
     passed = {entry.precision: entry for entry in made.figures if entry.has_passed}
     graphs = {name: graph for name, graph in made.graphs.items() if name in passed}
-    if destination.is_bundle:
-        _bundle(destination.path, graphs, passed, table, job)
-        written: tuple[Path, ...] = (destination.path,) if passed.keys() - {"fp32"} else ()
-    else:
-        kept = [name for name in wanted if name in passed]
+    kept = [name for name in wanted if name in passed]
+    written = tuple(dict.fromkeys(destination.of(name) for name in kept))
+    if destination.is_bundle and kept:
+        _bundle(destination.path, graphs, passed, tables, job)
+    elif not destination.is_bundle:
         for name in kept:
             write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
-        written = tuple(destination.of(name) for name in kept)
+    num_calibrated = max((table.num_images for table in tables.values()), default=0)
     title = source.spec.provenance.model or destination.path.stem
-    found = Exported(title, made.figures, tuple(_facts(job, table)), written, job.max_drop)
+    facts = tuple(_facts(job, made.figures, num_calibrated))
+    found = Exported(title, made.figures, facts, written, job.max_drop, source.parity)
     if job.report is not None:
         write_precision_report(found.report(), job.report)
     return found
@@ -240,8 +258,8 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[index * len(paths) // count] for index in range(count)]
 
 
-def _calibration(job: ExportJob, path: Path) -> Calibration:
-    """Return the table that was named, or that of the images that were.
+def _calibrations(job: ExportJob, path: Path) -> dict[str, Calibration]:
+    """Return the table that was named, or those of the images that were, by method.
 
     Stopped with CTRL-C, the table of what was seen so far is written beside the output.
     """
@@ -252,21 +270,42 @@ def _calibration(job: ExportJob, path: Path) -> Calibration:
             "coco:DIR, or the table of an earlier calibration."
         )
     if named.endswith(_TABLE):
-        return read_table(Path(named))
+        table = read_table(Path(named))
+        return {table.method: table}
+    methods = _METHODS if job.calibration_method is None else (job.calibration_method,)
     paths = spread(_calibration_images(job, named), job.calibration_images)
     observer = Observer(job.source.graph, threads=job.threads)
     advance = job.follow("calibrating", len(paths))
-    with open_graph(job.source.graph, threads=job.threads) as model:
+    source = job.source
+    with open_graph(source.graph, threads=job.threads, proposals=source.proposals) as model:
+        if job.calibration is not None:
+            _refuse_small(model, paths)
         try:
             for feed in image_feeds(model, paths):
                 observer.observe(feed)
                 advance()
         except KeyboardInterrupt:
             if observer.num_images:
-                table = path.with_suffix(f".calibration{_TABLE}")
-                write_table(observer.calibration(job.calibration_method), table)
+                partial = path.with_suffix(f".calibration{_TABLE}")
+                write_table(observer.calibration(methods[0]), partial)
+                raise EdgeCVError(
+                    f"the calibration was stopped after {observer.num_images} of {len(paths)} "
+                    f"images. Go on with what it saw: `--calibration {partial}`."
+                ) from None
             raise
-    return observer.calibration(job.calibration_method)
+    return {method: observer.calibration(method) for method in methods}
+
+
+def _refuse_small(model: Model, paths: Sequence[Path]) -> None:
+    """Refuse images that would be enlarged; only the training's own may be so."""
+    small = smaller_than_input(model, paths)
+    if small:
+        height, width = model.spec.input.size_hw
+        raise InputError(
+            f"{len(small)} of {len(paths)} images to calibrate with are smaller than the input of "
+            f"{height}x{width}, the first is `{small[0]}`: enlarged, they have none of the detail "
+            "that a camera shows. Name images as the camera delivers them."
+        )
 
 
 def _calibration_images(job: ExportJob, named: str) -> list[Path]:
@@ -305,7 +344,7 @@ def _bundle(
     path: Path,
     graphs: Mapping[Precision, onnx.ModelProto],
     figures: Mapping[Precision, Figures],
-    table: Calibration | None,
+    tables: Mapping[str, Calibration],
     job: ExportJob,
 ) -> None:
     """Put all into one file, with what was measured of each."""
@@ -315,9 +354,10 @@ def _bundle(
             file = Path(folder) / f"{precision}.onnx"
             write_onnx(graph, file)
             additions.append(read_model(file, precision, _measured(figures[precision], job)))
-        if table is not None:
+        used = [entry.calibration for entry in figures.values() if entry.calibration]
+        if tables:
             file = Path(folder) / "calibration.json"
-            write_table(table, file)
+            write_table(tables[used[0]] if used else next(iter(tables.values())), file)
             additions.append(read_calibration(file))
         add(path, *additions, replace_existing=True)
 
@@ -327,12 +367,16 @@ def _measured(entry: Figures, job: ExportJob) -> Measured:
     if entry.latency is not None:
         backend = "onnxruntime cpu"
         latencies = (Latency(cpu_name(), backend, job.threads, entry.latency.median_ms),)
-    return Measured(entry.accuracy, job.max_drop, latencies)
+    accuracy = entry.accuracy
+    if accuracy is not None:  # a manifest is strict JSON; of objects that are not there, AP is NaN
+        finite = {name: value for name, value in accuracy.figures.items() if math.isfinite(value)}
+        accuracy = replace(accuracy, figures=finite)
+    return Measured(accuracy, job.max_drop, latencies)
 
 
-def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
+def _facts(job: ExportJob, figures: Sequence[Figures], num_calibrated: int) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in versions_in_use("onnx", "onnxruntime").items())
-    threads = f"{job.threads} threads" if job.threads else "a thread per core"
+    threads = {0: "a thread a core", 1: "one thread"}.get(job.threads, f"{job.threads} threads")
     facts = [
         f"Latency: the network alone, median, {threads} of {cpu_name()}, in turns; {versions}."
     ]
@@ -340,8 +384,13 @@ def _facts(job: ExportJob, table: Calibration | None) -> list[str]:
         facts.insert(0, f"Accuracy: on {job.data} {job.split}, through the pipeline of `run`.")
     else:
         facts.insert(0, "Accuracy was not measured: name annotated images with `--data`.")
-    if table is not None:
-        facts.append(f"8 bits: ranges by {table.method} on {table.num_images} images.")
+    for entry in figures:
+        if entry.calibration:
+            facts.append(
+                f"{entry.precision}: ranges by {entry.calibration} on {num_calibrated} images."
+            )
+        if entry.precision == "int8-tensorrt":
+            facts.append("int8-tensorrt is written for TensorRT: its latency here says nothing.")
     return facts
 
 

@@ -74,12 +74,7 @@ class ConvertedToHalf(Converted):
     underflows: tuple[Underflow, ...]
 
 
-def to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> onnx.ModelProto:
-    """Return the graph in float16 but for what needs float32, see `convert_to_fp16`."""
-    return convert_to_fp16(model, keep=keep).model
-
-
-def convert_to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> ConvertedToHalf:
+def to_fp16(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> ConvertedToHalf:
     """Compute features in float16 and everything that decodes them in float32.
 
     Inputs and outputs keep their names and types. Weights of float16 nodes are stored as float16. A

@@ -1,6 +1,5 @@
 """The layers of a graph: the nodes that multiply by constant weights, and which 8 bits suit."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.export.converted import KeptFloat
 from edgecv.export.model_file import opset_of
 
 Target = Literal["cpu", "tensorrt"]
@@ -22,22 +22,6 @@ _NARROW = 16  # channels; below, TensorRT's int8 kernels lose to its float ones
 _STEM_DEPTH = 3
 _STEM_PRODUCTS = 128  # summed for one output; below, moving the data is the work, not multiplying
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-
-
-@dataclass(frozen=True)
-class KeptFloat:
-    """A layer that stays in float32.
-
-    Args:
-        name: of the node.
-        operator: such as `Conv`.
-        reason: why.
-
-    """
-
-    name: str
-    operator: str
-    reason: str
 
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:

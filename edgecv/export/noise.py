@@ -6,7 +6,7 @@ hundredth.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,9 @@ from edgecv.export.calibration import Feed
 from edgecv.export.layers import is_layer, prepared
 from edgecv.export.memory_session import open_in_memory
 
-_OPAQUE = "edgecv"  # the domain of operators that decide: a detection is there or is not
+_TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+# Operators whose results jump, and how many of their inputs they choose by.
+_CHOOSING = {"ArgMax": 1, "EdgeNMS": 2, "NonMaxSuppression": 2, "NonZero": 1, "TopK": 1}
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,9 @@ def rank_layers(
 ) -> tuple[LayerCost, ...]:
     """Return what each layer costs by itself, the most expensive first.
 
-    Measured at the graph's outputs; where the graph ends in operators that decide which detections
-    there are, at what these are given, because their outputs jump.
+    Measured at the graph's outputs, and at the inputs of operators that choose (of regions, of
+    detections), whose results jump. What follows such an operator is given the reference's choice,
+    so that rows are compared with the same rows.
 
     Args:
         reference: the float32 graph.
@@ -144,13 +147,19 @@ def rank_layers(
     feeds = [dict(feed) for feed in batches]
     if not feeds:
         raise InputError("rank_layers: there are no images to measure with. Give some.")
-    tensors = _ends(reference)
-    session = open_in_memory(_with_outputs(reference, tensors), threads=threads)
-    wanted = [session.run(tensors, feed) for feed in feeds]
+    tensors, choices = _choices(reference)
+    session = open_in_memory(_with_outputs(reference, [*tensors, *choices]), threads=threads)
+    wanted = []
+    for feed in feeds:
+        values = session.run([*tensors, *choices], feed)
+        wanted.append(values[: len(tensors)])
+        feed.update(zip(choices, values[len(tensors) :], strict=True))
     costs = []
     for name in layers:
-        session = open_in_memory(_with_outputs(quantise_only(name), tensors), threads=threads)
-        found = [session.run(tensors, feed) for feed in feeds]
+        candidate = _with_outputs(_with_inputs(quantise_only(name), choices), tensors)
+        session = open_in_memory(candidate, threads=threads)
+        types = {node.name: _TYPES.get(node.type) for node in session.get_inputs()}
+        found = [session.run(tensors, _typed(feed, types)) for feed in feeds]
         shares = [
             feature_noise(np.concatenate(first), np.concatenate(second))
             for first, second in zip(
@@ -172,11 +181,11 @@ def feature_noise(reference: NDArray[np.float32], candidate: NDArray[np.float32]
     """Return the noise's mean square over the signal's variance, averaged over features.
 
     A feature is a column of scores or a coordinate of boxes, wherever it is; of a [B, N, F] or
-    [B, F, N] tensor the shorter axis counts features, of any other the second. A constant shift or
-    a coordinate that is large everywhere thus weighs no more than any other.
+    [B, F, N] tensor the shorter axis counts features, of one with more axes the second; one with
+    fewer is a single feature. A coordinate that is large everywhere thus weighs as much as others.
     """
-    if reference.ndim <= 1:
-        return 0.0
+    if reference.ndim < 3:  # noqa: PLR2004
+        reference, candidate = reference.reshape(1, 1, -1), candidate.reshape(1, 1, -1)
     axis = 2 if reference.ndim == 3 and reference.shape[2] < reference.shape[1] else 1  # noqa: PLR2004
     others = tuple(place for place in range(reference.ndim) if place != axis)
     wanted, found = reference.astype(np.float64), candidate.astype(np.float64)
@@ -199,14 +208,49 @@ def _measured_at(node: ir.Node, known: set[str]) -> str | None:
     return str(value.name)
 
 
-def _ends(model: onnx.ModelProto) -> list[str]:
-    inputs = [
-        name
-        for node in model.graph.node
-        if node.domain == _OPAQUE and node.op_type == "EdgeNMS"
-        for name in node.input[:2]
-    ]
-    return inputs or [value.name for value in model.graph.output]
+def _choices(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
+    """Return what the graph chooses by, and what the choices are, as names of tensors.
+
+    What is chosen by are the values that an operator sorts or compares, and the graph's outputs
+    that come from no such operator alone.
+    """
+    graph = ir.from_proto(model).graph
+    chosen_by: list[ir.Value] = []
+    choices: list[ir.Value] = []
+    for node in graph:
+        if node.op_type in _CHOOSING:
+            data = node.inputs[: _CHOOSING[node.op_type]]
+            chosen_by += [value for value in data if value is not None and value.producer()]
+            choices += [value for value in node.outputs if value.name]
+    made = {value.producer() for value in choices}
+    chosen_by += [value for value in graph.outputs if value.producer() not in made]
+    read = [value for value in choices if value.uses()]
+    return list(dict.fromkeys(str(value.name) for value in chosen_by)), [str(v.name) for v in read]
+
+
+def _with_inputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """Return the graph with these tensors given, not computed."""
+    whole = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    graph = whole.graph
+    values = {str(value.name): value for node in graph for value in node.outputs}
+    for name in names:
+        computed = values[name]
+        given = ir.Value(name=name, type=computed.type, shape=computed.shape)
+        computed.replace_all_uses_with(given, replace_graph_outputs=False)
+        computed.name = f"{name}_computed"
+        graph.inputs.append(given)
+    return ir.to_proto(whole)
+
+
+def _typed(
+    feed: Feed, types: Mapping[str, type[np.generic] | None]
+) -> dict[str, NDArray[np.generic]]:
+    """Return what a graph takes, half where it takes half."""
+    return {
+        name: value if types[name] is None else value.astype(types[name])
+        for name, value in feed.items()
+        if name in types
+    }
 
 
 def _with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

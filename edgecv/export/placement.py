@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from edgecv.export.converted import KeptFloat
 from edgecv.export.layers import (
     STANDARD,
-    KeptFloat,
     Target,
     attribute,
     constant,

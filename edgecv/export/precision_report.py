@@ -84,6 +84,7 @@ def _plain(entry: Figures) -> dict[str, Any]:
         ],
         "returned": list(entry.returned),
         "attempts": [asdict(attempt) for attempt in entry.attempts],
+        "calibration": entry.calibration,
         "costs": [{**asdict(cost), "snr_db": cost.snr_db} for cost in entry.costs],
         "noise": [asdict(layer) for layer in entry.noise],
         "parity": None if entry.parity is None else entry.parity.to_plain(),
@@ -94,10 +95,11 @@ def summary_rows(figures: Sequence[Figures]) -> tuple[tuple[str, ...], list[tupl
     """Return the header and the rows of the table that compares the precisions."""
     original = figures[0]
     metric = "" if original.accuracy is None else original.accuracy.metric
+    has_boxes = any(e.parity is not None and e.parity.unit == "detections" for e in figures)
     header = ["precision", "MB", "ms", "speed"]
     if metric:
         header += [metric, "drop"]
-    header += ["same results", "layers", "float32", ""]
+    header += ["same within 2 px" if has_boxes else "same", "layers", "float32", ""]
     rows = []
     for entry in figures:
         row = [entry.precision, f"{entry.num_bytes / 1e6:.1f}"]
@@ -144,8 +146,11 @@ def _card(entry: Figures) -> str:
     if entry.attempts:
         parts.append(
             table(
-                ("layers returned to float32", "accuracy", "drop"),
-                [(f"{a.num_returned}", figure(a.value), f"{a.drop:+.4f}") for a in entry.attempts],
+                ("tried", "layers returned to float32", "accuracy", "drop"),
+                [
+                    (a.variant, f"{a.num_returned}", figure(a.value), f"{a.drop:+.4f}")
+                    for a in entry.attempts
+                ],
             )
         )
     if entry.costs:

@@ -2,10 +2,11 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import onnx
@@ -17,7 +18,7 @@ from edgecv.evaluation import accuracy_of
 from edgecv.export.calibration import Calibration, Feed, image_feeds
 from edgecv.export.converted import Converted, KeptFloat
 from edgecv.export.fp16 import to_fp16
-from edgecv.export.gate import Attempt, Verdict, pass_gate
+from edgecv.export.gate import Attempt, Lower, Verdict, pass_gate
 from edgecv.export.graph_model import open_graph
 from edgecv.export.metadata import write_spec
 from edgecv.export.noise import LayerCost, LayerNoise, layer_noise, rank_layers
@@ -33,8 +34,6 @@ from edgecv.proposals import Proposals
 from edgecv.results import Detections
 from edgecv.runtime.model import Model
 from edgecv.spec import ModelSpec
-
-Lower = Callable[[Collection[str]], Converted]
 
 _LOOKED_INTO = 4  # images whose layers are compared: their noise settles on few
 _INT8: Mapping[str, Literal["cpu", "tensorrt"]] = {"int8-cpu": "cpu", "int8-tensorrt": "tensorrt"}
@@ -86,6 +85,7 @@ class Figures:
         kept: the others, and why.
         returned: names of those of them that were returned to float32 for the sake of accuracy.
         attempts: what stood before the gate, in order; empty without held-out images.
+        calibration: the method of those tried that it was converted with, empty for none.
         costs: what each layer costs by itself, the highest first; empty unless they were ranked.
         noise: at each layer's output.
         parity: results beside those of float32 on the compared images, None of float32 itself.
@@ -103,44 +103,45 @@ class Figures:
     kept: tuple[KeptFloat, ...] = ()
     returned: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    calibration: str = ""
     costs: tuple[LayerCost, ...] = ()
     noise: tuple[LayerNoise, ...] = ()
     parity: ParityReport | None = None
     pictures: tuple[bytes, ...] = ()
 
 
-def convert(
+def _variants(
     reference: onnx.ModelProto,
     spec: ModelSpec,
     precision: Precision,
-    calibration: Calibration | None,
-    keep: Collection[str] = (),
-) -> Converted:
-    """Return the float32 graph in another precision, described as such.
-
-    Args:
-        reference: after `edgecv.export.simplify.simplify`.
-        spec: its description.
-        precision: any but `fp32`.
-        calibration: the ranges of its tensors, for 8 bits.
-        keep: names of nodes to leave in float32.
+    calibrations: Mapping[str, Calibration],
+    *,
+    reduce_range: bool,
+) -> Mapping[str, Lower]:
+    """Return the ways to convert a graph, by name.
 
     Raises:
         InputError: if 8 bits are wanted without a calibration.
 
     """
-    converted: Converted
+
+    def described(converted: Converted) -> Converted:
+        provenance = replace(spec.provenance, precision=precision)
+        write_spec(converted.model, replace(spec, provenance=provenance))
+        return converted
+
     if precision == "fp16":
-        converted = to_fp16(reference, keep=keep)
-    elif calibration is None:
+        return {"": lambda keep: described(to_fp16(reference, keep=keep))}
+    if not calibrations:
         raise InputError(
             f"{precision} needs images to calibrate with. Name some with `--calibration`."
         )
-    else:
-        converted = quantise(reference, calibration, _INT8[precision], keep=keep)
-    provenance = replace(spec.provenance, precision=precision)
-    write_spec(converted.model, replace(spec, provenance=provenance))
-    return converted
+    target = _INT8[precision]
+
+    def lower(table: Calibration, keep: Collection[str]) -> Converted:
+        return described(quantise(reference, table, target, keep=keep, reduce_range=reduce_range))
+
+    return {name: partial(lower, table) for name, table in calibrations.items()}
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def in_precisions(
     precisions: Sequence[Precision],
     images: Images,
     *,
-    calibration: Calibration | None = None,
+    calibrations: Mapping[str, Calibration] = MappingProxyType({}),
+    reduce_range: bool = False,
     threads: int = 0,
     repeat: int = 30,
     follow: Follow = unfollowed,
@@ -180,7 +182,9 @@ def in_precisions(
         spec: its description.
         precisions: those wanted; `fp32` is measured in any case.
         images: what to measure on.
-        calibration: the ranges of its tensors, for 8 bits.
+        calibrations: the ranges of its tensors by the name of the method, for 8 bits; they are
+            tried in their order until one passes.
+        reduce_range: see `edgecv.export.quantise.quantise`.
         threads: of onnxruntime, 0 for one per core.
         repeat: calls of each that are timed.
         follow: told the name of a step and the number of its parts, returns what to call after
@@ -197,8 +201,10 @@ def in_precisions(
         graphs: dict[Precision, onnx.ModelProto] = {"fp32": reference}
         for precision in dict.fromkeys(precisions):
             if precision != "fp32":
-                lower = partial(convert, reference, spec, precision, calibration)
-                judged = bench.judge(lower, precision, found[0].accuracy)
+                variants = _variants(
+                    reference, spec, precision, calibrations, reduce_range=reduce_range
+                )
+                judged = bench.judge(variants, precision, found[0].accuracy)
                 models.append(bench.open(judged.converted.model))
                 found.append(bench.figures(models[-1], precision, judged))
                 graphs[precision] = judged.converted.model
@@ -245,10 +251,12 @@ class _Bench:
             "fp32", self._reference.ByteSize(), accuracy=self._accuracy(self.original, "fp32")
         )
 
-    def judge(self, lower: Lower, precision: Precision, wanted: Accuracy | None) -> _Judged:
+    def judge(
+        self, variants: Mapping[str, Lower], precision: Precision, wanted: Accuracy | None
+    ) -> _Judged:
         """Convert, through the gate where there is one."""
         if wanted is None:
-            return _Judged(lower(()))
+            return _Judged(next(iter(variants.values()))(()))
         measured: list[Accuracy] = []
 
         def accuracy(graph: onnx.ModelProto) -> float:
@@ -259,7 +267,7 @@ class _Bench:
             measured.append(found)
             return found.value
 
-        def rank(layers: Sequence[str]) -> tuple[LayerCost, ...]:
+        def rank(lower: Lower, layers: Sequence[str]) -> tuple[LayerCost, ...]:
             others = frozenset(layers)
             return rank_layers(
                 self._reference,
@@ -271,7 +279,7 @@ class _Bench:
             )
 
         limit = math.inf if self._images.max_drop is None else self._images.max_drop
-        verdict = pass_gate(lower, accuracy, rank, reference=wanted.value, max_drop=limit)
+        verdict = pass_gate(variants, accuracy, rank, reference=wanted.value, max_drop=limit)
         return _Judged(verdict.converted, verdict, measured[-1])
 
     def figures(self, model: Model, precision: Precision, judged: _Judged) -> Figures:
@@ -298,6 +306,7 @@ class _Bench:
             returned=verdict.returned,
             attempts=verdict.attempts,
             costs=verdict.costs,
+            calibration=verdict.variant,
         )
 
     def _accuracy(self, model: Model, precision: Precision) -> Accuracy | None:
@@ -321,6 +330,4 @@ class _Bench:
         return image_feeds(self.original, self._images.compared[:_LOOKED_INTO])
 
     def _model(self, graph: onnx.ModelProto) -> Model:
-        model = open_graph(graph, threads=self._threads)
-        proposals = self._images.proposals
-        return model if proposals is None else model.with_proposals(proposals)
+        return open_graph(graph, threads=self._threads, proposals=self._images.proposals)

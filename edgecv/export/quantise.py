@@ -15,7 +15,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgecv.errors import InputError
 from edgecv.export.calibration import Calibration
-from edgecv.export.layers import KeptFloat, Target, bias_of, channel_axis, prepared, weight_of
+from edgecv.export.converted import Converted
+from edgecv.export.layers import Target, bias_of, channel_axis, prepared, weight_of
 from edgecv.export.placement import Plan, plan_cpu, plan_tensorrt
 from edgecv.export.ranges import TensorRange
 
@@ -23,22 +24,6 @@ _UNSIGNED = 255
 _SIGNED = 127  # -128 is left unused: the grid is symmetric
 _SIGNED_7_BITS = 63
 _BIAS_CODES = 2.0**30  # a bias plus the sum of products must stay within int32
-
-
-@dataclass(frozen=True)
-class Quantised:
-    """A graph with 8-bit layers.
-
-    Args:
-        model: the graph.
-        layers: names of the nodes that compute in 8 bits.
-        kept: the layers that stay in float32, and why.
-
-    """
-
-    model: onnx.ModelProto
-    layers: tuple[str, ...]
-    kept: tuple[KeptFloat, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ def quantise(
     *,
     keep: Collection[str] = (),
     reduce_range: bool = False,
-) -> Quantised:
+) -> Converted:
     """Return a graph that computes in 8 bits wherever a target gains from it.
 
     For `cpu`, activations are unsigned with a zero point and all of a region between layers is
@@ -96,7 +81,7 @@ def quantise(
         _write_tensorrt(graph, plan, calibration, largest)
     RemoveUnusedNodesPass()(whole)
     layers = tuple(str(node.name) for node in plan.layers)
-    return Quantised(ir.to_proto(whole), layers, tuple(plan.kept))
+    return Converted(ir.to_proto(whole), layers, tuple(plan.kept))
 
 
 def grid_of(range_: TensorRange, target: Target) -> Grid:

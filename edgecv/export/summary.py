@@ -12,34 +12,25 @@ import onnx
 import onnx_ir as ir
 
 from edgecv.errors import SpecError
+from edgecv.export.fixed_shapes import with_shapes
 from edgecv.export.macs import has_macs, macs_of, static_shape
-from edgecv.export.sized import with_shapes
+from edgecv.export.nodes import (
+    STANDARD_DOMAINS,
+    arithmetic_of,
+    constant_values,
+    name_of,
+    num_bytes,
+    operator_of,
+    parameters_of,
+    type_name,
+    values_read,
+)
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 PEAK_METHOD = (
     "liveness in topological order: a tensor lives from its node to its last reader, nothing is "
     "computed in place or fused, weights and workspace do not count"
 )
-_UNPROMPTED = frozenset({"", "ai.onnx"})
-
-# Inputs that steer an operator rather than take part in its arithmetic.
-_SETTINGS: Mapping[str, frozenset[int]] = {
-    "QuantizeLinear": frozenset({1, 2}),
-    "DequantizeLinear": frozenset({1, 2}),
-    "Resize": frozenset({1, 2, 3}),
-    "Upsample": frozenset({1}),
-    "QLinearConv": frozenset({1, 2, 4, 5, 6, 7}),
-    "QLinearMatMul": frozenset({1, 2, 4, 5, 6, 7}),
-    "ConvInteger": frozenset({2, 3}),
-    "MatMulInteger": frozenset({2, 3}),
-    "QGemm": frozenset({1, 2, 4, 5, 7, 8}),
-}
-_WEIGHT_OF = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
-_INTEGER_KERNELS = frozenset(
-    {"QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"}
-)
-# Operators that move values without computing, between a DequantizeLinear and its reader.
-_MOVING = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast"})
 
 
 @dataclass(frozen=True)
@@ -208,17 +199,17 @@ def activation_peak(graph: ir.Graph) -> Peak:
     Nodes run in the order of the file. A tensor that no input of the graph leads to is a constant.
     What the nodes of an `If`, `Loop` or `Scan` need inside is not counted.
     """
-    constant = _constant_values(graph)
+    constant = constant_values(graph)
     last_use: dict[ir.Value, int] = {}
     for index, node in enumerate(graph):
-        last_use |= dict.fromkeys(_values_read(node), index)
+        last_use |= dict.fromkeys(values_read(node), index)
     last_use |= dict.fromkeys(graph.outputs, len(graph))
-    live = {value: _num_bytes(value) for value in graph.inputs if value not in constant}
+    live = {value: num_bytes(value) for value in graph.inputs if value not in constant}
     unknown = sum(size is None for size in live.values())
     peak, where = _total(live), "the inputs"
     for index, node in enumerate(graph):
         made = {
-            value: _num_bytes(value)
+            value: num_bytes(value)
             for value in node.outputs
             if value.name and value not in constant
         }
@@ -232,16 +223,6 @@ def activation_peak(graph: ir.Graph) -> Peak:
 
 def _total(live: Mapping[ir.Value, int | None]) -> int:
     return sum(size for size in live.values() if size is not None)
-
-
-def name_of(node: ir.Node) -> str:
-    """Return a node's name, or that of its first output where it has none."""
-    return node.name or next((value.name for value in node.outputs if value.name), "") or "?"
-
-
-def operator_of(node: ir.Node) -> str:
-    """Return a node's operator, with its domain where that is not ONNX's own."""
-    return node.op_type if node.domain in _UNPROMPTED else f"{node.domain}.{node.op_type}"
 
 
 def _spec_of(model: onnx.ModelProto, path: Path) -> tuple[ModelSpec | None, str]:
@@ -262,7 +243,7 @@ def _opsets(model: onnx.ModelProto) -> dict[str, int]:
     return {
         domain or "ai.onnx": version
         for domain, version in sorted(versions.items())
-        if domain in used or domain in _UNPROMPTED
+        if domain in used or domain in STANDARD_DOMAINS
     }
 
 
@@ -282,54 +263,15 @@ def _inputs(graph: onnx.GraphProto) -> tuple[Tensor, ...]:
 def _tensor(value: onnx.ValueInfoProto, *, is_optional: bool = False) -> Tensor:
     kind = value.type.tensor_type
     dims = tuple(dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim)
-    return Tensor(value.name, _type_name(ir.DataType(kind.elem_type)), dims, is_optional)
-
-
-def _type_name(dtype: ir.DataType | None) -> str:
-    if dtype is None or dtype is ir.DataType.UNDEFINED:
-        return "?"
-    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
-
-
-def _values_read(node: ir.Node) -> set[ir.Value]:
-    """Return what a node reads, also inside its subgraphs."""
-    nested = (
-        inner
-        for attribute in node.attributes.values()
-        for graph in _graphs(attribute)
-        for inner in graph.all_nodes()
-    )
-    return {value for entry in (node, *nested) for value in entry.inputs if value is not None}
-
-
-def _graphs(attribute: ir.Attr) -> Iterable[ir.Graph]:
-    if attribute.type is ir.AttributeType.GRAPH:
-        return (attribute.as_graph(),)
-    return attribute.as_graphs() if attribute.type is ir.AttributeType.GRAPHS else ()
-
-
-def _constant_values(graph: ir.Graph) -> set[ir.Value]:
-    """Return the values that no input of the graph leads to; an optional input's default is one."""
-    constant = set(graph.initializers.values())
-    for node in graph:
-        if all(value in constant for value in _values_read(node)):
-            constant.update(node.outputs)
-    return constant
-
-
-def _num_bytes(value: ir.Value) -> int | None:
-    shape = static_shape(value)
-    if shape is None or value.dtype in (None, ir.DataType.STRING, ir.DataType.UNDEFINED):
-        return None
-    return math.ceil(math.prod(shape) * value.dtype.itemsize)
+    return Tensor(value.name, type_name(ir.DataType(kind.elem_type)), dims, is_optional)
 
 
 def _layers(graph: ir.Graph) -> tuple[Layer, ...]:
-    constant = _constant_values(graph)
+    constant = constant_values(graph)
     counted: set[ir.Value] = set()
     layers = []
     for node in graph.all_nodes():
-        if node.op_type == "Constant" and node.domain in _UNPROMPTED:
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
             continue
         first = node.outputs[0] if node.outputs else None
         layers.append(
@@ -337,80 +279,13 @@ def _layers(graph: ir.Graph) -> tuple[Layer, ...]:
                 name=name_of(node),
                 operator=operator_of(node),
                 shape=static_shape(first),
-                dtype=_type_name(None if first is None else first.dtype),
-                parameters=_parameters(node, constant, counted),
+                dtype=type_name(None if first is None else first.dtype),
+                parameters=parameters_of(node, constant, counted),
                 macs=macs_of(node),
                 arithmetic=arithmetic_of(node) if has_macs(node) else "",
             )
         )
     return tuple(layers)
-
-
-def _parameters(node: ir.Node, constant: set[ir.Value], counted: set[ir.Value]) -> int:
-    """Return the elements of the weights that `node` reads first; those are noted in `counted`.
-
-    What only prepares a constant, such as a DequantizeLinear on weights, leaves it to its reader.
-    """
-    if node.outputs and node.outputs[0] in constant:
-        return 0
-    total = 0
-    for index, value in enumerate(node.inputs):
-        if value is not None and index not in _SETTINGS.get(node.op_type, ()):
-            total += _weights_behind(value, constant, counted)
-    return total
-
-
-def _weights_behind(value: ir.Value, constant: set[ir.Value], counted: set[ir.Value]) -> int:
-    """Return the elements of the stored weights that `value` is made of, each counted once."""
-    producer = value.producer()
-    if producer is not None and not (producer.op_type == "Constant" and not producer.inputs):
-        if value in counted or value not in constant:
-            return 0
-        counted.add(value)
-        settings = _SETTINGS.get(producer.op_type, ())
-        return sum(
-            _weights_behind(entry, constant, counted)
-            for index, entry in enumerate(producer.inputs)
-            if entry is not None and index not in settings
-        )
-    tensor = ir.convenience.get_const_tensor(value)
-    if tensor is None or value in counted or not tensor.shape.dims:
-        return 0
-    counted.add(value)
-    is_weight = tensor.dtype.is_floating_point() or tensor.dtype.bitwidth <= 8  # noqa: PLR2004
-    is_bias = tensor.dtype is ir.DataType.INT32 and any(
-        entry.op_type in ("DequantizeLinear", "QLinearConv", "QGemm") for entry in value.consumers()
-    )
-    if tensor.dtype is ir.DataType.BOOL or not (is_weight or is_bias):
-        return 0
-    return tensor.size
-
-
-def arithmetic_of(node: ir.Node) -> str:
-    """Return what a convolution or matrix product computes with: `float32`, `uint8 x int8`, ...
-
-    Behind DequantizeLinear on both sides it computes in the quantised types, as runtimes fuse the
-    three.
-    """
-    if node.op_type in _INTEGER_KERNELS:
-        second = node.inputs[_WEIGHT_OF.get(node.op_type, 1)]
-        types = [None if value is None else value.dtype for value in (node.inputs[0], second)]
-        return " x ".join(dict.fromkeys(map(_type_name, types)))
-    kinds = [_dequantised(value) for value in node.inputs[:2]]
-    if len(kinds) > 1 and all(kind is not None for kind in kinds):
-        return " x ".join(dict.fromkeys(map(_type_name, kinds)))
-    first = node.inputs[0]
-    return _type_name(None if first is None else first.dtype)
-
-
-def _dequantised(value: ir.Value | None) -> ir.DataType | None:
-    """Return the quantised type that a value comes from, None if it is computed in floats."""
-    producer = None if value is None else value.producer()
-    while producer is not None and producer.op_type in _MOVING and producer.inputs[0] is not None:
-        producer = producer.inputs[0].producer()
-    if producer is None or producer.op_type != "DequantizeLinear" or producer.inputs[0] is None:
-        return None
-    return producer.inputs[0].dtype
 
 
 def _arithmetic(layers: Iterable[Layer]) -> dict[str, tuple[int, int]]:
@@ -433,12 +308,12 @@ def _constants(graph: ir.Graph) -> dict[str, Constants]:
             if value.const_value is not None
         ]
     for node in graph.all_nodes():
-        if node.op_type == "Constant" and node.domain in _UNPROMPTED:
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
             tensor = ir.convenience.get_const_tensor(node.outputs[0])
             tensors += [] if tensor is None else [tensor]
     found: dict[str, Constants] = {}
     for tensor in tensors:
-        name = _type_name(tensor.dtype)
+        name = type_name(tensor.dtype)
         old = found.get(name, Constants(0, 0, 0))
         is_text = tensor.dtype is ir.DataType.STRING
         size = 0 if is_text else math.ceil(tensor.size * tensor.dtype.itemsize)

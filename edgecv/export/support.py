@@ -16,16 +16,11 @@ import onnxruntime
 from onnx import helper, inliner
 
 from edgecv.export.edge_nms import DOMAIN
+from edgecv.export.fixed_shapes import with_shapes
 from edgecv.export.model_file import opset_of
-from edgecv.export.sized import with_shapes
-from edgecv.export.summary import name_of, operator_of
-from edgecv.export.tensorrt_operators import (
-    Remark,
-    Verdict,
-    Version,
-    remarks_on,
-    remarks_on_opset,
-)
+from edgecv.export.nodes import name_of, operator_of
+from edgecv.export.tensorrt_operators import remarks_on, remarks_on_opset
+from edgecv.export.tensorrt_rules import Remark, Verdict, Version
 
 Target = Literal["onnxruntime", "tensorrt-10.3", "tensorrt-10.13", "tensorrt-11"]
 TARGETS: tuple[Target, ...] = get_args(Target)

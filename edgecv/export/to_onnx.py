@@ -16,6 +16,7 @@ from edgecv.errors import InputError
 from edgecv.export.metadata import write_spec
 from edgecv.export.operators import define_operators
 from edgecv.export.parity import ParityReport, Tolerance, check_parity
+from edgecv.export.simplify import simplify
 from edgecv.export.translation import translation_table
 from edgecv.files import replacing
 from edgecv.models import Network
@@ -129,6 +130,7 @@ def _build(
         model = _trace(network, (_example(spec, options),), names, options)
     define_operators(model)
     write_spec(model, spec)
+    model = simplify(model)
     onnx.checker.check_model(model, full_check=True)
     return model, torch_session(network, spec)
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from edgecv.bench import latencies_in_turns
 from edgecv.data import AnyDataset
-from edgecv.errors import InputError
+from edgecv.errors import EdgeCVError, InputError
 from edgecv.evaluation import accuracy_of
-from edgecv.export.divergence import LIMITS, Divergence, Graph, find_divergence, precision_of
+from edgecv.export.divergence import LIMITS, Divergence, find_divergence
 from edgecv.export.model_file import read_onnx
+from edgecv.export.pairs import ONNX, Opened
 from edgecv.export.parity import ParityReport, Tolerance, compare
+from edgecv.export.tensors import Graph
 from edgecv.images import read_image
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.output_spec import FusedOutput
@@ -25,14 +26,12 @@ from edgecv.precision import PRECISIONS, Precision
 from edgecv.progress import Follow, unfollowed
 from edgecv.proposals import Proposals, as_input, sliding_windows
 from edgecv.records import finite
-from edgecv.runtime.model import Model, load
+from edgecv.runtime.model import Model
 from edgecv.spec import ModelSpec
 
 if TYPE_CHECKING:
     from edgecv.train.checkpoint import Trained
 
-CHECKPOINT = ".pt"
-_ONNX = ".onnx"
 _OF_OBJECTS = ("detect", "instance", "keypoints")
 _IMAGES_OF_LAYERS = 2  # on which layers are compared: the worst and the first
 _OPSETS = (19, 20)  # that a checkpoint can be exported with
@@ -68,7 +67,7 @@ class Side:
         backend: what ran it, such as `onnxruntime cpu`.
         precision: what its description says that it computes with.
         num_bytes: of the file and those with its weights; of a checkpoint that is more than the
-            network.
+            network, of a server's model it is None.
         latency: of the network alone, in turns with the other's.
         metrics: on the data, empty where none were given.
 
@@ -77,7 +76,7 @@ class Side:
     path: str
     backend: str
     precision: Precision
-    num_bytes: int
+    num_bytes: int | None
     latency: LatencyStatistics
     metrics: Mapping[str, float]
 
@@ -121,60 +120,6 @@ class Verification:
         plain["passed"] = not self.violations
         found: dict[str, Any] = finite(plain)
         return found
-
-
-class Opened:
-    """A model file that is open: an ONNX file, or a checkpoint in PyTorch."""
-
-    def __init__(self, path: Path, model: Model, trained: "Trained | None" = None) -> None:
-        """Hold what `open_pair` opened."""
-        self.path = path
-        self.model = model
-        self.trained = trained
-
-    @property
-    def has_graph(self) -> bool:
-        """Whether its layers can be looked at."""
-        return self.trained is not None or self.path.suffix.lower() == _ONNX
-
-    @property
-    def precision(self) -> Precision:
-        """What it computes with, by its description and by its graph where there is one."""
-        declared = self.model.spec.provenance.precision
-        if self.path.suffix.lower() != _ONNX:
-            return declared
-        return precision_of(read_onnx(self.path), declared)
-
-
-def open_pair(
-    reference: Path, candidate: Path, device: str = "auto", *, threads: int = 0
-) -> tuple[Opened, Opened]:
-    """Open two models so that they can be compared.
-
-    A checkpoint ends in results where the other does, else in raw heads; thresholds are the
-    reference's in both, where the candidate's are not fixed inside its graph.
-
-    Raises:
-        InputError: if a file cannot be opened, or the two have another task or other classes.
-
-    """
-    others = {
-        path: None if _is_checkpoint(path) else load(path, device, threads=threads)
-        for path in (reference, candidate)
-    }
-    opened = []
-    for path, other in ((reference, others[candidate]), (candidate, others[reference])):
-        own = others[path]
-        like = None if other is None else other.spec
-        opened.append(_open_checkpoint(path, like) if own is None else Opened(path, own))
-    left, right = (entry.model.spec for entry in opened)
-    for key in ("task", "classes", "keypoints"):
-        if getattr(left, key) != getattr(right, key):
-            raise InputError(
-                f"verify: the {key} of `{reference}` is {_shown(getattr(left, key))}, of "
-                f"`{candidate}` {_shown(getattr(right, key))}. Compare models of one purpose."
-            )
-    return opened[0], opened[1]
 
 
 def verify(
@@ -232,23 +177,27 @@ def verify(
     precisions = [entry.precision for entry in (reference, candidate)]
     precision = max(precisions, key=PRECISIONS.index)
     violations, is_judged = _violations(parity, limits, metric, drop, precision)
-    divergence, excuse = None, ""
+    divergence: Divergence | None = None
+    excuse = ""
     if violations or search:
         looked_at = [images[index] for index in sorted({parity.worst_image, 0})]
-        divergence, excuse = _divergence(
-            (reference, left),
-            (candidate, right),
-            looked_at[:_IMAGES_OF_LAYERS],
-            limit=LIMITS[precision] if limits.relative is None else limits.relative,
-            proposals=proposals,
-            follow=follow,
-        )
+        limit = LIMITS[precision] if limits.relative is None else limits.relative
+        try:
+            divergence = _divergence(
+                ((reference, left), (candidate, right)),
+                looked_at[:_IMAGES_OF_LAYERS],
+                limit=limit,
+                proposals=proposals,
+                follow=follow,
+            )
+        except EdgeCVError as error:  # what was measured stands all the same
+            excuse = str(error)
     sides = [
         Side(
             str(entry.path),
             entry.model.session.backend,
             own,
-            size_of(entry.path),
+            entry.num_bytes,
             latency,
             figures,
         )
@@ -268,42 +217,6 @@ def verify(
         tuple(violations),
         tuple(notes),
     )
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a model file, with the files that an ONNX file keeps its weights in."""
-    if path.suffix.lower() != _ONNX:
-        return path.stat().st_size
-    model = onnx.load(path, load_external_data=False)
-    names = {
-        entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    files = [path, *(path.parent / name for name in names)]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return path.suffix.lower() == CHECKPOINT
-
-
-def _open_checkpoint(path: Path, like: ModelSpec | None) -> Opened:
-    """Open a checkpoint so that it ends as a model of the description `like` does."""
-    from edgecv.models.fused import torch_session  # noqa: PLC0415  # torch takes seconds to import
-    from edgecv.train.checkpoint import load_trained  # noqa: PLC0415
-
-    trained = load_trained(path)
-    spec = trained.spec
-    output = trained.network.fused_output()
-    if like is not None and isinstance(like.output, type(output)):
-        spec = replace(spec, output=output, postprocess=like.postprocess)
-    return Opened(path, Model(torch_session(trained.network, spec)), trained)
-
-
-def _shown(value: object) -> str:
-    return f"{len(value)}: {', '.join(value)}" if isinstance(value, tuple) else str(value)
 
 
 def _aligned(model: Model, wanted: ModelSpec) -> tuple[Model, list[str]]:
@@ -351,25 +264,30 @@ def _violations(
 
 
 def _divergence(
-    reference: tuple[Opened, Model],
-    candidate: tuple[Opened, Model],
+    pair: tuple[tuple[Opened, Model], tuple[Opened, Model]],
     images: Sequence[Path],
     *,
     limit: float,
     proposals: Proposals | None,
     follow: Follow,
-) -> tuple[Divergence | None, str]:
+) -> Divergence:
     """Compare the layers of both, a checkpoint's in a file that is made for it."""
-    for opened, model in (reference, candidate):
+    for opened, model in pair:
         if not opened.has_graph:
-            return None, f"the layers of `{opened.path}` ({model.session.backend}) are not open"
+            raise InputError(
+                f"the layers of `{opened.path}` are not open to `{model.session.backend}`. "
+                "Compare the ONNX file that it was made of."
+            )
     with tempfile.TemporaryDirectory() as folder:
         graphs: list[Graph] = []
-        for (opened, model), (other, _) in ((reference, candidate), (candidate, reference)):
-            path = opened.path
-            if opened.trained is not None:
-                path = Path(folder) / f"{len(graphs)}{_ONNX}"
-                _export(opened.trained, model.spec, path, images, other.path, proposals)
+        for (opened, model), (other, _) in (pair, pair[::-1]):
+            own = Path(folder) / str(len(graphs))
+            path = opened.graph_file(own)
+            if path is None and opened.trained is not None:
+                path = own.with_suffix(ONNX)
+                _export(opened.trained, model.spec, path, images, other.graph_file(own), proposals)
+            if path is None:
+                raise TypeError(f"verify: `{opened.path}` has no graph.")  # refused above
             shape = read_onnx(path).graph.input[0].type.tensor_type.shape
             feeds = [_feeds(model, image, proposals, shape.dim[0].dim_value) for image in images]
             graphs.append(Graph(path, feeds))
@@ -382,7 +300,7 @@ def _divergence(
                 advance()
             done = count
 
-        return find_divergence(graphs[0], graphs[1], limit=limit, on_tensors=on_tensors), ""
+        return find_divergence(graphs[0], graphs[1], limit=limit, on_tensors=on_tensors)
 
 
 def _export(
@@ -390,14 +308,14 @@ def _export(
     spec: ModelSpec,
     path: Path,
     images: Sequence[Path],
-    other: Path,
+    other: Path | None,
     proposals: Proposals | None,
 ) -> None:
     """Write the graph of a checkpoint, as much like the other file as can be."""
     from edgecv.export.model_file import opset_of  # noqa: PLC0415
     from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: PLC0415  # torch
 
-    opset = opset_of(read_onnx(other)) if other.suffix.lower() == _ONNX else _OPSETS[-1]
+    opset = _OPSETS[-1] if other is None else opset_of(read_onnx(other))
     is_fused = isinstance(spec.output, type(trained.network.fused_output()))
     export_onnx(
         trained.network,

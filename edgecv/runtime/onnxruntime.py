@@ -94,8 +94,13 @@ class OnnxruntimeSession:
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
-        pairs = zip(self._output_names, values, strict=True)
-        return {name: value[:num_images] for name, value in pairs}
+        outputs = {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in zip(self._output_names, values, strict=True)
+        }
+        if self._batch_size in (None, num_images):
+            return outputs  # those of task `detect` need no axis of images, see `ObjectsOutput`
+        return {name: value[:num_images] for name, value in outputs.items()}
 
     def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return as many rows as a graph of a fixed batch takes: the last comes again."""
@@ -137,6 +142,8 @@ def check_names(path: object, spec: ModelSpec, inputs: set[str], outputs: set[st
         "fused": ("num_detections", "boxes", "scores", "classes"),
         "ssd": ("offsets", "logits"),
         "detr": ("logits", "boxes"),
+        "rows": ("rows",),
+        "objects": ("boxes", "scores", "labels"),
         "logits": ("logits",),
         "probabilities": ("probabilities",),
         "class-map": ("labels",),

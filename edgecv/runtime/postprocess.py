@@ -13,22 +13,40 @@ from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.output_spec import (
     AnchorLayer,
     ClassMapOutput,
+    DetrOutput,
     FusedOutput,
     LogitsOutput,
     NanodetOutput,
+    ObjectsOutput,
     ProbabilitiesOutput,
+    RowsOutput,
     SSDOutput,
     YoloOutput,
     YoloxOutput,
 )
 from edgecv.placement import Placement
 from edgecv.results import Classification, Detections, Instances, Poses, Result
+from edgecv.runtime.decode import (
+    decode_detr,
+    decode_objects,
+    decode_rows,
+    decode_yolo_objectness,
+)
 from edgecv.runtime.segmentation import MAX_CLASSES, MIN_CLASSES, finish_segmentation
 from edgecv.runtime.session import Outputs
 from edgecv.spec import ModelSpec, Task
 
 _DECODED = {
-    "detect": (FusedOutput, SSDOutput, YoloOutput, YoloxOutput, NanodetOutput),
+    "detect": (
+        FusedOutput,
+        SSDOutput,
+        YoloOutput,
+        YoloxOutput,
+        NanodetOutput,
+        DetrOutput,
+        RowsOutput,
+        ObjectsOutput,
+    ),
     "instance": (FusedOutput,),
     "keypoints": (FusedOutput,),
     "segment": (LogitsOutput, ProbabilitiesOutput, ClassMapOutput),
@@ -109,8 +127,8 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
 
     """
     output, wanted = spec.output, spec.postprocess
-    if isinstance(output, FusedOutput):
-        return _finish_fused(spec, output, outputs, placement)
+    if isinstance(output, FusedOutput | DetrOutput | RowsOutput | ObjectsOutput):
+        return _finish_selected(spec, output, outputs, placement)
     common: dict[str, Any] = {
         "score_threshold": wanted.score_threshold,
         "iou_threshold": wanted.iou_threshold,
@@ -132,8 +150,11 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
     size_hw = spec.input.size_hw
     common["multi_label"] = wanted.multi_label
     if isinstance(output, YoloOutput):
+        head = outputs[output.head][0]
+        if output.has_objectness:
+            return decode_yolo_objectness(head, layout=output.layout, **common)
         return decode_yolo(
-            outputs[output.head][0],
+            head,
             layout=output.layout,
             reg_max=output.reg_max,
             strides=output.strides,
@@ -154,6 +175,44 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
     raise TypeError(f"finish_detections: no decoder for {output.FORMAT}.")  # refused at loading
 
 
+def _finish_selected(
+    spec: ModelSpec,
+    output: FusedOutput | DetrOutput | RowsOutput | ObjectsOutput,
+    outputs: Outputs,
+    placement: Placement,
+) -> Detections:
+    """Finish what needs no suppression: the graph's queries or rows are one an object."""
+    if isinstance(output, FusedOutput):
+        return _finish_fused(spec, output, outputs, placement)
+    wanted = spec.postprocess
+    common: dict[str, Any] = {
+        "score_threshold": wanted.score_threshold,
+        "max_detections": wanted.max_detections,
+        "placement": placement,
+    }
+    if isinstance(output, DetrOutput):
+        logits, boxes = outputs[output.logits][0], outputs[output.boxes][0]
+        if output.logits == output.boxes:
+            logits, boxes = logits[:, 4:], boxes[:, :4]
+        return decode_detr(
+            logits,
+            boxes,
+            activation=output.activation,
+            multi_label=wanted.multi_label,
+            **common,
+        )
+    common["num_classes"] = len(spec.classes)
+    if isinstance(output, RowsOutput):
+        return decode_rows(outputs[output.rows][0], **common)
+    scores = outputs[output.scores].reshape(-1)
+    return decode_objects(
+        outputs[output.boxes].reshape(-1, 4),
+        scores,
+        outputs[output.labels].reshape(-1) - output.first_label,
+        **common,
+    )
+
+
 def _finish_fused(
     spec: ModelSpec, output: FusedOutput, outputs: Outputs, placement: Placement
 ) -> Detections:
@@ -161,7 +220,7 @@ def _finish_fused(
     count = min(found, spec.postprocess.max_detections)
     boxes_xyxy = placement.to_frame(outputs[output.boxes][0, :count])
     scores = np.ascontiguousarray(outputs[output.scores][0, :count])
-    class_ids = np.ascontiguousarray(outputs[output.classes][0, :count])
+    class_ids = np.ascontiguousarray(outputs[output.classes][0, :count], np.int32)
     if output.masks is not None:
         masks = np.ascontiguousarray(outputs[output.masks][0, :count])
         return Instances(boxes_xyxy, scores, class_ids, masks, placement.frame_hw)

@@ -40,7 +40,7 @@ class Session(Protocol):
             proposals: as `spec.proposals` describes them, None where it is None.
 
         Returns:
-            The outputs by name; they stay valid after the next call.
+            The outputs by name, float16 as float32; they stay valid after the next call.
 
         """
 

@@ -6,24 +6,15 @@ from typing import Any
 
 import pytest
 
+from edgecv.cli import _COMMANDS
+
 pytest.importorskip("onnx")
 
 
 def test_help_names_every_command(edgecv: Any) -> None:
     outcome = edgecv("--help")
     assert outcome.code == 0
-    for command in (
-        "train",
-        "export",
-        "adopt",
-        "bundle",
-        "run",
-        "eval",
-        "bench",
-        "data",
-        "demo",
-        "doctor",
-    ):
+    for command in _COMMANDS:
         assert command in outcome.out
 
 
@@ -174,34 +165,6 @@ def test_eval_refuses_an_empty_data_set(refused: Any, adopted: Path, tmp_path: P
     (tmp_path / "test").mkdir()
     line = refused("eval", adopted, "--data", f"coco:{tmp_path}")
     assert "no image" in line or "empty" in line
-
-
-def test_export_writes_what_it_compared(
-    edgecv: Any, trained_run: Path, scenes: Path, tmp_path: Path
-) -> None:
-    path, figures = tmp_path / "model.onnx", tmp_path / "export.json"
-    outcome = edgecv(
-        *("export", trained_run / "best.pt", "-o", path, "--head", "raw", "--opset", "19"),
-        *("--images", scenes / "test", "--num-images", "2", "--json", figures),
-    )
-    assert outcome.code == 0, outcome.err
-    assert path.is_file()
-    plain = json.loads(figures.read_text())
-    assert plain["num_images"] == 2
-    assert {entry["name"] for entry in plain["outputs"]} == {"offsets", "logits"}
-    assert all(entry["relative"] < 1e-4 for entry in plain["outputs"])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [(["--opset", "18"], "must be 19 or 20"), (["--batch", "0"], "must be 1 or more")],
-)
-def test_export_refuses_what_it_cannot_do(
-    refused: Any, trained_run: Path, tmp_path: Path, options: list[str], said: str
-) -> None:
-    path = tmp_path / "model.onnx"
-    assert said in refused("export", trained_run / "best.pt", "-o", path, *options)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

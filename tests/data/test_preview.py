@@ -8,12 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgecv.colour import PALETTE_RGB  # noqa: E402
+from edgecv.contact_sheet import contact_sheet  # noqa: E402
 from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.data.coco import read_coco  # noqa: E402
 from edgecv.data.preview import preview_sheet  # noqa: E402
 from edgecv.data.samples import DetectionDataset  # noqa: E402
 from edgecv.data.sheet import (  # noqa: E402
-    contact_sheet,
     draw_target,
     enlargement,
     shown_pixels,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecv.errors import InputError
-from edgecv.export.divergence import LIMITS, Graph, find_divergence, precision_of
+from edgecv.export.divergence import LIMITS, find_divergence, precision_of
+from edgecv.export.tensors import Graph
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.uniform(-1, 1, (1, 4, 6, 6)).astype(np.float32)
@@ -29,11 +30,7 @@ def file(
     graph = helper.make_graph(
         list(nodes),
         "graph",
-        [
-            helper.make_tensor_value_info(
-                "image", changes.get("dtype", TensorProto.FLOAT), [1, 4, 6, 6]
-            )
-        ],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4, 6, 6])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * 4)],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
@@ -224,6 +221,30 @@ def test_nodes_that_the_reference_has_not_are_listed(tmp_path: Path) -> None:
     assert (found.node, found.between) == ("second", ("turned", "its sigmoid"))
 
 
+def test_a_node_whose_shape_is_computed_runs_alone_too(tmp_path: Path) -> None:
+    def enlarged(path: Path, rounding: str) -> Path:
+        nodes = [
+            helper.make_node("Shape", ["image"], ["first"], "a", end=2),
+            helper.make_node("Concat", ["first", "rest"], ["sizes"], "b", axis=0),
+            helper.make_node(
+                "Resize",
+                ["image", "", "", "sizes"],
+                ["large"],
+                "it",
+                mode="nearest",
+                nearest_mode=rounding,
+                coordinate_transformation_mode="asymmetric",
+            ),
+        ]
+        return file(path, nodes, {"rest": np.array([9, 9])}, "large")
+
+    right = enlarged(tmp_path / "right.onnx", "floor")
+    wrong = enlarged(tmp_path / "wrong.onnx", "ceil")
+    found = find_divergence(graph(right), graph(wrong), limit=1e-4)
+    assert (found.node, [entry.relative for entry in found.inputs]) == ("it", [0])
+    assert found.alone == found.output
+
+
 def test_another_shape_is_a_divergence(tmp_path: Path) -> None:
     weight = RNG.uniform(-1, 1, (4, 4, 3, 3)).astype(np.float32)
 
@@ -258,10 +279,38 @@ def test_a_choice_is_doubted_and_what_it_led_to_comes_last(tmp_path: Path) -> No
     right = choosing(tmp_path / "right.onnx", 0, 2.0)
     tie = choosing(tmp_path / "tie.onnx", 1e-6, 2.0)
     found = find_divergence(graph(right), graph(tie), limit=1e-4)
-    assert (found.node, found.chooses) == ("choice", True)
+    assert (found.node, found.chooses, found.grew) == ("choice", True, True)
     both = choosing(tmp_path / "both.onnx", 1e-6, 2.1)
     found = find_divergence(graph(right), graph(both), limit=1e-4)
     assert (found.node, found.chooses) == ("scale", False)
+
+
+def test_differences_that_grow_are_no_layer_s_fault(tmp_path: Path) -> None:
+    """The rounding of a first layer is a small share of its output, and a large one of the next."""
+
+    def cancelling(path: Path, offset: float, factor: float) -> Path:
+        nodes = [
+            helper.make_node("Add", ["image", "high"], ["a"], "lift"),
+            helper.make_node("Sub", ["a", "thousand"], ["b"], "lower"),
+            helper.make_node("Mul", ["b", "factor"], ["c"], "scale"),
+        ]
+        constants = {
+            "high": np.float32(1000 + offset),
+            "thousand": np.float32(1000),
+            "factor": np.float32(factor),
+        }
+        return file(path, nodes, constants, "c")
+
+    right = cancelling(tmp_path / "right.onnx", 0, 2)
+    rounded = cancelling(tmp_path / "rounded.onnx", 0.02, 2)
+    found = find_divergence(graph(right), graph(rounded), limit=1e-3)
+    assert (found.node, found.grew, found.num_tensors) == ("lower", True, 3)
+    assert found.alone is not None
+    assert found.alone.relative == 0
+    assert "small differences grow" in str(found)
+    broken = cancelling(tmp_path / "broken.onnx", 0.02, 2.1)
+    found = find_divergence(graph(right), graph(broken), limit=1e-3)
+    assert (found.node, found.grew) == ("scale", False)
 
 
 def test_memory_is_bounded_and_the_search_ends_early(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 from onnx import TensorProto, numpy_helper, parser  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
-from edgecv.export.fp16 import ConvertedToHalf, convert_to_fp16, to_fp16  # noqa: E402
+from edgecv.export.fp16 import ConvertedToHalf, to_fp16  # noqa: E402
 from edgecv.export.model_file import read_onnx  # noqa: E402
 from edgecv.export.operators import define_operators  # noqa: E402
 from edgecv.runtime.model import Model  # noqa: E402
@@ -98,7 +98,7 @@ def test_features_are_half_and_what_decodes_them_is_not() -> None:
   score = Sigmoid (back)
   size = Exp (back)
   y = Mul (score, size)""")
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
     found = types(conversion.model)
     for name in ("conv", "gate", "silu", "pooled", "head", "across", "back"):
         assert found[name] == TensorProto.FLOAT16, name
@@ -123,7 +123,7 @@ def test_features_are_half_and_what_decodes_them_is_not() -> None:
 
 def test_an_output_that_is_made_in_half_is_cast_under_its_name() -> None:
     model = graph(f"y = {CONV} (x, w)\n z = Relu (y)", outputs=f"{SHAPE} y, {SHAPE} z")
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
     assert list(conversion.model.graph.output) == list(model.graph.output)
     assert casts(conversion.model) == ["x", "y_float16"]
     assert half_nodes(conversion) == {"y"}
@@ -131,9 +131,25 @@ def test_an_output_that_is_made_in_half_is_cast_under_its_name() -> None:
         np.testing.assert_allclose(actual, wanted, atol=8 * HALF_EPS * np.abs(wanted).max())
 
 
+def test_features_that_an_output_shows_on_their_way_stay_half() -> None:
+    """As in a backbone that is exported alone, or a graph whose layers are looked at."""
+    conversion = to_fp16(
+        graph(
+            f"""
+  a = {CONV} (x, w)
+  gate = Sigmoid (a)
+  y = Mul (a, gate)
+  z = {CONV} (y, w)""",
+            outputs=f"{SHAPE} y, {SHAPE} z",
+        )
+    )
+    assert conversion.kept == ()
+    assert casts(conversion.model) == ["x", "y_float16", "z_float16"]
+
+
 def test_boxes_that_are_refined_step_by_step_stay_float32() -> None:
     """As DETR's decoders do: a box is shown, moved by the next step, and weighed on the way."""
-    conversion = convert_to_fp16(
+    conversion = to_fp16(
         graph(f"""
   delta = {POINT} (x, v)
   box = Sigmoid (delta)
@@ -150,7 +166,7 @@ def test_boxes_that_are_refined_step_by_step_stay_float32() -> None:
 
 
 def test_the_mean_of_a_distribution_of_distances_stays_float32() -> None:
-    conversion = convert_to_fp16(
+    conversion = to_fp16(
         graph(
             f"""
   logits = {CONV} (x, w)
@@ -165,7 +181,7 @@ def test_the_mean_of_a_distribution_of_distances_stays_float32() -> None:
 
 
 def test_attention_weighs_features_after_its_softmax() -> None:
-    conversion = convert_to_fp16(
+    conversion = to_fp16(
         graph(f"""
   q = {POINT} (x, v)
   k = Transpose <perm: ints = [0, 1, 3, 2]> (q)
@@ -197,7 +213,7 @@ def test_regions_are_decoded_in_float32_though_weights_follow() -> None:
   y = {POINT} (flat, v)""",
         outputs="float[n, 4, 2, 2] y",
     )
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
     found = types(conversion.model)
     assert found["bins"] == found["flat"] == TensorProto.FLOAT16
     assert found["sizes"] == found["boxes"] == TensorProto.FLOAT
@@ -220,7 +236,7 @@ def test_an_older_definition_is_replaced_by_one_that_takes_either_type() -> None
     today = onnx.FunctionProto()
     today.CopyFrom(model.functions[0])
     model.functions[0].node[-1].doc_string = "of an older edgecv"
-    (function,) = to_fp16(model).functions
+    (function,) = to_fp16(model).model.functions
     assert function == today
 
 
@@ -240,7 +256,7 @@ def test_an_older_definition_is_replaced_by_one_that_takes_either_type() -> None
 )
 def test_what_float16_cannot_hold_keeps_its_node(body: str, node: str, reason: str) -> None:
     model = graph(f"c = {CONV} (x, w)\n{body}")
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
     (entry,) = [entry for entry in conversion.kept if entry.name == node]
     assert re.search(reason, entry.reason)
     (wanted,), (actual,) = run(model), run(conversion.model)
@@ -252,7 +268,7 @@ def test_weights_that_underflow_are_told() -> None:
     weights = WEIGHTS["v"].astype(np.float32)
     weights.flat[:5] = (1e-9, -1e-9, 3e-5, 0, 1e-5)
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "v"))
-    (found,) = convert_to_fp16(model).underflows
+    (found,) = to_fp16(model).underflows
     assert found.weight == "v"
     assert (found.vanished, found.subnormal) == (2 / 16, 2 / 16)
 
@@ -262,12 +278,12 @@ def test_a_tiny_bias_costs_nothing() -> None:
     model = graph(f"y = {POINT} (x, v, bias)")
     bias = numpy_helper.from_array(np.full(4, 1e-9, np.float32), "bias")
     next(x for x in model.graph.initializer if x.name == "bias").CopyFrom(bias)
-    assert convert_to_fp16(model).kept == ()
+    assert to_fp16(model).kept == ()
 
 
 def test_nodes_that_are_named_stay_float32_with_their_weights() -> None:
     model = graph(f"a = {CONV} (x, w)\n b = {CONV} (a, w)\n y = {CONV} (b, w)")
-    conversion = convert_to_fp16(model, keep=["b"])
+    conversion = to_fp16(model, keep=["b"])
     assert [(entry.name, entry.reason) for entry in conversion.kept] == [("b", "it was asked for")]
     stored = {x.name: x.data_type for x in conversion.model.graph.initializer}
     assert stored == {"w": TensorProto.FLOAT, "w_float16": TensorProto.FLOAT16}
@@ -275,7 +291,7 @@ def test_nodes_that_are_named_stay_float32_with_their_weights() -> None:
 
 
 def test_a_region_is_not_worth_its_casts_between_sums() -> None:
-    conversion = convert_to_fp16(
+    conversion = to_fp16(
         graph(f"""
   a = {CONV} (x, w)
   mean = ReduceMean <keepdims: int = 1> (a)
@@ -318,7 +334,7 @@ def test_there_are_as_few_casts_as_there_can_be(links: list[tuple[str, int, int]
         values.append(name)
     last = values[-1]
     model = graph("\n".join(lines), outputs=f"{SHAPE} {last}")
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
 
     to_weights: set[str] = set()
     for name in reversed(sources):
@@ -358,7 +374,7 @@ def test_a_branch_takes_float32_from_around_it() -> None:
   y = If <then_branch = more () => ({SHAPE} then_y) {{ then_y = Neg (b) }},
     else_branch = less () => ({SHAPE} else_y) {{ else_y = Abs (b) }}> (is_more)
   z = {CONV} (b, w)""", outputs=f"{SHAPE} y, {SHAPE} z")  # fmt: skip
-    conversion = convert_to_fp16(model)
+    conversion = to_fp16(model)
     assert half_nodes(conversion) >= {"a", "b", "z"}
     for wanted, actual in zip(run(model), run(conversion.model), strict=True):
         np.testing.assert_allclose(actual, wanted, atol=10 * HALF_EPS * np.abs(wanted).max())
@@ -368,7 +384,7 @@ def test_an_input_with_a_default_stays_float32() -> None:
     model = graph(
         f"a = {CONV} (x, w)\n b = Mul (a, one)\n y = {POINT} (b, v)", inputs=", float[1] one"
     )
-    half = to_fp16(model)
+    half = to_fp16(model).model
     assert list(half.graph.input) == list(model.graph.input)
     for one in (1, 2):
         feeds = {"one": np.array([one], np.float32)}
@@ -395,7 +411,7 @@ def test_a_detector_finds_the_same_in_half_the_bytes(
     exported: Path, scenes: Path, tmp_path: Path, head: str
 ) -> None:
     source = exported / f"{head}.onnx"
-    conversion = convert_to_fp16(read_onnx(source))
+    conversion = to_fp16(read_onnx(source))
     path = tmp_path / "half.onnx"
     onnx.save(conversion.model, path)
     assert path.stat().st_size < 0.6 * source.stat().st_size

@@ -15,7 +15,7 @@ from numpy.typing import NDArray  # noqa: E402
 from onnx import parser  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
-from edgecv.export.fp16 import convert_to_fp16  # noqa: E402
+from edgecv.export.fp16 import to_fp16  # noqa: E402
 from edgecv.export.input_shape import with_batch  # noqa: E402
 from edgecv.export.model_file import read_onnx  # noqa: E402
 from edgecv.export.operators import define_operators  # noqa: E402
@@ -260,7 +260,7 @@ def test_somebody_elses_network_is_simplified_halved_and_freed(shared_data: Path
     (wanted,), (found,) = (run(each, images=pixels) for each in (model, simple))
     np.testing.assert_array_equal(found, wanted)  # nothing was fused, in this one
 
-    conversion = convert_to_fp16(simple)
+    conversion = to_fp16(simple)
     # One for the image; of each level box, object and class, before the sigmoids of the last two.
     assert conversion.num_casts == 1 + 3 * 3
     assert {entry.operator for entry in conversion.kept} == {

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from edgecv.export.model_file import read_onnx
 from edgecv.export.support import TARGETS, THE_FILE, support
-from edgecv.export.tensorrt_operators import _ADDED, _INSTEAD, _OPERATORS, _RULES
+from edgecv.export.tensorrt_operators import _ADDED, _INSTEAD, _OPERATORS
+from edgecv.export.tensorrt_rules import RULES
 
 from .graphs import model, of, tensor
 
@@ -165,7 +166,7 @@ def test_an_operator_that_came_later_is_refused_before() -> None:
 
 def test_every_rule_speaks_of_an_operator_that_onnx_and_the_parser_know() -> None:
     known = {schema.name for schema in onnx.defs.get_all_schemas_with_history()}
-    assert _RULES.keys() <= _OPERATORS
+    assert RULES.keys() <= _OPERATORS
     assert _ADDED.keys() | _INSTEAD.keys() <= known
     assert not _OPERATORS & (_ADDED.keys() | _INSTEAD.keys())
     assert sorted(_OPERATORS - known) == [  # importers of operators that ONNX gave up

@@ -12,6 +12,7 @@ import onnxruntime  # noqa: E402
 from onnx import numpy_helper, parser  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
+from edgecv.export.fp16 import to_fp16  # noqa: E402
 from edgecv.export.model_file import read_onnx, write_onnx  # noqa: E402
 from edgecv.export.operators import define_operators  # noqa: E402
 from edgecv.export.target import (  # noqa: E402
@@ -207,9 +208,11 @@ def test_regions_of_the_standard_are_written_with_every_attribute() -> None:
 
 def test_onnxruntime_says_whose_file_it_is(exported: Path, tmp_path: Path) -> None:
     model = read_onnx(exported / "fused.onnx")
+    half = to_fp16(model).model
     check_with_definitions(model)
+    check_with_definitions(half)
     path = tmp_path / "plugins.onnx"
-    write_onnx(for_tensorrt(model), path)
+    write_onnx(for_tensorrt(half), path)
     check_for_tensorrt(read_onnx(path))
     message = (
         r"is for TensorRT: its operator EdgeNMS is a plugin there.* without `--target tensorrt`"

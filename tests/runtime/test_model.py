@@ -18,7 +18,6 @@ from edgecv.errors import InputError, SpecError
 from edgecv.export.metadata import write_spec
 from edgecv.kernels.letterbox import Colour
 from edgecv.output_spec import (
-    DetrOutput,
     FusedOutput,
     ImageOutput,
     OutputSpec,
@@ -138,7 +137,6 @@ def test_a_threshold_inside_the_graph_cannot_be_chosen() -> None:
     ("task", "output", "key"),
     [
         ("stylize", ImageOutput(), "task"),
-        ("detect", DetrOutput(), "output.format"),
     ],
 )
 def test_what_can_be_described_but_not_run_is_said(
