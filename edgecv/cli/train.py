@@ -232,6 +232,8 @@ def train(
             result = trainer.resume(resume, bar)
         else:
             config = configure({} if recipe is None else read_recipe(recipe), changes)
+            if config.fake_quantise is not None:
+                require_extra("qat", "torchao")
             folder = output or next_run_folder(config.model)
             result = trainer.train(config, folder, bar)
     if not is_first_process():

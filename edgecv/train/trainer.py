@@ -118,7 +118,9 @@ class _Run:
         self.optimisation = Optimisation(network, config, ranks)
         rounded = self.optimisation.fake_quantisation
         if rounded is not None:
-            self.notes += (f"{config.fake_quantise}: {rounded}",)
+            self.notes += (
+                f"{config.fake_quantise}: {rounded}; the weights suit an export in that precision",
+            )
         self.spec = _describe(config, self.task, network)
         self.batches = self.task.batches(self.spec.input, config, ranks)
         self.progress = Progress(planned_epochs=config.epochs)
