@@ -22,7 +22,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgecv.errors import InputError
-from edgecv.export.parity import Tolerance
+from edgecv.export.comparison.parity import Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
 from edgecv.models import Network, build_model, model_names, model_task, takes_proposals
 from edgecv.provenance import cpu_name, versions_in_use

@@ -6,10 +6,10 @@ Usage: python benchmarks/quantised.py MODEL.onnx... --data bccd [--split val] [-
 
 `int8 onnxruntime` is `quantize_static` as its documentation recommends for convolutional networks
 on x86: the QDQ form, convolutions, activations unsigned, weights signed and per channel. `int8-cpu`
-is `edgecv.export.quantise`. Both are calibrated on the first training images, fitted as the model
-asks; onnxruntime by minimum and maximum. All files take turns on one image of noise, so that a busy
-machine slows them alike: the latency is the median of the network alone, the gain that of float32
-over it.
+is `edgecv.export.precisions.quantise`. Both are calibrated on the first training images, fitted as
+the model asks; onnxruntime by minimum and maximum. All files take turns on one image of noise, so
+that a busy machine slows them alike: the latency is the median of the network alone, the gain that
+of float32 over it.
 """
 
 import argparse
@@ -35,11 +35,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgecv.data import open_dataset
 from edgecv.evaluation import evaluate
-from edgecv.export.calibration import calibrate, image_feeds
-from edgecv.export.layers import prepared
-from edgecv.export.model_file import read_onnx, write_onnx
-from edgecv.export.quantise import quantise
-from edgecv.export.ranges import CALIBRATION_METHODS
+from edgecv.export.graphs.model_file import read_onnx, write_onnx
+from edgecv.export.precisions.calibration import calibrate, image_feeds
+from edgecv.export.precisions.layers import prepared
+from edgecv.export.precisions.quantise import quantise
+from edgecv.export.precisions.ranges import CALIBRATION_METHODS
 from edgecv.images import read_image
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.model import Model, load

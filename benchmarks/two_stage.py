@@ -30,7 +30,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
-from edgecv.export.parity import Tolerance
+from edgecv.export.comparison.parity import Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
 from edgecv.models import two_stage
 from edgecv.models.backbone import Backbone

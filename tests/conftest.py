@@ -67,7 +67,7 @@ def trained_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the short training's `fused.onnx` and `raw.onnx`."""
     pytest.importorskip("onnx")
-    from edgecv.export.parity import Tolerance
+    from edgecv.export.comparison.parity import Tolerance
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.train.checkpoint import load_trained
 
@@ -143,7 +143,7 @@ def exported_classifier(
 ) -> Path:
     """The folder with that LeNet's `fused.onnx` (probabilities) and `raw.onnx` (logits)."""
     pytest.importorskip("onnx")
-    from edgecv.export.parity import Tolerance
+    from edgecv.export.comparison.parity import Tolerance
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.train.checkpoint import load_trained
 
@@ -169,7 +169,7 @@ def make_onnx(tmp_path: Path) -> Callable[..., Path]:
     Its score is the weight that it is made with, so that a result tells which file made it.
     """
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.metadata import write_spec
+    from edgecv.export.graphs.metadata import write_spec
     from edgecv.output_spec import YoloxOutput
     from edgecv.spec import InputSpec, ModelSpec, Provenance
 
@@ -253,7 +253,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     all else), class-map or class-map-4d; `stride` input pixels make one output pixel.
     """
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.metadata import write_spec
+    from edgecv.export.graphs.metadata import write_spec
     from edgecv.output_spec import ClassMapOutput, LogitsOutput, ProbabilitiesOutput
     from edgecv.spec import InputSpec, ModelSpec
 

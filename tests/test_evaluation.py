@@ -12,7 +12,7 @@ from edgecv.classes import parse_classes
 from edgecv.data import open_dataset
 from edgecv.errors import InputError
 from edgecv.evaluation import evaluate
-from edgecv.export.adopt import Preprocessing, adopt
+from edgecv.export.adoption.adopt import Preprocessing, adopt
 from edgecv.metrics.confusion import confusion_matrix
 from edgecv.metrics.detection import detection_metrics
 from edgecv.runtime.model import load

@@ -19,7 +19,7 @@ from edgecv.data.augment.files import read_recipe  # noqa: E402
 from edgecv.data.batches import Batch, TrainingBatches  # noqa: E402
 from edgecv.data.dataset import DetectionDataset  # noqa: E402
 from edgecv.data.targets import Target  # noqa: E402
-from edgecv.export.parity import Tolerance  # noqa: E402
+from edgecv.export.comparison.parity import Tolerance  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, Head, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
 from edgecv.metrics.classification import classification_metrics  # noqa: E402

@@ -103,8 +103,8 @@ def test_a_network_of_torchvision_is_run_and_measured(shared_data: Path, tmp_pat
     torch = pytest.importorskip("torch")
     onnx = pytest.importorskip("onnx")
     torchvision = pytest.importorskip("torchvision")
-    from edgecv.export.metadata import write_spec
-    from edgecv.export.parity import compare
+    from edgecv.export.comparison.parity import compare
+    from edgecv.export.graphs.metadata import write_spec
     from edgecv.output_spec import LogitsOutput
     from edgecv.spec import InputSpec, ModelSpec
 

@@ -459,7 +459,7 @@ def test_metadata_with_a_bad_description_names_the_file() -> None:
 
 def test_onnxruntime_reads_it_without_the_onnx_package(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.metadata import write_spec  # needs onnx
+    from edgecv.export.graphs.metadata import write_spec  # needs onnx
 
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(

@@ -79,8 +79,8 @@ def adopt(
     """Give a third-party ONNX file a description; what you leave out follows its format's habit."""
     require_extra("export", "onnx", "onnx_ir")
     from edgecv.classes import parse_classes
-    from edgecv.export.adopt import adopt as adopt_file  # onnx takes a while to import
-    from edgecv.export.conventions import Preprocessing
+    from edgecv.export.adoption.adopt import adopt as adopt_file  # onnx takes a while to import
+    from edgecv.export.adoption.conventions import Preprocessing
 
     picture = _check_picture(check, check_output, output)
     adoption = adopt_file(
@@ -117,7 +117,7 @@ def adopt(
 
 def _check_picture(images: list[Path] | None, picture: Path | None, output: Path) -> Path | None:
     """Return where the picture of the check goes; refuse it before any work is done."""
-    from edgecv.export.adoption_check import check_picture_path
+    from edgecv.export.adoption.adoption_check import check_picture_path
     from edgecv.images import read_image
 
     if not images:
@@ -135,7 +135,7 @@ def _check_picture(images: list[Path] | None, picture: Path | None, output: Path
 
 def _check(output: Path, images: list[Path], picture: Path, screen: Console) -> None:
     """Try the adopted model on images, write the picture, and say which input looks best."""
-    from edgecv.export.adoption_check import (
+    from edgecv.export.adoption.adoption_check import (
         best_of,
         is_clear,
         options_of,

@@ -22,8 +22,8 @@ from edgecv.errors import InputError
 from edgecv.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
+    from edgecv.export.comparison.parity import ParityReport
     from edgecv.export.exporting import Exported
-    from edgecv.export.parity import ParityReport
     from edgecv.spec import Task
 
 Precisions = tuple[Precision, ...]

@@ -15,10 +15,11 @@ from rich.text import Text
 
 from edgecv.cli.app import app
 from edgecv.cli.console import JsonPath, Quiet, console, print_table, require_extra, write_json
+from edgecv.errors import InputError
 
 if TYPE_CHECKING:
-    from edgecv.export.summary import Summary, Tensor
-    from edgecv.export.support import Finding, Support, Target
+    from edgecv.export.inspection.summary import Summary, Tensor
+    from edgecv.export.inspection.support import Finding, Support, Target
 
 _MARKS = {"supported": "yes", "plugin": "plugin", "limited": "limited", "unsupported": "no"}
 _STYLES = {"supported": "green", "plugin": "cyan", "limited": "yellow", "unsupported": "red"}
@@ -31,7 +32,7 @@ _NODES_SHOWN = 2
 
 
 class _Target(str, Enum):
-    """`edgecv.export.support.Target` for typer, whose lists hold no literals."""
+    """`edgecv.export.inspection.support.Target` for typer, whose lists hold no literals."""
 
     ONNXRUNTIME = "onnxruntime"
     TENSORRT_10_3 = "tensorrt-10.3"
@@ -56,10 +57,16 @@ def inspect_model(
 ) -> None:
     """Show operators, parameters, MACs and memory of an ONNX file, and which targets run it."""
     require_extra("export", "onnx", "onnx_ir")
-    from edgecv.export.model_file import read_onnx  # onnx takes a while to import
-    from edgecv.export.summary import summarise
-    from edgecv.export.support import TARGETS, support
+    from edgecv.bundle.reading import is_bundle, split_entry
+    from edgecv.export.graphs.model_file import read_onnx  # onnx takes a while to import
+    from edgecv.export.inspection.summary import summarise
+    from edgecv.export.inspection.support import TARGETS, support
 
+    if is_bundle(model):
+        raise InputError(
+            f"`{model}` is a bundle. Unpack the file to look at: `edgecv bundle extract "
+            f"{split_entry(model)[0]} fp32 -o DIR`."
+        )
     screen = console(quiet=quiet)
     targets: Sequence[Target] = (
         TARGETS if not target else [cast("Target", str(one.value)) for one in target]
@@ -84,7 +91,7 @@ def inspect_model(
 
 
 def _print_facts(screen: Console, path: Path, summary: "Summary") -> None:
-    from edgecv.export.description import in_words
+    from edgecv.export.inspection.description import in_words
 
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")

@@ -28,8 +28,8 @@ from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from edgecv.data import AnyDataset
-    from edgecv.export.pairs import Opened
-    from edgecv.export.verify import Side, Verification
+    from edgecv.export.comparison.pairs import Opened
+    from edgecv.export.comparison.verify import Side, Verification
 
 _FURTHER_METRICS = ("AP", "AP50", "AP75", "mask_AP", "keypoint_AP", "mIoU", "top1", "top5")
 _MEGABYTE = 1e6
@@ -89,9 +89,9 @@ def verify(
     require_extra("export", "onnx", "onnx_ir")
     if any(path.suffix == ".pt" for path in (reference, candidate)):
         require_extra("train", "torch", "torchvision")
-    from edgecv.export.pairs import open_pair  # onnx takes a while to import
-    from edgecv.export.verify import Limits
-    from edgecv.export.verify import verify as verify_pair
+    from edgecv.export.comparison.pairs import open_pair  # onnx takes a while to import
+    from edgecv.export.comparison.verify import Limits
+    from edgecv.export.comparison.verify import verify as verify_pair
     from edgecv.proposals import read_proposals
 
     screen = console(quiet=quiet)

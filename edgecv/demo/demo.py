@@ -11,7 +11,7 @@ from edgecv.data import DetectionDataset, data_root, open_dataset
 from edgecv.demo.scenes import SPLITS, render_scenes
 from edgecv.errors import DownloadError, EdgeCVError
 from edgecv.evaluation import Evaluation, evaluate
-from edgecv.export.parity import ParityReport, Tolerance
+from edgecv.export.comparison.parity import ParityReport, Tolerance
 from edgecv.export.to_onnx import ExportOptions, export_onnx
 from edgecv.models import build_model
 from edgecv.runtime.model import load

@@ -1,6 +1,5 @@
 """A whole export: which images, which precisions, which files, and the report of it all."""
 
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,29 +12,32 @@ import onnx
 from edgecv.bundle.manifest import Latency, Measured
 from edgecv.bundle.writing import add, read_calibration, read_model
 from edgecv.data import open_for_task
-from edgecv.errors import AccuracyError, EdgeCVError, InputError
-from edgecv.export.calibration import Calibration, Observer, image_feeds, smaller_than_input
-from edgecv.export.graph_model import open_graph
-from edgecv.export.model_file import write_onnx
-from edgecv.export.parity import ParityReport
-from edgecv.export.precision_report import PrecisionReport, summary_rows, write_precision_report
-from edgecv.export.precisions import Figures, Images, in_precisions
-from edgecv.export.ranges import CalibrationMethod
+from edgecv.errors import AccuracyError, InputError
+from edgecv.export.calibrating import (
+    TABLE,
+    calibration_images,
+    calibrations_of,
+    spread,
+    write_table,
+)
+from edgecv.export.comparison.parity import ParityReport
+from edgecv.export.graphs.model_file import write_onnx
+from edgecv.export.graphs.target import for_tensorrt
+from edgecv.export.precisions.calibration import (
+    Calibration,
+)
+from edgecv.export.precisions.measuring import Figures, Images, in_precisions
+from edgecv.export.precisions.ranges import CalibrationMethod
+from edgecv.export.precisions.report import PrecisionReport, summary_rows, write_precision_report
 from edgecv.export.source import Source, split_images
-from edgecv.export.target import for_tensorrt
-from edgecv.files import write_text
 from edgecv.precision import Precision
 from edgecv.progress import Follow, unfollowed
 from edgecv.provenance import cpu_name, versions_in_use
-from edgecv.runtime.model import Model
 from edgecv.stream.sources import images_of
 
 Target = Literal["onnxruntime", "tensorrt"]
 
 BUNDLE = ".edgecv"
-_TABLE = ".json"
-# In the order in which they are tried: the first keeps what is rare, the second cuts outliers off.
-_METHODS: tuple[CalibrationMethod, ...] = ("min-max", "percentile", "mse", "entropy")
 _NAMED_COSTS = 5  # layers that a refusal names
 
 
@@ -47,7 +49,7 @@ class Destination:
         path: an ONNX file, `NAME.onnx`, which of several precisions becomes `NAME.fp16.onnx` and
             so on; or a bundle, which holds float32 in any case.
         precisions: those wanted, at least one.
-        target: what will run the files; see `edgecv.export.target.for_tensorrt`.
+        target: what will run the files; see `edgecv.export.graphs.target.for_tensorrt`.
 
     """
 
@@ -86,19 +88,19 @@ class ExportJob:
         source: the float32 graph.
         data: the address of annotated images to measure accuracy on, None to measure none.
         split: of them.
-        max_drop: see `edgecv.export.precisions.Images`.
+        max_drop: see `edgecv.export.precisions.measuring.Images`.
         iou_threshold: see there.
         images: a folder of images to compare on, None for those of the split.
         num_images: how many of them.
         calibration: a folder, an address whose train split is taken, or a table's file; None for
             the training's own images.
         calibration_images: how many images to calibrate with.
-        calibration_method: see `edgecv.export.calibration.calibrate`; None tries one after the
-            other where there is a limit to the drop, and is `min-max` where there is none.
-        reduce_range: give 8-bit weights 7 bits, see `edgecv.export.quantise.quantise`.
+        calibration_method: see `edgecv.export.precisions.calibration.calibrate`; None tries one
+            after the other where there is a limit to the drop; without one it is `min-max`.
+        reduce_range: give 8-bit weights 7 bits, see `edgecv.export.precisions.quantise.quantise`.
         threads: of onnxruntime, 0 for one per core.
         report: a folder for the report, None for none.
-        follow: see `edgecv.export.precisions.in_precisions`.
+        follow: see `edgecv.export.precisions.measuring.in_precisions`.
 
     """
 
@@ -190,7 +192,15 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
     images = _images(job)
     tables: Mapping[str, Calibration] = {}
     if any(precision.startswith("int8") for precision in wanted):
-        tables = _calibrations(job, destination.path)
+        tables = calibrations_of(
+            source,
+            job.calibration,
+            num_images=job.calibration_images,
+            method=job.calibration_method,
+            stopped=destination.path.with_suffix(f".calibration{TABLE}"),
+            threads=job.threads,
+            follow=job.follow,
+        )
     made = in_precisions(
         source.graph,
         source.spec,
@@ -235,8 +245,8 @@ def _images(job: ExportJob) -> Images:
         compared = [sample.image_path for sample in held_out.samples]
     elif source.data is not None:
         compared = split_images(task, source.data, job.split)
-    elif job.calibration is not None and not job.calibration.endswith(_TABLE):
-        compared = _calibration_images(job, job.calibration)
+    elif job.calibration is not None and not job.calibration.endswith(TABLE):
+        compared = calibration_images(source, job.calibration)
     else:
         raise InputError(
             "export compares precisions on real images, and an ONNX file does not say where some "
@@ -250,94 +260,6 @@ def _images(job: ExportJob) -> Images:
         source.proposals,
         num_pictures=0 if job.report is None else 3,
     )
-
-
-def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """Return `count` of the paths, evenly spread: those of one kind may lie side by side."""
-    count = min(count, len(paths))
-    return [paths[index * len(paths) // count] for index in range(count)]
-
-
-def _calibrations(job: ExportJob, path: Path) -> dict[str, Calibration]:
-    """Return the table that was named, or those of the images that were, by method.
-
-    Stopped with CTRL-C, the table of what was seen so far is written beside the output.
-    """
-    named = job.calibration or job.source.data
-    if named is None:
-        raise InputError(
-            "8 bits need images to calibrate with. Name some with `--calibration`: a folder, "
-            "coco:DIR, or the table of an earlier calibration."
-        )
-    if named.endswith(_TABLE):
-        table = read_table(Path(named))
-        return {table.method: table}
-    methods = _METHODS if job.calibration_method is None else (job.calibration_method,)
-    paths = spread(_calibration_images(job, named), job.calibration_images)
-    observer = Observer(job.source.graph, threads=job.threads)
-    advance = job.follow("calibrating", len(paths))
-    source = job.source
-    with open_graph(source.graph, threads=job.threads, proposals=source.proposals) as model:
-        if job.calibration is not None:
-            _refuse_small(model, paths)
-        try:
-            for feed in image_feeds(model, paths):
-                observer.observe(feed)
-                advance()
-        except KeyboardInterrupt:
-            if observer.num_images:
-                partial = path.with_suffix(f".calibration{_TABLE}")
-                write_table(observer.calibration(methods[0]), partial)
-                raise EdgeCVError(
-                    f"the calibration was stopped after {observer.num_images} of {len(paths)} "
-                    f"images. Go on with what it saw: `--calibration {partial}`."
-                ) from None
-            raise
-    return {method: observer.calibration(method) for method in methods}
-
-
-def _refuse_small(model: Model, paths: Sequence[Path]) -> None:
-    """Refuse images that would be enlarged; only the training's own may be so."""
-    small = smaller_than_input(model, paths)
-    if small:
-        height, width = model.spec.input.size_hw
-        raise InputError(
-            f"{len(small)} of {len(paths)} images to calibrate with are smaller than the input of "
-            f"{height}x{width}, the first is `{small[0]}`: enlarged, they have none of the detail "
-            "that a camera shows. Name images as the camera delivers them."
-        )
-
-
-def _calibration_images(job: ExportJob, named: str) -> list[Path]:
-    folder = Path(named).expanduser()
-    is_folder = ":" not in named and folder.is_dir() and job.source.spec.task != "classify"
-    return images_of(folder) if is_folder else split_images(job.source.spec.task, named, "train")
-
-
-def read_table(path: Path) -> Calibration:
-    """Return the calibration that `write_table` wrote.
-
-    Raises:
-        InputError: if the file is missing or holds something else.
-
-    """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"`{path}`: there is no such calibration. Check the path.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"`{path}` is no calibration table: {error}. Calibrate again.") from error
-    return Calibration.from_plain(plain)
-
-
-def write_table(calibration: Calibration, path: Path) -> None:
-    """Write a calibration as JSON.
-
-    Raises:
-        OutputError: if `path` cannot be written.
-
-    """
-    write_text(path, json.dumps(calibration.to_plain(), indent=1, allow_nan=False) + "\n")
 
 
 def _bundle(

@@ -9,11 +9,11 @@ import onnx
 
 from edgecv.data import open_for_task
 from edgecv.errors import InputError
-from edgecv.export.input_shape import with_batch
-from edgecv.export.metadata import read_spec
-from edgecv.export.model_file import read_onnx
-from edgecv.export.parity import ParityReport, Tolerance
-from edgecv.export.simplify import simplify
+from edgecv.export.comparison.parity import ParityReport, Tolerance
+from edgecv.export.graphs.input_shape import with_batch
+from edgecv.export.graphs.metadata import read_spec
+from edgecv.export.graphs.model_file import read_onnx
+from edgecv.export.graphs.simplify import simplify
 from edgecv.proposals import Proposals, read_proposals
 from edgecv.spec import ModelSpec, Task
 from edgecv.stream.sources import images_of

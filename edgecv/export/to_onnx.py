@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from edgecv.errors import InputError
-from edgecv.export.metadata import write_spec
-from edgecv.export.operators import define_operators
-from edgecv.export.parity import ParityReport, Tolerance, check_parity
-from edgecv.export.simplify import simplify
-from edgecv.export.translation import translation_table
+from edgecv.export.comparison.parity import ParityReport, Tolerance, check_parity
+from edgecv.export.graphs.metadata import write_spec
+from edgecv.export.graphs.simplify import simplify
+from edgecv.export.operators.definitions import define_operators
+from edgecv.export.operators.translation import translation_table
 from edgecv.files import replacing
 from edgecv.models import Network
 from edgecv.models.fused import fused, torch_session

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from edgecv.errors import InputError
-from edgecv.export.model_file import read_onnx
+from edgecv.export.graphs.model_file import read_onnx
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 # Of onnx.proto, and what Triton's model_config.proto calls them.

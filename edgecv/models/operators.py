@@ -2,7 +2,7 @@
 
 Run eagerly, each is a plain function of torchvision's operators and can be differentiated. While a
 model is exported, each is one node, which becomes `EdgeNMS`, `EdgeRoiAlign` or `EdgeRoiPool` (see
-`edgecv.export.operators`) and not the dozens of nodes that its definition would leave behind.
+`edgecv.export.operators.definitions`) and not the dozens that its definition would leave behind.
 """
 
 from collections.abc import Sequence

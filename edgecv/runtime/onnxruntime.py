@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.output_spec import ClassMapOutput, FusedOutput
-from edgecv.runtime.session import Outputs, input_shape, no_proposals
+from edgecv.runtime.session import Outputs, filled, input_shape, no_proposals
 from edgecv.spec import InputSpec, ModelSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -88,9 +88,9 @@ class OnnxruntimeSession:
         if self._session is None:
             raise ValueError("OnnxruntimeSession.run: the session is closed. Open it again.")
         num_images = len(batch)
-        feeds: dict[str, NDArray[Any]] = {self.spec.input.name: self._filled(batch)}
+        feeds: dict[str, NDArray[Any]] = {self.spec.input.name: filled(batch, self._batch_size)}
         if self.spec.proposals is not None and proposals is not None:
-            feeds[self.spec.proposals.name] = self._filled(proposals)
+            feeds[self.spec.proposals.name] = filled(proposals, self._batch_size)
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
         values = self._session.run(self._output_names, feeds)
@@ -101,13 +101,6 @@ class OnnxruntimeSession:
         if self._batch_size in (None, num_images):
             return outputs  # those of task `detect` need no axis of images, see `ObjectsOutput`
         return {name: value[:num_images] for name, value in outputs.items()}
-
-    def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return as many rows as a graph of a fixed batch takes: the last comes again."""
-        missing = 0 if self._batch_size is None else self._batch_size - len(rows)
-        if missing <= 0:
-            return rows
-        return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
 
     def warm_up(self) -> None:
         """Run once on an empty input."""

@@ -64,6 +64,20 @@ def no_proposals(spec: ModelSpec) -> NDArray[np.float32] | None:
     return None if wanted is None else np.zeros((1, wanted.count, 4), np.float32)
 
 
+def filled(rows: NDArray[Any], batch_size: int | None) -> NDArray[Any]:
+    """Return as many rows as a graph of a fixed batch takes: the last comes again.
+
+    Args:
+        rows: (B, ...), at least one.
+        batch_size: of the graph, None where it takes any.
+
+    """
+    missing = 0 if batch_size is None else batch_size - len(rows)
+    if missing <= 0:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+
+
 def is_remote(path: Path | str) -> bool:
     """Tell whether a path is the address of a model server; a `Path` has lost one of its `/`."""
     return str(path).startswith("triton:/")

@@ -14,7 +14,7 @@ from edgecv.errors import InputError, ServerError, SpecError
 from edgecv.output_spec import FusedOutput
 from edgecv.runtime.kserve import KServeClient, RefusedError
 from edgecv.runtime.onnxruntime import check_names
-from edgecv.runtime.session import Outputs, input_shape, no_proposals
+from edgecv.runtime.session import Outputs, filled, input_shape, no_proposals
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 _URL = re.compile(
@@ -139,11 +139,11 @@ class TritonSession:
         if self._is_closed:
             raise ValueError("TritonSession.run: the session is closed. Open it again.")
         num_images = len(batch)
-        images = self._filled(batch)
+        images = filled(batch, self._batch_size)
         rows = len(images)
         feeds: dict[str, NDArray[Any]] = {self.spec.input.name: images}
         if self.spec.proposals is not None and proposals is not None:
-            feeds[self.spec.proposals.name] = self._filled(proposals)
+            feeds[self.spec.proposals.name] = filled(proposals, self._batch_size)
         for name, value in (scalars or {}).items():
             _, shape = self._inputs[name]
             # Triton has no scalars: it takes one value a request, or a row of one for each image.
@@ -154,13 +154,6 @@ class TritonSession:
             name = self.spec.output.num_detections
             found[name] = found[name].reshape(-1)
         return {name: value[:num_images] for name, value in found.items()}
-
-    def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return as many rows as a graph of a fixed batch takes: the last comes again."""
-        missing = 0 if self._batch_size is None else self._batch_size - len(rows)
-        if missing <= 0:
-            return rows
-        return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
 
     def warm_up(self) -> None:
         """Run once on an empty input."""

@@ -33,7 +33,7 @@ _LARGEST_CODE = 127  # -128 is left unused: the grid is symmetric
 _TINY = torch.finfo(torch.float32).tiny
 _AVERAGING = 0.01  # a batch's share in a range's ends, as torchao has it
 
-# What `edgecv.export.layers` keeps in float32, which see for the reasons.
+# What `edgecv.export.precisions.layers` keeps in float32, which see for the reasons.
 _NARROW = 16  # channels
 _STEM_DEPTH = 3
 _STEM_PRODUCTS = 128  # for one output
@@ -123,7 +123,7 @@ class FakeQuantisation(nn.Module):
 
 
 def is_quantised(call: LayerCall, precision: QuantisedPrecision) -> bool:
-    """Tell whether an export has a layer in 8 bits, see `edgecv.export.layers.kept_float`."""
+    """Tell whether an export has a layer in 8 bits, see `edgecv.export.precisions.layers.kept_float`."""
     layer, weight = call.layer, _weight(call.layer)
     group = int(getattr(layer, "groups", 1))
     is_transposed = isinstance(layer, nn.ConvTranspose2d)

@@ -87,7 +87,7 @@ def foreign_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def adopted(foreign_onnx: Path) -> Path:
     """The same file with a description."""
-    from edgecv.export.adopt import Preprocessing, adopt
+    from edgecv.export.adoption.adopt import Preprocessing, adopt
 
     path = foreign_onnx.with_name("adopted.onnx")
     adopt(foreign_onnx, path, "yolox", ("cat", "dog"), preprocessing=Preprocessing())

@@ -122,6 +122,6 @@ def test_every_format_can_be_named() -> None:
     from typing import get_args, get_type_hints
 
     from edgecv.cli.adopt import adopt
-    from edgecv.export.reading import FORMATS
+    from edgecv.export.adoption.reading import FORMATS
 
     assert get_args(get_type_hints(adopt)["format"]) == ("auto", *FORMATS)

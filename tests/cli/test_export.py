@@ -80,8 +80,8 @@ def test_a_segmentation_model_takes_the_same_road(
 def test_what_does_not_pass_ends_with_1_and_names_layers(
     refused: Any, exported: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgecv.export import precisions
-    from edgecv.export.noise import LayerCost
+    from edgecv.export.precisions import measuring as precisions
+    from edgecv.export.precisions.noise import LayerCost
     from edgecv.metrics.accuracy import Accuracy
 
     def accuracy(model: Any, *_args: object, **_options: object) -> Accuracy:

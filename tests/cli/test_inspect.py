@@ -83,5 +83,6 @@ def test_bad_input_is_one_line(refused: Any, edgecv: Any, tmp_path: Path, top_k:
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(top_k.read_bytes()[:-40])
     assert "is not a valid ONNX file" in refused("inspect", damaged)
+    assert "bundle extract b.edgecv" in refused("inspect", "b.edgecv#fp16")
     assert "takes 1. Leave `--batch` out." in refused("inspect", top_k, "--batch", 2)
     assert edgecv("inspect", top_k, "--target", "tensorrt-7").code == 2

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib")
 
 from edgecv.cli import main  # noqa: E402
 from edgecv.errors import DatasetError, InputError  # noqa: E402
-from edgecv.export.metadata import write_spec  # noqa: E402
+from edgecv.export.graphs.metadata import write_spec  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
 from edgecv.models.keypoint_detector import KeypointSizes  # noqa: E402
 from edgecv.models.two_stage import TwoStageSizes  # noqa: E402

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from edgecv.errors import ParityError  # noqa: E402
-from edgecv.export.parity import Tolerance, check_parity, compare  # noqa: E402
+from edgecv.export.comparison.parity import Tolerance, check_parity, compare  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
 from edgecv.models.fused import FusedTorchSession, torch_session  # noqa: E402

@@ -15,20 +15,23 @@ pytest.importorskip("faster_coco_eval")
 
 from edgecv.bundle.reading import Bundle  # noqa: E402
 from edgecv.errors import AccuracyError, EdgeCVError, InputError  # noqa: E402
-from edgecv.export import exporting  # noqa: E402
-from edgecv.export.calibration import Observer  # noqa: E402
+from edgecv.export.calibrating import (  # noqa: E402
+    METHODS,
+    calibrations_of,
+    read_table,
+    spread,
+    write_table,
+)
 from edgecv.export.exporting import (  # noqa: E402
     Destination,
     ExportJob,
     Target,
     export_source,
-    read_table,
-    spread,
-    write_table,
 )
-from edgecv.export.metadata import read_spec  # noqa: E402
-from edgecv.export.model_file import read_onnx  # noqa: E402
-from edgecv.export.noise import LayerCost  # noqa: E402
+from edgecv.export.graphs.metadata import read_spec  # noqa: E402
+from edgecv.export.graphs.model_file import read_onnx  # noqa: E402
+from edgecv.export.precisions.calibration import Observer  # noqa: E402
+from edgecv.export.precisions.noise import LayerCost  # noqa: E402
 from edgecv.export.source import GraphOptions, Source, open_source  # noqa: E402
 from edgecv.precision import Precision  # noqa: E402
 from edgecv.runtime.model import load  # noqa: E402
@@ -104,7 +107,7 @@ def test_accuracy_is_measured_and_reported(job: ExportJob, scenes: Path, tmp_pat
 def test_what_does_not_pass_is_not_written_and_its_costs_are_named(
     job: ExportJob, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgecv.export import precisions
+    from edgecv.export.precisions import measuring as precisions
 
     measured = precisions.accuracy_of
 
@@ -124,7 +127,7 @@ def test_what_does_not_pass_is_not_written_and_its_costs_are_named(
     assert [path.name for path in made.written] == ["model.onnx"]
     entry = made.figures[1]
     assert not entry.has_passed
-    assert {attempt.variant for attempt in entry.attempts} == set(exporting._METHODS)
+    assert {attempt.variant for attempt in entry.attempts} == set(METHODS)
     assert len(entry.costs) == entry.num_layers + len(entry.returned)
     with pytest.raises(
         AccuracyError, match=r"int8-cpu drops by 0\.5000 even with 32 of its"
@@ -166,8 +169,8 @@ def test_a_file_for_tensorrt_has_plugins_without_bodies(source: Source, tmp_path
 
 
 def test_tables_are_read_as_they_were_written(job: ExportJob, tmp_path: Path) -> None:
-    (table,) = exporting._calibrations(
-        replace(job, calibration_images=2, calibration_method="mse"), tmp_path
+    (table,) = calibrations_of(
+        job.source, job.calibration, num_images=2, method="mse", stopped=tmp_path / "stopped.json"
     ).values()
     write_table(table, tmp_path / "table.json")
     assert read_table(tmp_path / "table.json") == table

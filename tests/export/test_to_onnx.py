@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from edgecv.errors import InputError, OutputError, ParityError  # noqa: E402
-from edgecv.export.parity import Tolerance, compare  # noqa: E402
+from edgecv.export.comparison.parity import Tolerance, compare  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
 from edgecv.models.fused import FusedTorchSession  # noqa: E402

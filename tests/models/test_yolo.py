@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from edgecv.export.parity import Tolerance  # noqa: E402
+from edgecv.export.comparison.parity import Tolerance  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.models import build_model  # noqa: E402
 from edgecv.spec import InputSpec, ModelSpec, PostprocessSpec  # noqa: E402

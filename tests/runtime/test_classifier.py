@@ -15,7 +15,7 @@ from edgecv.bench import bench  # noqa: E402
 from edgecv.data import open_classification  # noqa: E402
 from edgecv.errors import InputError, SpecError  # noqa: E402
 from edgecv.evaluation import evaluate, evaluate_classifier  # noqa: E402
-from edgecv.export.metadata import write_spec  # noqa: E402
+from edgecv.export.graphs.metadata import write_spec  # noqa: E402
 from edgecv.metrics.classification import classification_metrics  # noqa: E402
 from edgecv.output_spec import ImageOutput, LogitsOutput, YoloOutput  # noqa: E402
 from edgecv.placement import Placement  # noqa: E402

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgecv
 from edgecv.errors import InputError, SpecError
-from edgecv.export.metadata import write_spec
+from edgecv.export.graphs.metadata import write_spec
 from edgecv.kernels.letterbox import Colour
 from edgecv.output_spec import (
     FusedOutput,

@@ -165,7 +165,7 @@ def test_a_description_with_other_classes_is_refused(
 
 def test_a_map_of_floats_is_refused(segmenter: Build, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.metadata import write_spec
+    from edgecv.export.graphs.metadata import write_spec
 
     file = onnx.load(segmenter("logits"))
     with load(segmenter("logits")) as model:

@@ -112,8 +112,8 @@ def test_a_norm_behind_a_rounded_layer_is_that_layer_with_its_folded_weight_roun
 )
 def test_an_activation_has_the_grid_of_the_export(precision: Any, values: list[float]) -> None:
     pytest.importorskip("onnx_ir")
-    from edgecv.export.quantise import grid_of
-    from edgecv.export.ranges import TensorRange
+    from edgecv.export.precisions.quantise import grid_of
+    from edgecv.export.precisions.ranges import TensorRange
 
     range_ = fake_quantisation._range_factory(precision)()
     low, high = min(0.0, *values, 0.0), max(0.0, *values, 0.0)

@@ -69,7 +69,7 @@ def test_a_network_is_left_as_it_was(*, was_training: bool) -> None:
 def assert_same_layers(network: Network, size_hw: tuple[int, int], graph: Any) -> None:
     """Compare, for both targets, the weights that are rounded and those that are not."""
     ir = pytest.importorskip("onnx_ir")
-    from edgecv.export.layers import kept_float, layers_of, prepared, weight_of
+    from edgecv.export.precisions.layers import kept_float, layers_of, prepared, weight_of
 
     opened = ir.from_proto(prepared(graph)).graph
     nodes = {str(node.name): node for node in opened}

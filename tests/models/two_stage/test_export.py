@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 
 from edgecv.errors import InputError  # noqa: E402
-from edgecv.export.parity import Tolerance  # noqa: E402
+from edgecv.export.comparison.parity import Tolerance  # noqa: E402
 from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: E402
 from edgecv.images import read_image  # noqa: E402
 from edgecv.models.fused import FusedTorchSession  # noqa: E402

@@ -308,7 +308,7 @@ def test_the_file_finds_what_pytorch_finds(
     noise: Pixels, tmp_path: Path, build: Callable[[], Any], operator: str
 ) -> None:
     onnx = pytest.importorskip("onnx")
-    from edgecv.export.parity import Tolerance, match_detections
+    from edgecv.export.comparison.parity import Tolerance, match_detections
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.images import read_image
     from edgecv.proposals import sliding_windows

@@ -142,7 +142,7 @@ def test_the_file_finds_what_pytorch_finds(
     pytest.importorskip("onnx")
     import onnxruntime
 
-    from edgecv.export.parity import Tolerance
+    from edgecv.export.comparison.parity import Tolerance
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.results import Poses
     from edgecv.runtime.model import load

@@ -1,0 +1,1 @@
+"""Somebody else's ONNX file: what its outputs mean and how it is fed."""

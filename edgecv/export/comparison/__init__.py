@@ -1,0 +1,1 @@
+"""Do two forms of a model do the same?"""

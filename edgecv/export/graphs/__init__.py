@@ -1,0 +1,1 @@
+"""ONNX graphs: read, written, simplified, given shapes, opened."""

@@ -1,0 +1,1 @@
+"""What an ONNX file holds, and who can run it."""

@@ -1,0 +1,1 @@
+"""EdgeNMS, EdgeRoiAlign and EdgeRoiPool in an ONNX file: nodes, schemas and definitions."""
