@@ -123,7 +123,10 @@ class FakeQuantisation(nn.Module):
 
 
 def is_quantised(call: LayerCall, precision: QuantisedPrecision) -> bool:
-    """Tell whether an export has a layer in 8 bits, see `edgecv.export.precisions.layers.kept_float`."""
+    """Tell whether an export has a layer in 8 bits.
+
+    The rule is that of `edgecv.export.precisions.layers.kept_float`.
+    """
     layer, weight = call.layer, _weight(call.layer)
     group = int(getattr(layer, "groups", 1))
     is_transposed = isinstance(layer, nn.ConvTranspose2d)
