@@ -16,6 +16,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
+QuantisedPrecision = Literal["int8-cpu", "int8-tensorrt"]
+"""Precisions of an export that a fine-tuning may imitate, see `edgecv.precision`."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -52,6 +55,8 @@ class TrainConfig:
         mean: per channel, of pixels in 0..1, as the backbone's weights expect.
         std: likewise.
         precision: of the forward pass; `auto` takes what the device is fast in.
+        fake_quantise: fine-tune a trained model for an export in this precision: `weights` must be
+            a checkpoint; None for a training in float. See `edgecv.train.fake_quantisation`.
         compile: let `torch.compile` make the network's forward and backward pass.
         sync_norms: batch norms see the whole batch of a distributed run on GPUs.
         device: `auto`, `cpu` or `cuda`.
@@ -86,6 +91,7 @@ class TrainConfig:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     precision: Precision = "auto"
+    fake_quantise: QuantisedPrecision | None = None
     compile: bool = False
     sync_norms: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -99,6 +105,8 @@ class TrainConfig:
         """Refuse what cannot train."""
         self._refuse_numbers()
         self._refuse_unfreezing()
+        if self.fake_quantise is not None:
+            self._refuse_fake_quantisation()
         if self.ema_decay >= 1:
             raise InputError(f"train: `ema_decay` must be below 1, got {self.ema_decay}.")
         if min(self.size_hw) < 1:  # a model may want more
@@ -131,6 +139,19 @@ class TrainConfig:
             if value is not None and not value >= bound:  # so that NaN is refused too
                 raise InputError(f"train: `{name}` must be at least {bound}, got {value}.")
 
+    def _refuse_fake_quantisation(self) -> None:
+        refuse_untrained(self.weights)
+        if self.precision not in ("auto", "float32"):
+            raise InputError(
+                "train: `fake_quantise` computes in float32, whose digits hold the values that 8 "
+                f"bits can take, and {self.precision}'s do not. Leave out `--precision`."
+            )
+        if self.compile:
+            raise InputError(
+                "train: `fake_quantise` cannot be compiled: it rounds in hooks, some of which "
+                "change from pass to pass. Leave out `--compile`."
+            )
+
     def _refuse_unfreezing(self) -> None:
         ascends = list(self.unfreeze) == sorted(set(self.unfreeze))
         if not ascends or any(not 0 <= epoch < self.epochs for epoch in self.unfreeze):
@@ -143,3 +164,17 @@ class TrainConfig:
                 "train: `backbone_rate` 0 freezes the backbone for good. Leave out `unfreeze`, or "
                 "give a rate."
             )
+
+
+def refuse_untrained(weights: str | None) -> None:
+    """Refuse to fake-quantise what was not trained yet.
+
+    Raises:
+        InputError: if `weights` names no file.
+
+    """
+    if weights in (None, "imagenet", "none"):
+        raise InputError(
+            "train: `fake_quantise` fine-tunes a model that is trained already. Name its "
+            "checkpoint with `--weights`, such as `--weights runs/NAME/best.pt`."
+        )

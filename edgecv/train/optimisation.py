@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,20 @@ from edgecv.errors import EdgeCVError, InputError
 from edgecv.models.network import Losses, Network
 from edgecv.train.config import TrainConfig
 from edgecv.train.distributed import Ranks, unshared
+from edgecv.train.fake_quantisation import FakeQuantisation, hold_norms
 
 _MAX_GRADIENT_NORM = 10.0
 
 
 class Optimisation:
-    """A network with all that its steps change: optimiser, loss scale and averaged weights."""
+    """A network with all that its steps change: optimiser, loss scale and averaged weights.
+
+    Attributes:
+        network: what is trained.
+        averaged: the mean of its weights; `validated` returns it ready to be measured.
+        fake_quantisation: what lets both round as an 8-bit export, None if they do not.
+
+    """
 
     def __init__(self, network: Network, config: TrainConfig, ranks: Ranks) -> None:
         """Prepare the steps of `config` for a network that lies on the CPU.
@@ -46,8 +54,16 @@ class Optimisation:
             self.network, avg_fn=_ramped_average(config.ema_decay), use_buffers=True
         )
         self._constants = _constants_of(self.network, self.averaged.module)
+        self.fake_quantisation: FakeQuantisation | None = None
+        if config.fake_quantise is not None:
+            self.fake_quantisation = FakeQuantisation(
+                self.network, config.fake_quantise, config.size_hw
+            )
+            for rounded in (self.network, cast("Network", self.averaged.module)):
+                self.fake_quantisation.attach(rounded)
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, config))
-        self._dtype = _choose_precision(config.precision, device)
+        is_float32 = config.fake_quantise is not None
+        self._dtype = _choose_precision("float32" if is_float32 else config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._ranks = ranks
         self._accumulate = config.accumulate
@@ -56,8 +72,14 @@ class Optimisation:
         self._trained_stages: int | None = -1
         self._losses: nn.Module = _LossModule(self.network)
 
-    def begin_epoch(self, trained_stages: int | None) -> None:
-        """Switch to training with so many stages of the backbone, None for all of it."""
+    def begin_epoch(self, trained_stages: int | None, *, observes: bool = True) -> None:
+        """Switch to training.
+
+        Args:
+            trained_stages: of the backbone, None for all of it.
+            observes: whether ranges of fake quantisation follow the values, or are held.
+
+        """
         if trained_stages != self._trained_stages:
             self._trained_stages = trained_stages
             if trained_stages is None:
@@ -68,6 +90,18 @@ class Optimisation:
                 _LossModule(self.network), trains_all=self.network.trains_all
             )
         self.network.train()
+        if self.fake_quantisation is not None:
+            hold_norms(self.network)
+            self.fake_quantisation.observe(is_on=observes)
+
+    def validated(self) -> Network:
+        """Return the averaged network as it is to be measured, the same in all processes."""
+        network = cast("Network", self.averaged.module)
+        self._ranks.agree(network)
+        if self.fake_quantisation is not None:
+            self._ranks.agree(self.fake_quantisation)
+            self.fake_quantisation.observe(is_on=False)
+        return network
 
     def step(self, batch: Batch, rate_factor: float, *, where: str) -> dict[str, float]:
         """Take one step on this process' share of a batch.
@@ -111,7 +145,9 @@ class Optimisation:
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on exactly."""
+        ranges = self.fake_quantisation
         return {
+            **({} if ranges is None else {"fake_quantisation": ranges.state_dict()}),
             "averaged": self.averaged.module.state_dict(),
             "detector": self.network.state_dict(),  # its key since the first format
             "num_averaged": self.averaged.n_averaged,
@@ -126,6 +162,8 @@ class Optimisation:
         self.averaged.n_averaged.copy_(state["num_averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.fake_quantisation is not None:
+            self.fake_quantisation.load_state_dict(state["fake_quantisation"])
 
     def _backward(self, batch: Batch) -> tuple[list[str], Tensor]:
         """Leave the gradients of this process' share in the parameters, part by part.

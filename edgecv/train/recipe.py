@@ -14,6 +14,7 @@ from edgecv.models.classifier import usual_input
 from edgecv.options import read_options
 from edgecv.records import from_plain, to_plain
 from edgecv.train.config import TrainConfig
+from edgecv.train.fine_tuning import fine_tuning_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,7 +57,8 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
     A classifier's size, normalisation, fit and augmentation are those that are usual for it. A
     backbone of which no weights are published starts from random ones. One without pretrained
     weights learns at the full rate unless a rate is given: what is pretrained moves less than what
-    is random.
+    is random. A fine-tuning with fake quantisation has those of the checkpoint in `weights`, see
+    `edgecv.train.fine_tuning`.
 
     Args:
         settings: as `read_recipe` returns them, or none; `augment` may be the name or the file of
@@ -69,6 +71,9 @@ def configure(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainC
 
     """
     merged = {**settings, **changes}
+    if merged.get("fake_quantise") is not None:
+        settings = fine_tuning_settings(merged.get("weights")) | {**settings}
+        merged = {**settings, **changes}
     if "model" not in merged or "data" not in merged:
         raise InputError(
             "train needs a model and `--data`, such as "

@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -116,6 +116,11 @@ class _Run:
         if ranks.size > 1:
             self.notes += (f"{ranks.size} processes share each batch of {config.batch_size}",)
         self.optimisation = Optimisation(network, config, ranks)
+        rounded = self.optimisation.fake_quantisation
+        if rounded is not None:
+            self.notes += (
+                f"{config.fake_quantise}: {rounded}; the weights suit an export in that precision",
+            )
         self.spec = _describe(config, self.task, network)
         self.batches = self.task.batches(self.spec.input, config, ranks)
         self.progress = Progress(planned_epochs=config.epochs)
@@ -190,7 +195,11 @@ class _Run:
     def _train_epoch(self, figures: SummaryWriter | None, interrupt: threading.Event) -> bool:
         """Train to the end of the epoch; return whether an interruption came first."""
         progress = self.progress
-        self.optimisation.begin_epoch(self.config.trained_stages(progress.epoch))
+        self.optimisation.begin_epoch(
+            self.config.trained_stages(progress.epoch),
+            # Weights settle to ranges only when those stand still.
+            observes=2 * progress.epoch < progress.planned_epochs,
+        )
         batches = self.batches.epoch(progress.epoch, first_batch=progress.batch)
         with closing(batches):  # an interrupted epoch ends its workers here
             while True:
@@ -280,8 +289,7 @@ class _Run:
 
     def _validate(self) -> list[Any]:
         """Return what is found in each validation image, in the first process."""
-        network = cast("Network", self.optimisation.averaged.module)
-        self.ranks.agree(network)
+        network = self.optimisation.validated()
         return self.task.validate(Model(torch_session(network, self.spec)), self.ranks)
 
     def _description(self, spec: ModelSpec) -> dict[str, Any]:

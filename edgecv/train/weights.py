@@ -55,6 +55,11 @@ def load_weights(
         raise InputError(f"`{path}` must hold a state dictionary, got {type(state).__name__}.")
     if MARK in state:
         return _load_checkpoint(network, path, config, classes, keypoints)
+    if config.fake_quantise is not None:
+        raise InputError(
+            f"`{path}` holds the weights of a backbone alone, and `--fake-quantise` fine-tunes a "
+            "model that is trained already. Give `--weights` the best.pt of a training."
+        )
     backbone.load(state, origin=str(path))
     return f"weights: `{path}` for {backbone.name}; all else is new"
 
@@ -87,6 +92,13 @@ def _load_checkpoint(
     loaded = f"weights: {len(fitting)} of {len(own)} tensors of `{path}`"
     if not left:
         return loaded
+    if config.fake_quantise is not None:
+        raise InputError(
+            f"`{path}` was trained on {', '.join((*spec.classes, *spec.keypoints))}, and "
+            f"`{config.data}` holds {', '.join((*classes, *keypoints))}: a part of the model would "
+            "be new, and `--fake-quantise` fine-tunes one that is trained already. Train it "
+            "without first."
+        )
     parts = ", ".join(dict.fromkeys(key.partition(".")[0] for key in left))
     points = f" and the keypoints {', '.join(keypoints)}" if spec.keypoints != keypoints else ""
     return f"{loaded}; new for the classes {', '.join(classes)}{points}: {parts}"

@@ -72,6 +72,16 @@ def test_json_keeps_everything(config: TrainConfig) -> None:
         ({"unfreeze": (-1,)}, "each below `epochs` = 50, got [-1]"),
         ({"unfreeze": (50,)}, "each below `epochs` = 50, got [50]"),
         ({"unfreeze": (5,), "backbone_rate": 0.0}, "Leave out `unfreeze`, or give a rate"),
+        ({"fake_quantise": "int8-cpu"}, "Name its checkpoint with `--weights`"),
+        ({"fake_quantise": "int8-cpu", "weights": "none"}, "a model that is trained already"),
+        (
+            {"fake_quantise": "int8-cpu", "weights": "best.pt", "precision": "bfloat16"},
+            "and bfloat16's do not. Leave out `--precision`",
+        ),
+        (
+            {"fake_quantise": "int8-tensorrt", "weights": "best.pt", "compile": True},
+            "Leave out `--compile`",
+        ),
         ({"size_hw": (0, 320)}, "`size` must be at least 1 x 1, got (0, 320)"),
     ],
 )

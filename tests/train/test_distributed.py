@@ -190,3 +190,13 @@ def test_alone_nothing_is_exchanged() -> None:
     assert ranks.gathered([1, 2]) == [1, 2]
     assert ranks.any(is_true=True)
     assert not ranks.any(is_true=False)
+
+
+def test_processes_validate_with_the_same_ranges(runs: Path, two_ranks: ModuleType) -> None:
+    pytest.importorskip("torchao")
+    alone = two_ranks.ranges_of(Ranks(0, 1, torch.device("cpu")))
+    first, second = (torch.load(runs / f"ranges_{rank}.pt") for rank in range(2))
+    assert any(key.endswith("min_val") for key in alone)
+    for key, value in alone.items():  # the first process' are those of one that is alone
+        torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-4)
+        assert torch.equal(first[key], second[key]), key

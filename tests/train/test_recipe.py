@@ -1,5 +1,6 @@
 """A recipe is all of a run's settings or some of them, and a run writes one that repeats it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,3 +135,26 @@ def test_a_recipe_that_is_none_is_refused() -> None:
 def test_model_and_data_must_come_from_somewhere(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="needs a model and `--data`"):
         configure(settings, {})
+
+
+def test_a_fine_tuning_has_the_settings_of_its_checkpoint(trained_run: Path) -> None:
+    weights = str(trained_run / "best.pt")
+    trained = configure(read_recipe(str(trained_run / "config.toml")), {})
+    found = configure({}, {"fake_quantise": "int8-cpu", "weights": weights})
+    assert found == replace(
+        trained,
+        fake_quantise="int8-cpu",
+        weights=weights,
+        epochs=10,
+        learning_rate=0.1 * trained.learning_rate,
+        precision="auto",
+    )
+    recipe = {"epochs": 3, "size_hw": [64, 96], "fake_quantise": "int8-tensorrt"}
+    found = configure(recipe, {"weights": weights, "epochs": 2})
+    assert (found.epochs, found.size_hw, found.data) == (2, (64, 96), trained.data)
+
+
+@pytest.mark.parametrize("weights", [None, "imagenet", "none"])
+def test_a_fine_tuning_needs_a_checkpoint(weights: str | None) -> None:
+    with pytest.raises(InputError, match="Name its checkpoint with `--weights`"):
+        configure({"fake_quantise": "int8-cpu", "weights": weights}, {})

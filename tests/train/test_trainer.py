@@ -137,6 +137,26 @@ def test_ctrl_c_saves_and_resume_continues_exactly(
     assert_same_weights(folder, tmp_path / "run")
 
 
+def test_a_fine_tuning_for_8_bits_resumes_exactly_and_leaves_an_ordinary_checkpoint(
+    trained_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    weights = str(trained_run / "best.pt")
+    changes = {"fake_quantise": "int8-cpu", "weights": weights, "precision": "auto"}
+    config = config_for(scenes, learning_rate=1e-4, accumulate=2, **changes)
+    whole, first, second = Recorder(), Recorder(interrupt_after(4)), Recorder()
+    trainer.train(config, tmp_path / "whole", whole)
+    trainer.train(config, tmp_path / "run", first)
+    trainer.resume(tmp_path / "run", second)
+    assert first.losses + second.losses == whole.losses
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    found, trained = (load_trained(Path(path)) for path in (tmp_path / "run" / "best.pt", weights))
+    assert found.network.state_dict().keys() == trained.network.state_dict().keys()
+    assert found.spec.classes == trained.spec.classes
+    kept = read_checkpoint(tmp_path / "run" / "best.pt")
+    assert "fake_quantisation" not in kept
+
+
 def test_a_resume_does_not_need_the_recipe_file(scenes: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(

@@ -96,3 +96,14 @@ def test_no_weights_are_nothing_to_tell(trained_run: Path) -> None:
     assert line == ""
     for key, value in detector.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+def test_a_fine_tuning_refuses_what_would_leave_a_part_new(
+    trained_run: Path, tmp_path: Path
+) -> None:
+    changes = {"fake_quantise": "int8-cpu"}
+    with pytest.raises(InputError, match="a part of the model would be new"):
+        start_from(trained_run, ("cat", "dog"), **changes)
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "trunk.pt")
+    with pytest.raises(InputError, match="holds the weights of a backbone alone"):
+        start_from(trained_run, ("cat", "dog"), weights=str(tmp_path / "trunk.pt"), **changes)

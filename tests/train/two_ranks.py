@@ -7,6 +7,7 @@ one. `torchrun two_ranks.py SCENES FOLDER` makes the runs that `test_distributed
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,20 @@ def gradients_of(ranks: Ranks, accumulate: int) -> torch.Tensor:
     return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 
 
+def ranges_of(ranks: Ranks) -> dict[str, torch.Tensor]:
+    """Return the ranges of fake quantisation after a step on images that no other process sees."""
+    torch.manual_seed(0)
+    config = config_for(Path("unused"), fake_quantise="int8-cpu", weights="unused")
+    optimisation = Optimisation(ssd_of_group_norms(3, (64, 96)), config, ranks)
+    optimisation.begin_epoch(None)
+    target = Target(torch.tensor([[5.0, 5.0, 40.0, 40.0]]), torch.ones(1, dtype=torch.int64))
+    images = (1 + ranks.rank) * torch.randn(1, 3, 64, 96)
+    optimisation.step(Batch(images, (target,)), 0.0, where="the only batch")
+    optimisation.validated()
+    found = optimisation.fake_quantisation
+    return {} if found is None else dict(found.state_dict())
+
+
 def main(scenes: Path, folder: Path) -> None:
     rank = int(os.environ["RANK"])
     norms = config_for(scenes, model="ssd_mobilenetv2", unfreeze=(0, 1))
@@ -94,6 +109,9 @@ def main(scenes: Path, folder: Path) -> None:
     for accumulate in (1, 3):
         gradients = gradients_of(join_ranks("cpu"), accumulate)
         torch.save(gradients, folder / f"gradients_{accumulate}_{rank}.pt")
+
+    if find_spec("torchao") is not None:
+        torch.save(ranges_of(join_ranks("cpu")), folder / f"ranges_{rank}.pt")
 
     trainer.train(config_for(scenes), folder / "one_by_one", Losses())
     trainer.train(norms, folder / "whole", Losses())
