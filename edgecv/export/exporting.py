@@ -306,6 +306,11 @@ def _facts(job: ExportJob, figures: Sequence[Figures], num_calibrated: int) -> l
         facts.insert(0, f"Accuracy: on {job.data} {job.split}, through the pipeline of `run`.")
     else:
         facts.insert(0, "Accuracy was not measured: name annotated images with `--data`.")
+    if job.source.tuned_for is not None:
+        facts.append(
+            f"The weights were fine-tuned with the rounding of {job.source.tuned_for}: in float32 "
+            "they are worse than those they came from, which `edgecv verify` compares with."
+        )
     for entry in figures:
         if entry.calibration:
             facts.append(

@@ -14,6 +14,7 @@ from edgecv.export.graphs.input_shape import with_batch
 from edgecv.export.graphs.metadata import read_spec
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.export.graphs.simplify import simplify
+from edgecv.precision import Precision
 from edgecv.proposals import Proposals, read_proposals
 from edgecv.spec import ModelSpec, Task
 from edgecv.stream.sources import images_of
@@ -49,6 +50,7 @@ class Source:
         parity: how it compared with PyTorch, None of an ONNX file.
         data: the address of the data that it was trained on, None where that is unknown.
         proposals: of the images of those data, None for none.
+        tuned_for: the precision whose rounding its weights were fine-tuned with, None for none.
 
     """
 
@@ -57,6 +59,7 @@ class Source:
     parity: ParityReport | None = None
     data: str | None = None
     proposals: Proposals | None = None
+    tuned_for: Precision | None = None
 
 
 def open_source(
@@ -154,4 +157,11 @@ def _of_checkpoint(
             proposals=proposals,
         )
         graph = read_onnx(file)
-    return Source(graph, read_spec(graph, path=path), report, config.data, proposals)
+    return Source(
+        graph,
+        read_spec(graph, path=path),
+        report,
+        config.data,
+        proposals,
+        config.fake_quantise,
+    )

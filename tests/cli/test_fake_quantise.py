@@ -27,6 +27,7 @@ def test_a_fine_tuned_classifier_is_exported_in_8_bits(
     )
     assert outcome.code == 0, outcome.err
     assert model.stat().st_size < (folder / "best.pt").stat().st_size / 2
+    assert "fine-tuned with the rounding of int8-cpu" in outcome.out
     assert "int8-cpu" in json.dumps(json.loads((tmp_path / "export.json").read_text()))
 
 
