@@ -14,6 +14,7 @@ from edgecv.cli.console import (
     Threads,
     console,
     follower,
+    parse_size,
     print_table,
     require_extra,
     write_json,
@@ -101,6 +102,12 @@ def export(
     batch: Annotated[
         int | None, typer.Option(min=0, help="Images a call, 0 for any number; default: any.")
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an ONNX file's input: 416, HEIGHTxWIDTH, or free, where it allows it."
+        ),
+    ] = None,
     max_detections: Annotated[
         int | None, typer.Option(help="Of a checkpoint: rows of a fused output, default 100.")
     ] = None,
@@ -131,7 +138,13 @@ def export(
     screen = console(quiet=quiet)
     precisions = _precisions(precision)
     destination = Destination(output or _beside(source, precisions), precisions, target)
-    options = GraphOptions(head=head, opset=opset, batch=batch, max_detections=max_detections)
+    options = GraphOptions(
+        head=head,
+        opset=opset,
+        batch=batch,
+        size_hw=None if size is None else (0, 0) if size == "free" else parse_size(size),
+        max_detections=max_detections,
+    )
     with screen.status(f"reading {source.name}, and comparing it where there is PyTorch"):
         opened = open_source(source, options, images=images, num_images=num_images)
     if opened.parity is not None:

@@ -22,7 +22,7 @@ from edgecv.export.calibrating import (
 )
 from edgecv.export.comparison.parity import ParityReport
 from edgecv.export.graphs.model_file import write_onnx
-from edgecv.export.graphs.target import for_tensorrt
+from edgecv.export.graphs.target import check_with_definitions, for_tensorrt
 from edgecv.export.precisions.calibration import (
     Calibration,
 )
@@ -230,7 +230,10 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
 
 
 def _for_target(graph: onnx.ModelProto, target: Target) -> onnx.ModelProto:
-    return for_tensorrt(graph) if target == "tensorrt" else graph
+    if target == "onnxruntime":
+        return graph
+    check_with_definitions(graph)  # both lives of the same graph are checked
+    return for_tensorrt(graph)
 
 
 def _images(job: ExportJob) -> Images:

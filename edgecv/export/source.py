@@ -10,7 +10,7 @@ import onnx
 from edgecv.data import open_for_task
 from edgecv.errors import InputError
 from edgecv.export.comparison.parity import ParityReport, Tolerance
-from edgecv.export.graphs.input_shape import with_batch
+from edgecv.export.graphs.input_shape import with_batch, with_size
 from edgecv.export.graphs.metadata import read_spec
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.export.graphs.simplify import simplify
@@ -30,6 +30,7 @@ class GraphOptions:
         head: `fused` or `raw`, of a checkpoint.
         opset: of a checkpoint.
         batch: images a call; 0 for any number.
+        size_hw: of an ONNX file: height and width in pixels; (0, 0) for any.
         max_detections: rows of a checkpoint's fused output.
 
     """
@@ -37,6 +38,7 @@ class GraphOptions:
     head: str | None = None
     opset: int | None = None
     batch: int | None = None
+    size_hw: tuple[int, int] | None = None
     max_detections: int | None = None
 
 
@@ -96,7 +98,9 @@ def open_source(
     graph = simplify(graph)
     if options.batch is not None:
         graph = with_batch(graph, options.batch or None)
-    return Source(graph, spec)
+    if options.size_hw is not None:
+        graph = with_size(graph, options.size_hw if any(options.size_hw) else None)
+    return Source(graph, read_spec(graph, path=path))
 
 
 def images_to_look_at(
@@ -130,6 +134,11 @@ def _of_checkpoint(
     from edgecv.export.to_onnx import ExportOptions, export_onnx  # noqa: PLC0415  # torch is slow
     from edgecv.train.checkpoint import load_trained  # noqa: PLC0415
 
+    if options.size_hw is not None:
+        raise InputError(
+            "`--size` is for ONNX files: a checkpoint was trained at one size. "
+            "Train it at another with `edgecv train --size`."
+        )
     wanted = {
         name: value
         for name in ("head", "opset", "max_detections")

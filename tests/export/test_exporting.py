@@ -1,6 +1,7 @@
 """A whole export: files, bundle, report, and what is refused, with a small trained network."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -234,3 +235,16 @@ def test_images_are_taken_from_everywhere(count: int, wanted: list[int]) -> None
     paths = [Path(str(index)) for index in range(10)]
     assert [int(path.name) for path in spread(paths, count)] == wanted
     assert np.unique(wanted).size == len(wanted)
+
+
+def test_a_graph_gets_another_size_where_it_allows_it(
+    segmenter: Callable[..., Path], exported: Path, trained_run: Path
+) -> None:
+    found = open_source(segmenter("logits"), GraphOptions(size_hw=(80, 96)))
+    dims = found.graph.graph.input[0].type.tensor_type.shape.dim
+    assert [side.dim_value for side in dims[2:]] == [80, 96]
+    assert found.spec.input.size_hw == (80, 96)
+    with pytest.raises(InputError, match="pixels"):
+        open_source(exported / "fused.onnx", GraphOptions(size_hw=(80, 96)))  # anchors inside
+    with pytest.raises(InputError, match=r"Train it at another with `edgecv train --size`"):
+        open_source(trained_run / "best.pt", GraphOptions(size_hw=(80, 96)))
