@@ -104,9 +104,7 @@ def export(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            help="Of an ONNX file's input: 416, HEIGHTxWIDTH, or free, where it allows it."
-        ),
+        typer.Option(help="Of an ONNX file: 416, HEIGHTxWIDTH, or free, where it allows it."),
     ] = None,
     max_detections: Annotated[
         int | None, typer.Option(help="Of a checkpoint: rows of a fused output, default 100.")

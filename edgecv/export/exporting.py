@@ -29,6 +29,7 @@ from edgecv.export.precisions.calibration import (
 from edgecv.export.precisions.measuring import Figures, Images, in_precisions
 from edgecv.export.precisions.ranges import CalibrationMethod
 from edgecv.export.precisions.report import PrecisionReport, summary_rows, write_precision_report
+from edgecv.export.precisions.tensorrt_int8 import tensorrt_int8_violations
 from edgecv.export.source import Source, split_images
 from edgecv.precision import Precision
 from edgecv.progress import Follow, unfollowed
@@ -67,6 +68,12 @@ class Destination:
             raise InputError(
                 "a bundle keeps files that onnxruntime runs too, and TensorRT's builder drops the "
                 "bodies by itself. Leave out `--target`, or write `.onnx` files."
+            )
+
+        if self.target == "tensorrt" and "int8-cpu" in self.precisions:
+            raise InputError(
+                "TensorRT takes symmetric 8 bits alone. Use `--precision int8-tensorrt`, or leave "
+                "out `--target`."
             )
 
     @property
@@ -233,6 +240,9 @@ def _for_target(graph: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     if target == "onnxruntime":
         return graph
     check_with_definitions(graph)  # both lives of the same graph are checked
+    violations = tensorrt_int8_violations(graph)
+    if violations:
+        raise InputError(f"TensorRT would refuse the 8 bits of the graph: {'; '.join(violations)}.")
     return for_tensorrt(graph)
 
 

@@ -159,9 +159,9 @@ def test_a_stopped_calibration_keeps_what_it_saw(
     assert made.written == (tmp_path / "model.onnx",)
 
 
-def test_a_file_for_tensorrt_has_plugins_without_bodies(source: Source, tmp_path: Path) -> None:
+def test_a_file_for_tensorrt_has_plugins_without_bodies(job: ExportJob, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export_source(ExportJob(source), Destination(path, ("fp32",), "tensorrt"))
+    export_source(job, Destination(path, ("int8-tensorrt",), "tensorrt"))
     model = onnx.load(path)
     assert not model.functions
     assert [node.op_type for node in model.graph.node if node.domain == "edgecv"] == ["EdgeNMS"]
@@ -189,11 +189,12 @@ def test_tables_are_read_as_they_were_written(job: ExportJob, tmp_path: Path) ->
     [
         ("model.engine", "onnxruntime", r"an export ends in `\.onnx` or `\.edgecv`"),
         ("model.edgecv", "tensorrt", "Leave out `--target`"),
+        ("model.onnx", "tensorrt", "Use `--precision int8-tensorrt`"),
     ],
 )
 def test_a_place_that_does_not_suit_is_refused(path: str, target: Target, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Destination(Path(path), ("fp32",), target)
+        Destination(Path(path), ("int8-cpu",), target)
 
 
 def test_missing_images_are_asked_for(source: Source, tmp_path: Path, scenes: Path) -> None:
