@@ -1,15 +1,19 @@
 """Checkpoints: written whole or not at all, read without running code from the file."""
 
+import json
 import pickle
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from edgecv.errors import InputError
+from edgecv.errors import InputError, SpecError
 from edgecv.files import replacing
 from edgecv.models import Network, build_model
+from edgecv.provenance import installed_version
 from edgecv.records import from_plain, to_plain
 from edgecv.spec import ModelSpec
 from edgecv.train.config import TrainConfig
@@ -106,12 +110,16 @@ def load_trained(path: Path) -> Trained:
     """Return the network with the averaged weights of `best.pt` or `last.pt`, on the CPU.
 
     Raises:
-        InputError: if the file is not a checkpoint, see `read_checkpoint`.
+        InputError: if the file is not a checkpoint, see `read_checkpoint`, or an edgecv wrote it
+            whose settings or layers were others.
 
     """
     contents = read_checkpoint(path)
-    config = from_plain(TrainConfig, contents["config"], where="config")
-    spec = ModelSpec.from_json(contents["spec"])
+    try:
+        spec = ModelSpec.from_json(contents["spec"])
+        config = from_plain(TrainConfig, contents["config"], where="config")
+    except (SpecError, KeyError) as error:
+        raise InputError(_of_another_version(path, contents, str(error))) from error
     network = build_model(
         config.model,
         len(spec.classes),
@@ -120,9 +128,26 @@ def load_trained(path: Path) -> Trained:
         options=config.options,
         num_keypoints=len(spec.keypoints),
     )
-    network.load_state_dict(contents["averaged"])
+    try:
+        network.load_state_dict(contents["averaged"])
+    except (RuntimeError, KeyError) as error:
+        reason = f"the layers of its {config.model} are others"
+        raise InputError(_of_another_version(path, contents, reason)) from error
     network.eval()
     return Trained(network, spec, config)
+
+
+def _of_another_version(path: Path, contents: Mapping[str, Any], reason: str) -> str:
+    """Return the one line that says why a checkpoint is not understood."""
+    writer = "another version"
+    with suppress(KeyError, TypeError, ValueError):
+        versions = json.loads(contents["spec"])["provenance"]["versions"]
+        writer = f"edgecv {versions['edgecv']}"
+    return (
+        f"`{path}` was written by {writer}, this is {installed_version('edgecv') or 'a checkout'}, "
+        f"and cannot be read: {reason.rstrip('.')}. Export it with the version that trained it, or "
+        "start a new training from it with `--weights`."
+    )
 
 
 def config_to_plain(config: TrainConfig) -> dict[str, Any]:

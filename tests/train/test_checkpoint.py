@@ -11,7 +11,12 @@ torch = pytest.importorskip("torch")
 
 from edgecv.errors import InputError  # noqa: E402
 from edgecv.records import from_plain, to_plain  # noqa: E402
-from edgecv.train.checkpoint import read_checkpoint, save_checkpoint  # noqa: E402
+from edgecv.train.checkpoint import (  # noqa: E402
+    MARK,
+    load_trained,
+    read_checkpoint,
+    save_checkpoint,
+)
 from edgecv.train.config import TrainConfig  # noqa: E402
 
 
@@ -58,3 +63,21 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_configuration_survives_a_checkpoint() -> None:
     config = TrainConfig("ssd_mobilenetv2", "bccd", mean=(0.5, 0.5, 0.5), backbone_rate=0.1)
     assert from_plain(TrainConfig, to_plain(config), where="") == config
+
+
+def test_a_checkpoint_of_another_version_says_so(trained_classifier: Path, tmp_path: Path) -> None:
+    whole = read_checkpoint(trained_classifier / "best.pt")
+    del whole[MARK]
+    first, *_ = whole["averaged"]
+    renamed = {f"old.{first}" if key == first else key: v for key, v in whole["averaged"].items()}
+    changes = {
+        "the layers of its lenet are others": {"averaged": renamed},
+        "unknown key `config.momentum`": {"config": {**whole["config"], "momentum": 0.9}},
+        "the model description is not JSON": {"spec": "?"},
+    }
+    for reason, change in changes.items():
+        save_checkpoint(tmp_path / "old.pt", {**whole, **change})
+        with pytest.raises(InputError, match="was written by .* and cannot be read: ") as told:
+            load_trained(tmp_path / "old.pt")
+        assert reason in str(told.value)
+        assert "\n" not in str(told.value)
