@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_version_says_so(trained_classifier: Path, tmp_p
     }
     for reason, change in changes.items():
         save_checkpoint(tmp_path / "old.pt", {**whole, **change})
-        with pytest.raises(InputError, match="was written by .* and cannot be read: ") as told:
+        with pytest.raises(InputError, match=r"was written by .* and cannot be read: ") as told:
             load_trained(tmp_path / "old.pt")
         assert reason in str(told.value)
         assert "\n" not in str(told.value)
