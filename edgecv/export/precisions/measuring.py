@@ -216,9 +216,10 @@ def in_precisions(
 
 @dataclass(frozen=True)
 class _Judged:
-    """A converted graph; without held-out images nothing else is known of it."""
+    """A converted graph and how it was converted; without held-out images no more is known."""
 
     converted: Converted
+    variant: str
     verdict: Verdict | None = None
     accuracy: Accuracy | None = None
 
@@ -256,7 +257,8 @@ class _Bench:
     ) -> _Judged:
         """Convert, through the gate where there is one."""
         if wanted is None:
-            return _Judged(next(iter(variants.values()))(()))
+            name, lower = next(iter(variants.items()))
+            return _Judged(lower(()), name)
         measured: list[Accuracy] = []
 
         def accuracy(graph: onnx.ModelProto) -> float:
@@ -280,7 +282,7 @@ class _Bench:
 
         limit = math.inf if self._images.max_drop is None else self._images.max_drop
         verdict = pass_gate(variants, accuracy, rank, reference=wanted.value, max_drop=limit)
-        return _Judged(verdict.converted, verdict, measured[-1])
+        return _Judged(verdict.converted, verdict.variant, verdict, measured[-1])
 
     def figures(self, model: Model, precision: Precision, judged: _Judged) -> Figures:
         """Compare an open model with float32; its latency comes later."""
@@ -291,6 +293,7 @@ class _Bench:
             accuracy=judged.accuracy,
             num_layers=len(judged.converted.layers),
             kept=judged.converted.kept,
+            calibration=judged.variant,
             noise=layer_noise(
                 self._reference, judged.converted.model, self._feeds(), threads=self._threads
             ),
@@ -306,7 +309,6 @@ class _Bench:
             returned=verdict.returned,
             attempts=verdict.attempts,
             costs=verdict.costs,
-            calibration=verdict.variant,
         )
 
     def _accuracy(self, model: Model, precision: Precision) -> Accuracy | None:
