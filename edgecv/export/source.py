@@ -1,7 +1,6 @@
 """What is exported: a checkpoint or an ONNX file, as a float32 graph that describes itself."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,26 +100,6 @@ def open_source(
     if options.size_hw is not None:
         graph = with_size(graph, options.size_hw if any(options.size_hw) else None)
     return Source(graph, read_spec(graph, path=path))
-
-
-def images_to_look_at(
-    named: Path | None, source: Source, data: str | None, split: str
-) -> Sequence[Path]:
-    """Return image files: those of a folder, else of a split of `data`, else of the training's.
-
-    Raises:
-        InputError: if there is nothing of that.
-
-    """
-    if named is not None:
-        return images_of(named)
-    address = data or source.data
-    if address is None:
-        raise InputError(
-            "export compares on real images, and an ONNX file does not say where some are. "
-            "Name a folder with `--images`, or annotated ones with `--data`."
-        )
-    return split_images(source.spec.task, address, split)
 
 
 def split_images(task: Task, data: str, split: str) -> list[Path]:
