@@ -49,5 +49,9 @@ class DownloadError(EdgeCVError):
     """A file could not be fetched or does not have the expected checksum."""
 
 
+class DeviceError(EdgeCVError, RuntimeError):
+    """A GPU, its driver or this build of edgecv cannot do what was asked of them."""
+
+
 class ServerError(EdgeCVError):
     """A model server does not answer, or answers what its protocol does not allow."""

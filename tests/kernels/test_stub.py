@@ -1,12 +1,21 @@
-"""The committed stub says what the native module offers, function by function."""
+"""The committed stubs say what the native modules offer, function by function."""
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from edgecv import kernels
 from edgecv.kernels import _native
+
+from .emulation import emulated_cuda
+
+
+@pytest.fixture(scope="module", params=["_native", "_cuda"])
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    """Each of them; of the second the emulated one, which has the same bindings."""
+    return _native if request.param == "_native" else emulated_cuda()
 
 
 def signatures(stub: str) -> dict[str, list[str]]:
@@ -18,18 +27,24 @@ def signatures(stub: str) -> dict[str, list[str]]:
     }
 
 
-def committed() -> dict[str, list[str]]:
+def committed(module: ModuleType) -> str:
     (folder,) = kernels.__path__
-    return signatures((Path(folder) / "_native.pyi").read_text())
+    return (Path(folder) / f"{module.__name__.rpartition('.')[2]}.pyi").read_text()
 
 
-def test_stub_names_every_function_of_the_module() -> None:
-    public = {name for name in dir(_native) if not name.startswith("_")}
-    assert set(committed()) == public
+def test_stub_names_everything_that_the_module_has(module: ModuleType) -> None:
+    body = ast.parse(committed(module)).body
+    constants = {
+        node.target.id
+        for node in body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    public = {name for name in dir(module) if not name.startswith("_")}
+    assert set(signatures(committed(module))) | constants == public
 
 
-def test_stub_agrees_with_the_generated_one() -> None:
+def test_stub_agrees_with_the_generated_one(module: ModuleType) -> None:
     stubgen = pytest.importorskip("nanobind.stubgen")
-    generator = stubgen.StubGen(_native, recursive=False)
-    generator.put(_native)
-    assert committed() == signatures(generator.get())
+    generator = stubgen.StubGen(module, recursive=False)
+    generator.put(module)
+    assert signatures(committed(module)) == signatures(generator.get())

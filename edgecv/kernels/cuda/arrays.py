@@ -1,0 +1,255 @@
+"""Arrays in a GPU's memory, whichever library made them: PyTorch, CuPy, PyCUDA, cuda-python, ours.
+
+An array is on a GPU if it has `__cuda_array_interface__`, or DLPack's protocol with a CUDA device.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from edgecv.kernels.cuda.memory import DeviceArray
+from edgecv.kernels.cuda.native import cuda
+
+Shape = Sequence[int | str]  # a string is any length
+
+_DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
+_DLPACK_KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # by type code
+_DEFAULT_STREAM_OF_DLPACK = 1  # the legacy default stream
+
+
+class HasCudaArrayInterface(Protocol):
+    """What PyTorch, CuPy, PyCUDA and Numba give an array on a GPU."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any:  # noqa: ANN401  # the protocol's own
+        """Shape, address, dtype, strides and stream."""
+
+
+AnyDeviceArray: TypeAlias = Any  # HasCudaArrayInterface, or DLPack's protocol
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    """Where an array lies in a GPU's memory.
+
+    Args:
+        pointer: the address of its first element.
+        shape: of the array.
+        strides: from one element to the next along each axis, in bytes.
+        dtype: of the elements.
+        device: the number of the GPU.
+        is_read_only: whether its maker forbids writing.
+
+    """
+
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: int
+    is_read_only: bool = False
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements follow each other in C order."""
+        return prod(self.shape) == 0 or all(
+            stride == step
+            for side, stride, step in zip(
+                self.shape, self.strides, strides_of(self.shape, self.dtype), strict=True
+            )
+            if side != 1
+        )
+
+
+def is_on_device(array: object) -> bool:
+    """Return whether an array lives in a GPU's memory."""
+    if isinstance(array, np.ndarray):
+        return False
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    ask = getattr(array, "__dlpack_device__", None)
+    return ask is not None and int(ask()[0]) in _DLPACK_CUDA
+
+
+def view_of(function: str, name: str, array: AnyDeviceArray) -> DeviceView:
+    """Return where an array lies.
+
+    Args:
+        function: who asks, for messages.
+        name: of the argument.
+        array: on a GPU.
+
+    Raises:
+        TypeError: if the array is not on a GPU.
+
+    """
+    if isinstance(array, np.ndarray) or not is_on_device(array):
+        raise TypeError(
+            f"{function}: `{name}` must be on the GPU, got {_describe(array)}. Copy it there once, "
+            f"with `torch.as_tensor({name}, device='cuda')` or `cupy.asarray({name})`."
+        )
+    if hasattr(array, "__cuda_array_interface__"):
+        return _from_interface(array)
+    pointer, shape, strides, (code, bits, lanes), device = cuda().describe(
+        array.__dlpack__(stream=_DEFAULT_STREAM_OF_DLPACK)
+    )
+    if code not in _DLPACK_KINDS or lanes != 1:
+        raise TypeError(f"{function}: `{name}` has elements that NumPy has no type for.")
+    dtype = np.dtype(f"{_DLPACK_KINDS[code]}{bits // 8}")
+    in_bytes = tuple(step * dtype.itemsize for step in strides)
+    return DeviceView(pointer, tuple(shape), in_bytes, dtype, device)
+
+
+def check_view(
+    function: str,
+    name: str,
+    array: AnyDeviceArray,
+    dtypes: DTypeLike | tuple[DTypeLike, ...],
+    shape: Shape,
+    *,
+    device: int | None = None,
+    is_output: bool = False,
+    is_contiguous: bool = True,
+) -> DeviceView:
+    """Return where an array lies, and refuse one that is not as described.
+
+    Args:
+        function: who asks, for messages.
+        name: of the argument.
+        array: on a GPU.
+        dtypes: that it may have.
+        shape: that it must have; a string is any length.
+        device: that it must be on; None for any.
+        is_output: whether it is written.
+        is_contiguous: whether its elements must follow each other in C order.
+
+    Raises:
+        TypeError: if it is not on a GPU or has another dtype; nothing is converted silently.
+        ValueError: if its shape, its device or its strides are others.
+
+    """
+    view = view_of(function, name, array)
+    allowed = [np.dtype(one) for one in (dtypes if isinstance(dtypes, tuple) else (dtypes,))]
+    if view.dtype not in allowed:
+        names = " or ".join(one.name for one in allowed)
+        raise TypeError(f"{function}: `{name}` must be {names}, got {view.dtype.name}.")
+    fits = len(view.shape) == len(shape) and all(
+        isinstance(wanted, str) or side == wanted
+        for side, wanted in zip(view.shape, shape, strict=True)
+    )
+    if not fits:
+        inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {view.shape}.")
+    if device is not None and view.device != device:
+        raise ValueError(
+            f"{function}: `{name}` must be on GPU {device} as the other arrays are, "
+            f"got GPU {view.device}. Copy it there first."
+        )
+    if is_contiguous and not view.is_contiguous:
+        raise ValueError(
+            f"{function}: `{name}` must be C-contiguous, got strides of {view.strides} bytes. "
+            f"Make it so with `{name}.contiguous()` or `cupy.ascontiguousarray({name})`."
+        )
+    if is_output and view.is_read_only:
+        raise ValueError(f"{function}: `{name}` must be writeable, got a read-only array.")
+    return view
+
+
+def empty_like(array: AnyDeviceArray, shape: tuple[int, ...], dtype: DTypeLike) -> AnyDeviceArray:
+    """Return a new array of the library that made `array`, on its GPU, uninitialised.
+
+    PyTorch's and CuPy's come from their own pools, for the stream that is current there; for an
+    array of any other library a `DeviceArray` is returned.
+    """
+    library = _library_of(array)
+    name = np.dtype(dtype).name
+    if library == "torch":
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, name), device=array.device)
+    if library == "cupy":
+        with array.device:
+            return sys.modules["cupy"].empty(shape, name)
+    device = view_of("empty_like", "array", array).device
+    return DeviceArray.empty(shape, dtype, device=device, stream=stream_of(None, array))
+
+
+def stream_of(stream: object, array: AnyDeviceArray) -> int:
+    """Return the handle of the stream to work on.
+
+    Args:
+        stream: a handle, an object of PyTorch, CuPy, PyCUDA or cuda-python, or None: the stream
+            that is current in the library that made `array`, the one that its interface names, or
+            else the default stream.
+        array: that the work is on.
+
+    Raises:
+        TypeError: if `stream` is none of these.
+
+    """
+    if stream is None:
+        return _current_stream(array)
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        return stream
+    if hasattr(stream, "__cuda_stream__"):  # cuda-python's protocol
+        value = stream.__cuda_stream__
+        return int((value() if callable(value) else value)[1])
+    for attribute in ("cuda_stream", "ptr", "handle"):  # PyTorch's, CuPy's, PyCUDA's
+        if hasattr(stream, attribute):
+            return int(getattr(stream, attribute))
+    raise TypeError(
+        f"`stream` must be a stream of PyTorch, CuPy, PyCUDA or cuda-python or its handle, "
+        f"got {type(stream).__name__}."
+    )
+
+
+def strides_of(shape: tuple[int, ...], dtype: DTypeLike) -> tuple[int, ...]:
+    """Return the strides in bytes of an array in C order."""
+    strides, step = [], np.dtype(dtype).itemsize
+    for side in reversed(shape):
+        strides.append(step)
+        step *= side
+    return tuple(reversed(strides))
+
+
+def _from_interface(array: HasCudaArrayInterface) -> DeviceView:
+    interface = array.__cuda_array_interface__
+    pointer, is_read_only = interface["data"]
+    shape = tuple(interface["shape"])
+    dtype = np.dtype(interface["typestr"])
+    strides = interface.get("strides") or strides_of(shape, dtype)
+    device = cuda().device_of(pointer) if pointer else _device_of_empty(array)
+    return DeviceView(pointer, shape, tuple(strides), dtype, device, bool(is_read_only))
+
+
+def _device_of_empty(array: object) -> int:
+    """Return the GPU of an array that has no address, as far as its library tells."""
+    device = getattr(array, "device", 0)  # ours: a number
+    for attribute in ("index", "id"):  # PyTorch's, CuPy's
+        device = getattr(device, attribute, device)
+    return device if isinstance(device, int) else 0
+
+
+def _current_stream(array: AnyDeviceArray) -> int:
+    library = _library_of(array)
+    if library == "torch":
+        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)
+    if library == "cupy":
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+    interface = getattr(array, "__cuda_array_interface__", {})
+    return interface.get("stream") or 0
+
+
+def _library_of(array: object) -> str:
+    return type(array).__module__.partition(".")[0]
+
+
+def _describe(array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return "a NumPy array"
+    device = getattr(array, "device", None)
+    return type(array).__name__ + (f" on {device}" if device is not None else "")

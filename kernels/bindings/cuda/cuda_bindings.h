@@ -1,0 +1,57 @@
+// What every binding file of the module `_cuda` shares. A binding only translates: device memory
+// comes as an address (`Address`) and sizes, which the Python side has checked; a call enqueues its
+// work on `stream` of `device` and returns. No arithmetic belongs here. `BindCuda<Operator>` adds the
+// functions of one operator to the module.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <nanobind/nanobind.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace edgecv::bindings {
+
+namespace nb = nanobind;
+using namespace nanobind::literals;
+
+using Address = std::uintptr_t;  // in device memory, or of a stream
+
+template <typename Type>
+Type* At(Address address) {
+  return reinterpret_cast<Type*>(address);
+}
+
+inline cudaStream_t StreamAt(Address address) { return reinterpret_cast<cudaStream_t>(address); }
+
+// Makes `device` the calling thread's for a scope.
+class OnDevice {
+ public:
+  explicit OnDevice(int device);
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  ~OnDevice();
+
+ private:
+  int before_ = 0;
+};
+
+// Throws edgecv.errors.DeviceError, in the name of `function`, unless `status` is success.
+void Check(const char* function, cudaError_t status);
+
+// Runs `launch(stream)` on a device, without the GIL, and checks what it answers.
+template <typename LaunchOn>
+void Enqueue(const char* function, int device, Address stream, LaunchOn launch) {
+  const OnDevice on_device(device);
+  cudaError_t status;
+  {
+    const nb::gil_scoped_release nogil;
+    status = launch(StreamAt(stream));
+  }
+  Check(function, status);
+}
+
+void BindCudaBoxIou(nb::module_& m);
+void BindCudaDevice(nb::module_& m);
+
+}  // namespace edgecv::bindings

@@ -1,0 +1,9 @@
+// The module `_cuda`: one `BindCuda` function per operator, see cuda_bindings.h.
+
+#include "bindings/cuda/cuda_bindings.h"
+
+NB_MODULE(_cuda, m) {
+  using namespace edgecv::bindings;
+  BindCudaBoxIou(m);
+  BindCudaDevice(m);
+}
