@@ -1,0 +1,82 @@
+"""Whether boxes overlap too much, decided as `edgecv.kernels.nms` decides it, in float64.
+
+A matrix of pairs is compared in float32 first. Let I, A, B be the true areas of the intersection and
+of two boxes, t the threshold, c = t / (1 + t) and u = 2^-24. The float64 quotient exceeds t if and
+only if I > c (A + B), but for pairs within 2^-48 of equality. In float32 the left side is off by at
+most 3u, relatively, and c' (A + B) by 8u: with c' = c (1 + 16u) a pair that exceeds it is above the
+threshold, with c' = c (1 - 16u) one that does not is below. What is in between is decided in
+float64, pairs at the very threshold in practice, and so is what these bounds do not hold for:
+products that overflow or lose bits to underflow, that is sides outside [2^-50, 2^60] or t < 2^-20.
+
+The kernels that use this are launched with `enable_fp_fusion=False`: a fused multiplication and
+addition would round the union of areas otherwise than the definition.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def load_boxes(boxes_ptr, row, mask):
+    """Return x1, y1, x2, y2 of boxes; those that are masked off, or have no area, are 0."""
+    x1 = tl.load(boxes_ptr + 4 * row + 0, mask=mask, other=0.0)
+    y1 = tl.load(boxes_ptr + 4 * row + 1, mask=mask, other=0.0)
+    x2 = tl.load(boxes_ptr + 4 * row + 2, mask=mask, other=0.0)
+    y2 = tl.load(boxes_ptr + 4 * row + 3, mask=mask, other=0.0)
+    # Neither NaN nor infinite: the low corner is the lesser one, so that two comparisons are enough.
+    infinity = float("inf")
+    has_area = (x2 > x1) & (y2 > y1)
+    has_area &= (x1 > -infinity) & (y1 > -infinity) & (x2 < infinity) & (y2 < infinity)
+    x1, y1 = tl.where(has_area, x1, 0.0), tl.where(has_area, y1, 0.0)
+    x2, y2 = tl.where(has_area, x2, 0.0), tl.where(has_area, y2, 0.0)
+    return x1, y1, x2, y2
+
+
+@triton.jit
+def overlaps_too_much(p, q, threshold):
+    """Return IoU > threshold for each row box `p` with each column box `q`, (x1, y1, x2, y2) each.
+
+    A box of zeros overlaps nothing.
+    """
+    px1, py1, px2, py2 = p[0][:, None], p[1][:, None], p[2][:, None], p[3][:, None]
+    qx1, qy1, qx2, qy2 = q[0][None, :], q[1][None, :], q[2][None, :], q[3][None, :]
+    left, right = tl.maximum(px1, qx1), tl.minimum(px2, qx2)
+    top, bottom = tl.maximum(py1, qy1), tl.minimum(py2, qy2)
+    share_area = (right > left) & (bottom > top)
+
+    inter = (right - left) * (bottom - top)
+    areas = (px2 - px1) * (py2 - py1) + (qx2 - qx1) * (qy2 - qy1)
+    share = tl.div_rn(threshold, 1.0 + threshold)
+    above = inter > share * (1.0 + 2.0**-20) * areas
+    below = inter <= share * (1.0 - 2.0**-20) * areas
+    shortest = tl.where(threshold >= 2.0**-20, 2.0**-50, float("inf"))  # no side is that long
+    is_plain = _is_plain(p, shortest)[:, None] & _is_plain(q, shortest)[None, :]
+    above = share_area & above & is_plain
+    undecided = share_area & ~above & ~(below & is_plain)
+    if tl.max(undecided.to(tl.int32)) > 0:
+        exact = _iou_float64(px1, py1, px2, py2, qx1, qy1, qx2, qy2) > threshold.to(tl.float64)
+        above |= undecided & exact
+    return above
+
+
+@triton.jit
+def _is_plain(box, shortest):
+    width, height = box[2] - box[0], box[3] - box[1]
+    return (tl.minimum(width, height) >= shortest) & (tl.maximum(width, height) <= 2.0**60)
+
+
+@triton.jit
+def _iou_float64(px1, py1, px2, py2, qx1, qy1, qx2, qy2):
+    """Return the IoU of pairs that share an area, each step rounded once."""
+    px1, py1, px2, py2 = _float64(px1, py1, px2, py2)
+    qx1, qy1, qx2, qy2 = _float64(qx1, qy1, qx2, qy2)
+    width = tl.minimum(px2, qx2) - tl.maximum(px1, qx1)
+    height = tl.minimum(py2, qy2) - tl.maximum(py1, qy1)
+    inter = width * height
+    union = (px2 - px1) * (py2 - py1) + (qx2 - qx1) * (qy2 - qy1) - inter
+    return inter / tl.where(union > 0.0, union, 1.0)  # what shares no area may have no union
+
+
+@triton.jit
+def _float64(x1, y1, x2, y2):
+    return x1.to(tl.float64), y1.to(tl.float64), x2.to(tl.float64), y2.to(tl.float64)
