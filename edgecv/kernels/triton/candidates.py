@@ -27,7 +27,7 @@ _TILE = 2048  # scores of a program: 16 a thread, loaded before the first of the
 _MAX_CLASS_BLOCK = 32  # 64 bytes of half floats, two sectors of memory
 # One program selects for an image: as many loads under way as it can have.
 _SELECT_WARPS, _SELECT_TILES = 16, 4
-_RANK_BLOCK, _RANK_TILE = 64, 128
+_RANK_BLOCK, _RANK_TILE = 64, 64  # 32 comparisons a thread and turn, in registers
 
 
 def ranked_candidates(

@@ -20,16 +20,18 @@ from torch import Tensor
 from edgecv.kernels.arguments import check_at_least, check_choice, check_fraction
 from edgecv.kernels.triton.arguments import check_tensor, output
 from edgecv.kernels.triton.candidates import pair_of, ranked_candidates, score_of
-from edgecv.kernels.triton.overlap import load_boxes, overlaps_too_much
+from edgecv.kernels.triton.overlap import compare_float32, compare_float64, load_boxes
 
 ScoreLayout = Literal["nc", "cn"]
 
 _MAX_BATCH = 65535  # the second axis of a grid
 _MAX_PAIRS = 2**31 - 1
-# A visit compares 64 x 64 pairs, 16 for each of 256 threads: fewer would wait for one another at
-# the barriers longer than they compute, more would not fit the registers.
-_NUM_WARPS = 8
 _VISIT = tl.constexpr(64)  # candidates, one for each bit of a word
+# Rivals that they are compared with at a time: 64 x 32 pairs, 8 for each thread of 8 warps, fill the
+# registers without spilling. With fewer warps the one program of an image would compute longer, with
+# more of them wait longer at its barriers.
+_RIVALS = tl.constexpr(32)
+_NUM_WARPS = 8
 
 
 class NmsOutput(NamedTuple):
@@ -153,6 +155,54 @@ def _threshold(function: str, name: str, value: float | Tensor, device: torch.de
 
 
 @triton.jit
+def _rivalries(
+    box, class_id, num_classes, ranked_ptr, boxes_ptr, visited, num_candidates,
+    kept_boxes_ptr, kept_classes_ptr, num_kept, threshold,
+    AGNOSTIC: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """Compare the candidates of a visit with the boxes kept before and with each other.
+
+    Returns whether a kept box suppresses each; a word each, of which bit i tells whether candidate
+    i, a better one, suppresses it; and how many pairs are undecided, none if EXACT.
+    """
+    lane = tl.arange(0, _VISIT)
+    column = tl.arange(0, _RIVALS)
+    # Matrices, so that threads meet once at the end and not in every turn.
+    is_suppressed = tl.zeros((_VISIT, _RIVALS), tl.int1)
+    is_undecided = tl.zeros((_VISIT, _RIVALS), tl.int1)
+    for first in range(0, num_kept, _RIVALS):
+        exists = first + column < num_kept
+        rival = load_boxes(kept_boxes_ptr, first + column, exists)
+        rival_class = tl.load(kept_classes_ptr + first + column, mask=exists, other=-1)
+        meet = AGNOSTIC | (class_id[:, None] == rival_class[None, :])
+        if EXACT:
+            is_suppressed |= compare_float64(box, rival, threshold) & meet
+        else:
+            above, undecided = compare_float32(box, rival, threshold)
+            is_suppressed |= above & meet
+            is_undecided |= undecided & meet
+
+    suppressors = tl.zeros((_VISIT,), tl.int64)
+    for first in range(0, _VISIT, _RIVALS):
+        place = visited + first + column
+        exists = place < num_candidates
+        pair = pair_of(tl.load(ranked_ptr + place, mask=exists, other=0))
+        rival = load_boxes(boxes_ptr, pair // num_classes, exists)
+        rival_class = (pair % num_classes).to(tl.int32)
+        meet = AGNOSTIC | (class_id[:, None] == rival_class[None, :])
+        meet &= (first + column)[None, :] < lane[:, None]
+        if EXACT:
+            above = compare_float64(box, rival, threshold)
+        else:
+            above, undecided = compare_float32(box, rival, threshold)
+            is_undecided |= undecided & meet
+        bit = tl.full((_RIVALS,), 1, tl.int64) << (first + column).to(tl.int64)
+        suppressors |= tl.sum(tl.where(above & meet, bit[None, :], 0), axis=1)
+    is_beaten = tl.max(is_suppressed.to(tl.int32), axis=1) > 0
+    return is_beaten, suppressors, tl.sum(is_undecided.to(tl.int32))
+
+
+@triton.jit
 def _suppress_kernel(
     boxes_ptr, num_boxes, num_classes, ranked_ptr, num_candidates_ptr, capacity, iou_threshold_ptr,
     count_ptr, out_boxes_ptr, out_scores_ptr, out_class_ids_ptr, max_detections,
@@ -169,6 +219,8 @@ def _suppress_kernel(
     threshold = tl.load(iou_threshold_ptr)
 
     lane = tl.arange(0, _VISIT)
+    corner = tl.arange(0, 4)[None, :]
+    bit = tl.full((_VISIT,), 1, tl.int64) << lane.to(tl.int64)
     num_kept = 0
     visited = 0
     while (visited < num_candidates) & (num_kept < max_detections):
@@ -178,37 +230,29 @@ def _suppress_kernel(
         row = pair // num_classes
         class_id = (pair % num_classes).to(tl.int32)
         box = load_boxes(boxes_ptr, row, is_candidate)
+        is_beaten, suppressors, undecided = _rivalries(
+            box, class_id, num_classes, ranked_ptr, boxes_ptr, visited, num_candidates,
+            out_boxes_ptr, out_class_ids_ptr, num_kept, threshold, AGNOSTIC, EXACT=False,
+        )  # fmt: skip
+        if undecided > 0:
+            is_beaten, suppressors, undecided = _rivalries(
+                box, class_id, num_classes, ranked_ptr, boxes_ptr, visited, num_candidates,
+                out_boxes_ptr, out_class_ids_ptr, num_kept, threshold, AGNOSTIC, EXACT=True,
+            )  # fmt: skip
 
-        # Rows: candidates. Collected as a matrix, so that threads meet once and not in every turn.
-        is_suppressed = tl.zeros((_VISIT, _VISIT), tl.int1)
-        for first in range(0, num_kept, _VISIT):
-            is_kept = first + lane < num_kept
-            kept_box = load_boxes(out_boxes_ptr, first + lane, is_kept)
-            hits = overlaps_too_much(box, kept_box, threshold)
-            if not AGNOSTIC:
-                kept_class = tl.load(out_class_ids_ptr + first + lane, mask=is_kept, other=-1)
-                hits &= class_id[:, None] == kept_class[None, :]
-            is_suppressed |= hits
-        is_open = is_candidate & (tl.max(is_suppressed.to(tl.int32), axis=1) == 0)
-
-        # Bit i of word j: candidate i, a better one, suppresses candidate j.
-        hits = overlaps_too_much(box, box, threshold) & (lane[None, :] < lane[:, None])
-        if not AGNOSTIC:
-            hits &= class_id[:, None] == class_id[None, :]
-        bit = tl.full((_VISIT,), 1, tl.int64) << lane.to(tl.int64)
-        suppressors = tl.sum(tl.where(hits, bit[None, :], 0), axis=1)
+        # A word of a bit for each candidate that is kept, as far as is known.
+        is_open = is_candidate & ~is_beaten
         kept = tl.sum(tl.where(is_open, bit, 0))
-        before = kept ^ 1
+        before = ~kept
         while kept != before:
             before = kept
             is_free = is_open & ((suppressors & before) == 0)
             kept = tl.sum(tl.where(is_free, bit, 0))
-        is_kept = (bit & kept) != 0
 
+        is_kept = (bit & kept) != 0
         place = num_kept + tl.cumsum(is_kept.to(tl.int32)) - 1
         is_kept &= place < max_detections
-        # As they are, not as compared: a box without an area is reported, too.
-        corner = tl.arange(0, 4)[None, :]
+        # As they came, not as compared: a box without an area is reported, too.
         source = boxes_ptr + 4 * row[:, None] + corner
         corners = tl.load(source, mask=is_kept[:, None], other=0.0)
         tl.store(out_boxes_ptr + 4 * place[:, None] + corner, corners, mask=is_kept[:, None])
@@ -216,13 +260,13 @@ def _suppress_kernel(
         tl.store(out_class_ids_ptr + place, class_id, mask=is_kept)
         num_kept += tl.sum(is_kept.to(tl.int32))
         visited += _VISIT
-        tl.debug_barrier()  # other threads read what was stored
+        tl.debug_barrier()  # before other threads read what was stored
 
     tl.store(count_ptr + image, num_kept)
     for first in range(0, max_detections, _VISIT):
         place = first + lane
         is_rest = (place >= num_kept) & (place < max_detections)
-        corner = out_boxes_ptr + 4 * place[:, None] + tl.arange(0, 4)[None, :]
-        tl.store(corner, tl.zeros((_VISIT, 4), tl.float32), mask=is_rest[:, None])
+        zeros = tl.zeros((_VISIT, 4), tl.float32)
+        tl.store(out_boxes_ptr + 4 * place[:, None] + corner, zeros, mask=is_rest[:, None])
         tl.store(out_scores_ptr + place, tl.zeros((_VISIT,), tl.float32), mask=is_rest)
         tl.store(out_class_ids_ptr + place, tl.full((_VISIT,), -1, tl.int32), mask=is_rest)

@@ -1,12 +1,12 @@
 """Whether boxes overlap too much, decided as `edgecv.kernels.nms` decides it, in float64.
 
-A matrix of pairs is compared in float32 first. Let I, A, B be the true areas of the intersection and
-of two boxes, t the threshold, c = t / (1 + t) and u = 2^-24. The float64 quotient exceeds t if and
-only if I > c (A + B), but for pairs within 2^-48 of equality. In float32 the left side is off by at
-most 3u, relatively, and c' (A + B) by 8u: with c' = c (1 + 16u) a pair that exceeds it is above the
-threshold, with c' = c (1 - 16u) one that does not is below. What is in between is decided in
-float64, pairs at the very threshold in practice, and so is what these bounds do not hold for:
-products that overflow or lose bits to underflow, that is sides outside [2^-50, 2^60] or t < 2^-20.
+Pairs are compared in float32 first. Let I, A, B be the true areas of the intersection and of two
+boxes, t the threshold, c = t / (1 + t) and u = 2^-24. The float64 quotient exceeds t if and only if
+I > c (A + B), but for pairs within 2^-48 of equality. In float32 the left side is off by at most 3u,
+relatively, and c' (A + B) by 8u: with c' = c (1 + 16u) a pair that exceeds it is above the
+threshold, with c' = c (1 - 16u) one that does not is below. What is in between is left undecided,
+pairs at the very threshold in practice, and so is what these bounds do not hold for: products that
+overflow or lose bits to underflow, that is sides outside [2^-50, 2^60] or t < 2^-20.
 
 The kernels that use this are launched with `enable_fp_fusion=False`: a fused multiplication and
 addition would round the union of areas otherwise than the definition.
@@ -33,50 +33,46 @@ def load_boxes(boxes_ptr, row, mask):
 
 
 @triton.jit
-def overlaps_too_much(p, q, threshold):
-    """Return IoU > threshold for each row box `p` with each column box `q`, (x1, y1, x2, y2) each.
+def compare_float32(p, q, threshold):
+    """Return whether IoU > threshold for each row box `p` with each column box `q`, and for which
+    pairs only float64 can tell.
 
-    A box of zeros overlaps nothing.
+    Boxes are (x1, y1, x2, y2) each; one of zeros overlaps nothing.
     """
-    px1, py1, px2, py2 = p[0][:, None], p[1][:, None], p[2][:, None], p[3][:, None]
-    qx1, qy1, qx2, qy2 = q[0][None, :], q[1][None, :], q[2][None, :], q[3][None, :]
-    left, right = tl.maximum(px1, qx1), tl.minimum(px2, qx2)
-    top, bottom = tl.maximum(py1, qy1), tl.minimum(py2, qy2)
+    left, right = tl.maximum(p[0][:, None], q[0][None, :]), tl.minimum(p[2][:, None], q[2][None, :])
+    top, bottom = tl.maximum(p[1][:, None], q[1][None, :]), tl.minimum(p[3][:, None], q[3][None, :])
     share_area = (right > left) & (bottom > top)
-
     inter = (right - left) * (bottom - top)
-    areas = (px2 - px1) * (py2 - py1) + (qx2 - qx1) * (qy2 - qy1)
+
     share = tl.div_rn(threshold, 1.0 + threshold)
-    above = inter > share * (1.0 + 2.0**-20) * areas
-    below = inter <= share * (1.0 - 2.0**-20) * areas
+    areas = _area(p)[:, None] + _area(q)[None, :]
+    above = inter > (share * (1.0 + 2.0**-20)) * areas
+    below = inter <= (share * (1.0 - 2.0**-20)) * areas
     shortest = tl.where(threshold >= 2.0**-20, 2.0**-50, float("inf"))  # no side is that long
     is_plain = _is_plain(p, shortest)[:, None] & _is_plain(q, shortest)[None, :]
-    above = share_area & above & is_plain
-    undecided = share_area & ~above & ~(below & is_plain)
-    if tl.max(undecided.to(tl.int32)) > 0:
-        exact = _iou_float64(px1, py1, px2, py2, qx1, qy1, qx2, qy2) > threshold.to(tl.float64)
-        above |= undecided & exact
-    return above
+    return share_area & above & is_plain, share_area & ~((above | below) & is_plain)
+
+
+@triton.jit
+def compare_float64(p, q, threshold):
+    """Return whether IoU > threshold, as `compare_float32`, for all pairs."""
+    p = (p[0].to(tl.float64), p[1].to(tl.float64), p[2].to(tl.float64), p[3].to(tl.float64))
+    q = (q[0].to(tl.float64), q[1].to(tl.float64), q[2].to(tl.float64), q[3].to(tl.float64))
+    left, right = tl.maximum(p[0][:, None], q[0][None, :]), tl.minimum(p[2][:, None], q[2][None, :])
+    top, bottom = tl.maximum(p[1][:, None], q[1][None, :]), tl.minimum(p[3][:, None], q[3][None, :])
+    share_area = (right > left) & (bottom > top)
+    inter = tl.where(share_area, (right - left) * (bottom - top), 0.0)
+    union = _area(p)[:, None] + _area(q)[None, :] - inter
+    iou = inter / tl.where(share_area, union, 1.0)  # two boxes of zeros have no union
+    return share_area & (iou > threshold.to(tl.float64))
+
+
+@triton.jit
+def _area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 @triton.jit
 def _is_plain(box, shortest):
     width, height = box[2] - box[0], box[3] - box[1]
     return (tl.minimum(width, height) >= shortest) & (tl.maximum(width, height) <= 2.0**60)
-
-
-@triton.jit
-def _iou_float64(px1, py1, px2, py2, qx1, qy1, qx2, qy2):
-    """Return the IoU of pairs that share an area, each step rounded once."""
-    px1, py1, px2, py2 = _float64(px1, py1, px2, py2)
-    qx1, qy1, qx2, qy2 = _float64(qx1, qy1, qx2, qy2)
-    width = tl.minimum(px2, qx2) - tl.maximum(px1, qx1)
-    height = tl.minimum(py2, qy2) - tl.maximum(py1, qy1)
-    inter = width * height
-    union = (px2 - px1) * (py2 - py1) + (qx2 - qx1) * (qy2 - qy1) - inter
-    return inter / tl.where(union > 0.0, union, 1.0)  # what shares no area may have no union
-
-
-@triton.jit
-def _float64(x1, y1, x2, y2):
-    return x1.to(tl.float64), y1.to(tl.float64), x2.to(tl.float64), y2.to(tl.float64)
