@@ -136,7 +136,8 @@ def _tile_of_keys(
     return keys
 
 
-@triton.jit
+# Of the numbers, only strides are worth another kernel: they tell which scores are neighbours.
+@triton.jit(do_not_specialize=["num_boxes", "num_classes", "background", "capacity"])
 def _collect_kernel(
     scores_ptr, image_stride, box_stride, class_stride, num_boxes, num_classes,
     score_threshold_ptr, background, keys_ptr, count_ptr, capacity,
@@ -162,7 +163,9 @@ def _unsigned(keys):
     return keys.to(tl.uint64, bitcast=True) ^ (1 << 63)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["num_boxes", "num_classes", "background", "capacity", "num_tiles"]
+)
 def _select_kernel(
     scores_ptr, image_stride, box_stride, class_stride, num_boxes, num_classes,
     score_threshold_ptr, background, keys_ptr, count_ptr, capacity, num_tiles,
@@ -214,7 +217,7 @@ def _select_kernel(
         place += tl.sum(is_chosen.to(tl.int32))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["capacity"])
 def _rank_kernel(keys_ptr, count_ptr, ranked_ptr, capacity, BLOCK: tl.constexpr, TILE: tl.constexpr):
     """Move each key of a block to the place that is the number of greater keys of its image."""
     image = tl.program_id(1).to(tl.int64)

@@ -202,7 +202,7 @@ def _rivalries(
     return is_beaten, suppressors, tl.sum(is_undecided.to(tl.int32))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_boxes", "num_classes", "capacity", "max_detections"])
 def _suppress_kernel(
     boxes_ptr, num_boxes, num_classes, ranked_ptr, num_candidates_ptr, capacity, iou_threshold_ptr,
     count_ptr, out_boxes_ptr, out_scores_ptr, out_class_ids_ptr, max_detections,

@@ -90,7 +90,10 @@ def _taps(index, scale, bias, side):
     return low, tl.minimum(low + 1, side - 1), position - low.to(tl.float32)
 
 
-@triton.jit
+# Only what lets addresses be computed together is worth another kernel: strides, and the width.
+@triton.jit(
+    do_not_specialize=["num_classes", "rows", "columns", "height", "num_tiles", "tiles_x"]
+)
 def _resize_argmax_kernel(
     logits_ptr, image_stride, class_stride, row_stride, column_stride, num_classes, rows, columns,
     out_ptr, height, width, scale_y, bias_y, scale_x, bias_x, num_tiles, tiles_x,

@@ -255,7 +255,8 @@ def _add_cells(sum_, row_ptrs, column_offset, weight, is_channel):
     return tl.fma(tl.broadcast_to(weight, sum_.shape), cells.to(tl.float32), sum_)
 
 
-@triton.jit
+# Levels of other sizes do not need another kernel; numbers of channels align what is read.
+@triton.jit(do_not_specialize=["heights", "widths", "batch"])
 def _roi_align_kernel(
     levels, heights, widths, scales, least_areas, batch, channels,
     rois_ptr, batch_ids_ptr, level_ids_ptr, out_ptr,
