@@ -58,7 +58,7 @@ def random_rois(count: int, size_hw: tuple[int, int], *, seed: int = 1) -> Float
 def pyramid_rois(count: int) -> Floats:
     """Boxes of all levels, within the image or nearly."""
     rng = np.random.default_rng(1)
-    side = np.geomspace(16, 500, count)[:, None]
+    side = np.geomspace(16, 700, count)[:, None]
     extent = side * np.exp(rng.uniform(-0.3, 0.3, (count, 2)))
     centre = rng.uniform(0, 1, (count, 2)) * IMAGE_HW[::-1]
     return np.hstack([centre - extent / 2, centre + extent / 2]).astype(np.float32)
@@ -117,7 +117,7 @@ def test_matches_the_reference_at_every_number_of_channels(
 
 # One bin, a power of two, blocks of 64 bins filled in part, filled, and several of them.
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 15), (4, 4), (7, 7), (8, 8), (9, 8)])
-@pytest.mark.parametrize("sampling_ratio", [0, 1, 3])
+@pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
 def test_matches_the_reference_at_every_grid(
     device: str, size_hw: tuple[int, int], sampling_ratio: int
 ) -> None:
@@ -173,8 +173,8 @@ def test_matches_the_reference_on_a_pyramid(
         "batch_ids": np.arange(9, dtype=np.int32) % 2,
     }
     np.testing.assert_allclose(
-        align(device, levels, rois, (3, 2), channels_last=channels_last, **options),
-        reference.roi_align_pyramid(levels, rois, (3, 2), **options),
+        align(device, levels, rois, (7, 7), channels_last=channels_last, **options),
+        reference.roi_align_pyramid(levels, rois, (7, 7), **options),
         rtol=0,
         atol=POSITION_TOLERANCE,
     )
@@ -247,10 +247,10 @@ def test_levels_change_at_the_areas_where_the_rule_does(rule: dict[str, Any]) ->
 
 def test_a_roi_without_a_level_is_zero(device: str) -> None:
     levels, rois = random_pyramid(1, 3), pyramid_rois(6)
-    expected = align(device, levels, rois, (3, 3), spatial_scales=SCALES)
+    expected = align(device, levels, rois, (7, 7), spatial_scales=SCALES)
     rois[[1, 3]] = [[90, 0, 0, 90], [0, np.nan, 9, 9]]
     expected[[1, 3]] = 0
-    found = align(device, levels, rois, (3, 3), spatial_scales=SCALES)
+    found = align(device, levels, rois, (7, 7), spatial_scales=SCALES)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -290,7 +290,7 @@ def test_inverted_and_empty_rois(device: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 2.0**30])
-@pytest.mark.parametrize("sampling_ratio", [0, 3])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
 def test_coordinates_out_of_this_world_give_zero(
     device: str, value: float, sampling_ratio: int
 ) -> None:
