@@ -14,7 +14,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-
 def has_cuda_device() -> bool:
     """Whether the driver knows a device; asked directly, since PyTorch takes seconds to import."""
     try:

@@ -51,9 +51,9 @@ def check_tensor(
             f"got {tensor.device}. Move it with `{name}.to('{device}')`."
         )
     if tensor.dtype not in dtypes:
-        expected = " or ".join(_name(dtype) for dtype in dtypes)
+        expected = " or ".join(dtype_name(dtype) for dtype in dtypes)
         raise TypeError(
-            f"{function}: `{name}` must be {expected}, got {_name(tensor.dtype)}. "
+            f"{function}: `{name}` must be {expected}, got {dtype_name(tensor.dtype)}. "
             f"Convert it with `{name}.to({dtypes[0]})`."
         )
     fits = tensor.ndim == len(shape) and all(
@@ -93,5 +93,6 @@ def output(
     return out
 
 
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name that NumPy has for it, too."""
     return str(dtype).removeprefix("torch.")

@@ -27,7 +27,7 @@ _TILE = 2048  # scores of a program: 16 a thread, loaded before the first of the
 _MAX_CLASS_BLOCK = 32  # 64 bytes of half floats, two sectors of memory
 # One program selects for an image: as many loads under way as it can have.
 _SELECT_WARPS, _SELECT_TILES = 16, 4
-_RANK_BLOCK, _RANK_TILE = 64, 64  # 32 comparisons a thread and turn, in registers
+_RANK_BLOCK, _RANK_TILE = 64, 32  # 16 comparisons a thread and turn, in registers
 
 
 def ranked_candidates(
@@ -163,9 +163,7 @@ def _unsigned(keys):
     return keys.to(tl.uint64, bitcast=True) ^ (1 << 63)
 
 
-@triton.jit(
-    do_not_specialize=["num_boxes", "num_classes", "background", "capacity", "num_tiles"]
-)
+@triton.jit(do_not_specialize=["num_boxes", "num_classes", "background", "capacity", "num_tiles"])
 def _select_kernel(
     scores_ptr, image_stride, box_stride, class_stride, num_boxes, num_classes,
     score_threshold_ptr, background, keys_ptr, count_ptr, capacity, num_tiles,
@@ -218,7 +216,9 @@ def _select_kernel(
 
 
 @triton.jit(do_not_specialize=["capacity"])
-def _rank_kernel(keys_ptr, count_ptr, ranked_ptr, capacity, BLOCK: tl.constexpr, TILE: tl.constexpr):
+def _rank_kernel(
+    keys_ptr, count_ptr, ranked_ptr, capacity, BLOCK: tl.constexpr, TILE: tl.constexpr
+):
     """Move each key of a block to the place that is the number of greater keys of its image."""
     image = tl.program_id(1).to(tl.int64)
     count = tl.minimum(tl.load(count_ptr + image), capacity)

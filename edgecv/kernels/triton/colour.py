@@ -25,7 +25,7 @@ def yuv_factors(matrix: ColourMatrix, colour_range: ColourRange) -> YuvFactors:
 @triton.jit
 def yuv_pixel(y, u, v, factors):
     """Return red, green and blue of luma and chroma; luma below black counts as black."""
-    luma = yuv_gray(y, factors, CLAMPED=False)
+    luma = _luma(y, factors)
     u, v = u.to(tl.float32) - 128.0, v.to(tl.float32) - 128.0
     red = luma + factors[2] * v
     green = luma + factors[3] * u + factors[4] * v
@@ -34,16 +34,20 @@ def yuv_pixel(y, u, v, factors):
 
 
 @triton.jit
-def yuv_gray(y, factors, CLAMPED: tl.constexpr = True):
-    """Return luma expanded to 0..255, or beyond if not CLAMPED."""
-    luma = tl.maximum(y.to(tl.float32) - factors[0], 0.0) * factors[1]
-    return _clamped(luma) if CLAMPED else luma
+def yuv_gray(y, factors):
+    """Return luma expanded to 0..255."""
+    return _clamped(_luma(y, factors))
 
 
 @triton.jit
 def rgb_gray(red, green, blue):
     """Return the luma of BT.601."""
     return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+@triton.jit
+def _luma(y, factors):
+    return tl.maximum(y.to(tl.float32) - factors[0], 0.0) * factors[1]
 
 
 @triton.jit

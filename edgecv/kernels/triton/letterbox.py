@@ -22,7 +22,7 @@ from edgecv.frame_formats import (
 )
 from edgecv.kernels.arguments import check_at_least, check_choice
 from edgecv.kernels.letterbox import Colour, _prepared
-from edgecv.kernels.triton.arguments import check_device, output
+from edgecv.kernels.triton.arguments import check_device, dtype_name, output
 from edgecv.kernels.triton.colour import rgb_gray, yuv_factors, yuv_gray, yuv_pixel
 from edgecv.placement import Fit, Placement
 
@@ -38,6 +38,7 @@ _NUM_WARPS = 4
 # copied there first; all programs compare their way to the one that they need.
 _FRAMES_AT_ONCE = 8
 _MAX_INT32 = 2**31 - 1
+_ROWS_AND_COLUMNS = 2
 # Of red, green and blue, in the order of the input.
 _CHANNELS: dict[Colour, tuple[int, ...]] = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "gray": (0,)}
 
@@ -141,12 +142,12 @@ def _planes_of(
         check_device(function, "frames", plane)
         if plane.dtype != torch.uint8:
             raise TypeError(
-                f"{function}: `frames` must be uint8, got {str(plane.dtype).removeprefix('torch.')}. "
+                f"{function}: `frames` must be uint8, got {dtype_name(plane.dtype)}. "
                 "Scale them to 0..255 and convert them with `.to(torch.uint8)`."
             )
     shape = tuple(planes[0].shape)
     if format in ("yuv420p", "nv12"):
-        if len(planes) == 1 and len(shape) == 2 and shape[0] % 3 == 0 and shape[1] % 2 == 0:  # noqa: PLR2004
+        if len(planes) == 1 and planes[0].ndim == _ROWS_AND_COLUMNS:
             planes = _split(planes[0], format)
         expected = _chroma_shapes(tuple(planes[0].shape), format)
     else:
@@ -164,8 +165,11 @@ def _planes_of(
 
 
 def _split(frame: Tensor, format: DeviceFormat) -> tuple[Tensor, ...]:  # noqa: A002
-    """Return the planes of a frame that is one tensor of 3 / 2 of its height."""
-    height, width = frame.shape[0] // 3 * 2, frame.shape[1]
+    """Return the planes of a frame that is one tensor of 3 / 2 of its height, if it is one."""
+    rows, width = frame.shape
+    if rows % 3 or width % 2:
+        return (frame,)
+    height = rows // 3 * 2
     luma, chroma = frame[:height], frame[height:]
     if format == "nv12":
         return luma, chroma.unflatten(1, (width // 2, 2))
@@ -179,8 +183,8 @@ def _runs(planes: list[tuple[Tensor, ...]]) -> list[tuple[int, list[tuple[Tensor
     first = 0
     for _, alike in groupby(planes, key=lambda frame: [(p.shape, p.stride(0)) for p in frame]):
         group = list(alike)
-        for start in range(0, len(group), _FRAMES_AT_ONCE):
-            runs.append((first + start, group[start : start + _FRAMES_AT_ONCE]))
+        starts = range(0, len(group), _FRAMES_AT_ONCE)
+        runs += [(first + start, group[start : start + _FRAMES_AT_ONCE]) for start in starts]
         first += len(group)
     return runs
 
@@ -200,10 +204,13 @@ def _launch(
     height, width = placement.size_hw
     block_h, block_w = _BLOCK_HW
     tiles_x = triton.cdiv(width, block_w)
-    # The tuples are filled up with the last frame, so that one kernel serves all numbers of frames.
-    filled = frames + frames[-1:] * (_FRAMES_AT_ONCE - len(frames))
-    products = ((2 * resized + 1) * side
-                for resized, side in zip(placement.resized_hw, placement.frame_hw, strict=True))
+    # Filled up with the last frame and plane, so that one kernel serves all numbers of frames.
+    filled = [(*frame, *frame[-1:] * (3 - len(frame))) for frame in frames]
+    filled += filled[-1:] * (_FRAMES_AT_ONCE - len(frames))
+    products = (
+        (2 * resized + 1) * side
+        for resized, side in zip(placement.resized_hw, placement.frame_hw, strict=True)
+    )
     _letterbox_kernel[tiles_x * triton.cdiv(height, block_h), len(frames)](
         tuple(zip(*filled, strict=True)),
         tuple(plane.stride(0) for plane in frames[0]),
@@ -251,7 +258,7 @@ def _pixel(planes, pitches, y, x, factors, FORMAT: tl.constexpr, GRAY: tl.conste
     if FORMAT == "gray8":
         red = tl.load(row_ptr + x).to(tl.float32)
         green, blue = red, red
-    elif FORMAT == "yuv420p" or FORMAT == "nv12":
+    elif len(pitches) > 1:  # YUV alone has several planes
         luma = tl.load(row_ptr + x)
         if GRAY:
             red = yuv_gray(luma, factors)
@@ -300,7 +307,11 @@ def _letterbox_kernel(
 ):  # fmt: skip
     """Fill a tile of one input."""
     image = tl.program_id(1)
-    planes = _planes_of_frame(planes_of_frames, image)
+    planes = (
+        _chosen(planes_of_frames[0], image),
+        _chosen(planes_of_frames[1], image),
+        _chosen(planes_of_frames[2], image),
+    )
     y = tl.program_id(0) // tiles_x * BLOCK_H + tl.arange(0, BLOCK_H)[:, None]
     x = tl.program_id(0) % tiles_x * BLOCK_W + tl.arange(0, BLOCK_W)[None, :]
     upper, lower, weight_y = _taps(y - top, frame_h, resized_h, POSITION)
@@ -325,22 +336,8 @@ def _letterbox_kernel(
 
 
 @triton.jit
-def _planes_of_frame(planes_of_frames, image):
-    """Return the address of each plane of one frame."""
-    planes = (_chosen(planes_of_frames[0], image),)
-    if len(planes_of_frames) == 2:
-        planes = (planes[0], _chosen(planes_of_frames[1], image))
-    elif len(planes_of_frames) == 3:
-        planes = (
-            planes[0],
-            _chosen(planes_of_frames[1], image),
-            _chosen(planes_of_frames[2], image),
-        )
-    return planes
-
-
-@triton.jit
 def _chosen(frames, image):
+    """Return the address of one plane of the frame that a program converts."""
     chosen = frames[0]
     for k in tl.static_range(1, len(frames)):
         chosen = tl.where(image == k, frames[k], chosen)

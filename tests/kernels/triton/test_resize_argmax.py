@@ -41,7 +41,7 @@ def run(
 
 
 def allowed_gap(logits: Logits, size_hw: tuple[int, int]) -> float:
-    """How far below the best a label may be, by rounding: see tests/kernels/test_resize_argmax.py."""
+    """How far below the best a label may be: see tests/kernels/test_resize_argmax.py."""
     largest = float(np.abs(logits).max())
     sides = logits.shape[2:]
     exact = all(np.log2(a / b) % 1 == 0 for a, b in zip(sides, size_hw, strict=True))
