@@ -126,8 +126,10 @@ def letterbox(
     out = output(function, "out", out, _DTYPES[dtype], (len(planes), *shape), device)
 
     factors = yuv_factors(matrix, range)
-    for first, together in _runs(planes):
-        _launch(together, placements[first], out[first:], format, colour, gain, bias, pad, factors)
+    with torch.cuda.device_of(out):  # Triton launches on the current device
+        for first, together in _runs(planes):
+            placed, target = placements[first], out[first:]
+            _launch(together, placed, target, format, colour, gain, bias, pad, factors)
     return out, placements
 
 

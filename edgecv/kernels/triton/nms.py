@@ -131,17 +131,18 @@ def edge_nms(
         )
     )
     if batch > 0:
-        ranked, num_candidates = ranked_candidates(
-            scores_bnc,
-            score_limit,
-            class_agnostic=class_agnostic,
-            background_class=background_class,
-        )
-        _suppress_kernel[(batch,)](
-            boxes_xyxy.contiguous(), num_boxes, num_classes, ranked, num_candidates,
-            ranked.shape[1], iou_limit, count, boxes, best_scores, class_ids, max_detections,
-            class_agnostic, num_warps=_NUM_WARPS, enable_fp_fusion=False,
-        )  # fmt: skip
+        with torch.cuda.device_of(scores):  # Triton launches on the current device
+            ranked, num_candidates = ranked_candidates(
+                scores_bnc,
+                score_limit,
+                class_agnostic=class_agnostic,
+                background_class=background_class,
+            )
+            _suppress_kernel[(batch,)](
+                boxes_xyxy.contiguous(), num_boxes, num_classes, ranked, num_candidates,
+                ranked.shape[1], iou_limit, count, boxes, best_scores, class_ids, max_detections,
+                class_agnostic, num_warps=_NUM_WARPS, enable_fp_fusion=False,
+            )  # fmt: skip
     return NmsOutput(count, boxes, best_scores, class_ids) if out is None else out
 
 

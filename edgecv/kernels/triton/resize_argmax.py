@@ -70,12 +70,13 @@ def resize_argmax(
     tiles_x = triton.cdiv(width, block_w)
     num_tiles = tiles_x * triton.cdiv(height, block_h)
     if batch > 0:
-        # Images on the first axis of the grid too: the others end at 65535.
-        _resize_argmax_kernel[(batch * num_tiles,)](
-            logits, *logits.stride(), num_classes, rows, columns, out, height, width,
-            scale_y, bias_y, scale_x, bias_x, num_tiles, tiles_x, block_h, block_w,
-            num_warps=_NUM_WARPS,
-        )  # fmt: skip
+        with torch.cuda.device_of(logits):  # Triton launches on the current device
+            # Images on the first axis of the grid too: the others end at 65535.
+            _resize_argmax_kernel[(batch * num_tiles,)](
+                logits, *logits.stride(), num_classes, rows, columns, out, height, width,
+                scale_y, bias_y, scale_x, bias_x, num_tiles, tiles_x, block_h, block_w,
+                num_warps=_NUM_WARPS,
+            )  # fmt: skip
     return out
 
 

@@ -125,28 +125,29 @@ def roi_align(
     bin_block = min(triton.next_power_of_2(bins_h * bins_w), _MAX_BIN_BLOCK)
     channel_block = min(triton.next_power_of_2(channels), _BLOCK // bin_block)
     grid = num_rois, triton.cdiv(channels, channel_block), triton.cdiv(bins_h * bins_w, bin_block)
-    _roi_align_kernel[grid](
-        tuple(levels),
-        tuple(level.shape[2] for level in levels),
-        tuple(level.shape[3] for level in levels),
-        tuple(float(scale) for scale in spatial_scales),
-        least_areas,
-        batch,
-        channels,
-        rois_xyxy.contiguous(),
-        None if batch_ids is None else batch_ids.contiguous(),
-        None if level_ids is None else level_ids.contiguous(),
-        out,
-        sampling_ratio,
-        aligned,
-        channels_last,
-        bins_h,
-        bins_w,
-        channel_block,
-        bin_block,
-        num_warps=_NUM_WARPS,
-        enable_fp_fusion=False,
-    )
+    with torch.cuda.device_of(out):  # Triton launches on the current device
+        _roi_align_kernel[grid](
+            tuple(levels),
+            tuple(level.shape[2] for level in levels),
+            tuple(level.shape[3] for level in levels),
+            tuple(float(scale) for scale in spatial_scales),
+            least_areas,
+            batch,
+            channels,
+            rois_xyxy.contiguous(),
+            None if batch_ids is None else batch_ids.contiguous(),
+            None if level_ids is None else level_ids.contiguous(),
+            out,
+            sampling_ratio,
+            aligned,
+            channels_last,
+            bins_h,
+            bins_w,
+            channel_block,
+            bin_block,
+            num_warps=_NUM_WARPS,
+            enable_fp_fusion=False,
+        )
     return out
 
 

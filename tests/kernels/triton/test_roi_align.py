@@ -308,20 +308,20 @@ def test_giant_rois_end_and_agree_with_the_cpu_kernel(device: str) -> None:
     features = random_features(2, 8, 6)
     rois = np.array(
         [
-            [3, -3000, 9, 7],
+            [3, -300, 9, 7],
             [0, 2, 1000, 5],
             [-1e9, 2, 1e9, 4],
             [3, 5, 1, -1e9],
         ],
         np.float32,
     )
-    for sampling_ratio in (0, 70):
+    for sampling_ratio in (0, 65):
         found = align_one(device, features, rois, (3, 2), sampling_ratio=sampling_ratio)
         expected = roi_align_cpu(
             features, rois, (3, 2), spatial_scale=1.0, sampling_ratio=sampling_ratio
         )
-        # Up to 70 x 70 samples are summed one by one.
-        np.testing.assert_allclose(found, expected, rtol=0, atol=70 * 70 * EPS)
+        # Up to 65 x 65 samples are summed one by one.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=65 * 65 * EPS)
         assert [roi.any() for roi in found] == [roi.any() for roi in expected]
 
 
