@@ -258,6 +258,28 @@ def test_thresholds_on_the_device_are_read_by_the_kernels(device: str) -> None:
     assert found[0].min() > 0
 
 
+def test_thresholds_change_between_replays_of_a_graph(device: str) -> None:
+    if device == "cpu":
+        pytest.skip("a CUDA graph needs a GPU")
+    boxes, scores = crowd(2, 300, 3)
+    score_limit, iou_limit = torch.full((2, 1), 0.5, device=device)
+    out = poisoned(2, K, device)
+    arguments = torch.from_numpy(boxes).to(device), torch.from_numpy(scores).to(device)
+    options = {"score_threshold": score_limit, "iou_threshold": iou_limit, "max_detections": K}
+    edge_nms(*arguments, out=out, **options)  # compiles what cannot be compiled while capturing
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        edge_nms(*arguments, out=out, **options)
+    for score, iou in ((0.25, 0.5), (0.75, 0.25), (0.0, 1.0)):
+        score_limit.fill_(score)
+        iou_limit.fill_(iou)
+        graph.replay()
+        limits = {"score_threshold": score, "iou_threshold": iou}
+        expected = [definition(*image, **limits) for image in zip(boxes, scores, strict=True)]
+        for value, wanted in zip(out, zip(*expected, strict=True), strict=True):
+            np.testing.assert_array_equal(value.cpu().numpy(), np.stack(wanted))
+
+
 def test_a_threshold_is_not_exceeded_by_its_equal(device: str) -> None:
     boxes, _ = crowd(1, 4, 1)
     scores = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.25, 0.5], np.float32)

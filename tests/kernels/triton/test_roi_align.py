@@ -315,13 +315,14 @@ def test_giant_rois_end_and_agree_with_the_cpu_kernel(device: str) -> None:
         ],
         np.float32,
     )
-    for sampling_ratio in (0, 65):
-        found = align_one(device, features, rois, (3, 2), sampling_ratio=sampling_ratio)
+    # Of a fixed number of samples only a thin box has few inside.
+    for sampling_ratio, some in ((0, rois), (65, rois[2:3])):
+        found = align_one(device, features, some, (3, 2), sampling_ratio=sampling_ratio)
         expected = roi_align_cpu(
-            features, rois, (3, 2), spatial_scale=1.0, sampling_ratio=sampling_ratio
+            features, some, (3, 2), spatial_scale=1.0, sampling_ratio=sampling_ratio
         )
-        # Up to 65 x 65 samples are summed one by one.
-        np.testing.assert_allclose(found, expected, rtol=0, atol=65 * 65 * EPS)
+        # Up to 100 x 5 samples are summed one by one.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=500 * EPS)
         assert [roi.any() for roi in found] == [roi.any() for roi in expected]
 
 
