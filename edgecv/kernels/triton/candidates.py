@@ -136,8 +136,9 @@ def _tile_of_keys(
     return keys
 
 
-# Of the numbers, only strides are worth another kernel: they tell which scores are neighbours.
-@triton.jit(do_not_specialize=["num_boxes", "num_classes", "background", "capacity"])
+# Of the numbers, strides and classes are worth another kernel: they tell which scores a thread can
+# load together.
+@triton.jit(do_not_specialize=["num_boxes", "background", "capacity"])
 def _collect_kernel(
     scores_ptr, image_stride, box_stride, class_stride, num_boxes, num_classes,
     score_threshold_ptr, background, keys_ptr, count_ptr, capacity,
