@@ -1,5 +1,6 @@
 """What several folders of tests share."""
 
+import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,22 @@ from hypothesis import settings
 # Processes of several threads each on the same cores wait for one another. PyTorch reads this once.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def has_cuda_device() -> bool:
+    """Whether the driver knows a device; asked directly, since PyTorch takes seconds to import."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 < count.value
+
+
+# Without a GPU, Triton's kernels are interpreted. It reads this when it is first imported, which
+# torchao does in other folders' tests.
+if not has_cuda_device():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # How long an example takes is the business of benchmarks/, not of a test on a loaded machine.
 settings.register_profile("edgecv", deadline=None)
