@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -202,7 +202,9 @@ def _out_of_place(module: nn.Module) -> Iterator[None]:
     A graph has no memory to save, and the exporter decomposes an in-place operator even where ONNX
     knows the operator: for the ReLU6 of a MobileNetV2, a third of the time of an export.
     """
-    in_place = [part for part in module.modules() if getattr(part, "inplace", False) is True]
+    in_place: list[Any] = [
+        part for part in module.modules() if getattr(part, "inplace", False) is True
+    ]
     for part in in_place:
         part.inplace = False
     try:
