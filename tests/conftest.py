@@ -1,7 +1,10 @@
 """What several folders of tests share."""
 
 import ctypes
+import fcntl
+import gc
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +39,33 @@ settings.register_profile("few", deadline=None, max_examples=10)
 settings.load_profile("edgecv")
 
 
+def pytest_collection_finish() -> None:
+    """Take what lives until the end, thousands of tests above all, out of every collection."""
+    gc.collect()
+    gc.freeze()
+
+
+def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], object]) -> Path:
+    """Return the folder that `make` fills, for all workers by the first that wants it.
+
+    The others wait for it. If `make` fails, the next tries again, and fails where it is asked. A
+    test must not write there.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of the folders of all workers
+    folder, whole = base / "made_once" / name, base / "made_once" / f"{name}.whole"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data sets: $EDGECV_DATA, else `shared/data` beside the checkout."""
@@ -54,9 +84,9 @@ SCENE_IMAGES = {"train": 24, "val": 6, "test": 6}
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small COCO data set of rendered scenes, train, val and test."""
     scenes_module = pytest.importorskip("edgecv.demo.scenes")
-    folder = tmp_path_factory.mktemp("scenes")
-    scenes_module.render_scenes(folder, SCENE_IMAGES)
-    return folder
+    return made_once(
+        "scenes", tmp_path_factory, lambda folder: scenes_module.render_scenes(folder, SCENE_IMAGES)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +96,6 @@ def trained_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgecv.train.config import TrainConfig
     from edgecv.train.trainer import train
 
-    folder = tmp_path_factory.mktemp("trained") / "run"
     config = TrainConfig(
         "ssd_mobilenetv2",
         f"coco:{scenes}",
@@ -76,8 +105,11 @@ def trained_run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights="none",
         precision="float32",
     )
-    train(config, folder, SilentObserver())
-    return folder
+
+    def make(folder: Path) -> None:
+        train(config, folder / "run", SilentObserver())
+
+    return made_once("trained", tmp_path_factory, make) / "run"
 
 
 @pytest.fixture(scope="session")
@@ -88,19 +120,20 @@ def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathF
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.train.checkpoint import load_trained
 
-    folder = tmp_path_factory.mktemp("exported")
-    trained = load_trained(trained_run / "best.pt")
-    images = sorted((scenes / "val").glob("*.png"))[:2]
-    for head in ("fused", "raw"):
-        export_onnx(
-            trained.network,
-            trained.spec,
-            folder / f"{head}.onnx",
-            images,
-            options=ExportOptions(head=head),
-            tolerance=Tolerance(),
-        )
-    return folder
+    def make(folder: Path) -> None:
+        trained = load_trained(trained_run / "best.pt")
+        images = sorted((scenes / "val").glob("*.png"))[:2]
+        for head in ("fused", "raw"):
+            export_onnx(
+                trained.network,
+                trained.spec,
+                folder / f"{head}.onnx",
+                images,
+                options=ExportOptions(head=head),
+                tolerance=Tolerance(),
+            )
+
+    return made_once("exported", tmp_path_factory, make)
 
 
 SHAPES = ("disc", "square", "stripes")
@@ -112,25 +145,26 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images by class: a shape of any bright colour on a dark ground, 40x48."""
     from PIL import Image, ImageDraw
 
-    folder = tmp_path_factory.mktemp("shapes")
-    rng = np.random.default_rng(0)
-    for split, count in SHAPE_IMAGES.items():
-        for name in SHAPES:
-            (folder / split / name).mkdir(parents=True)
-            for index in range(count):
-                image = Image.new("RGB", (48, 40), tuple(rng.integers(0, 80, 3).tolist()))
-                pen, colour = ImageDraw.Draw(image), tuple(rng.integers(140, 256, 3).tolist())
-                left, top = rng.integers(6, 15, 2).tolist()
-                box = (left, top, left + 22, top + 22)
-                if name == "disc":
-                    pen.ellipse(box, fill=colour)
-                elif name == "square":
-                    pen.rectangle(box, fill=colour)
-                else:
-                    for y in range(top, top + 24, 8):
-                        pen.rectangle((left, y, left + 22, y + 3), fill=colour)
-                image.save(folder / split / name / f"{index:02}.png")
-    return folder
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        for split, count in SHAPE_IMAGES.items():
+            for name in SHAPES:
+                (folder / split / name).mkdir(parents=True)
+                for index in range(count):
+                    image = Image.new("RGB", (48, 40), tuple(rng.integers(0, 80, 3).tolist()))
+                    pen, colour = ImageDraw.Draw(image), tuple(rng.integers(140, 256, 3).tolist())
+                    left, top = rng.integers(6, 15, 2).tolist()
+                    box = (left, top, left + 22, top + 22)
+                    if name == "disc":
+                        pen.ellipse(box, fill=colour)
+                    elif name == "square":
+                        pen.rectangle(box, fill=colour)
+                    else:
+                        for y in range(top, top + 24, 8):
+                            pen.rectangle((left, y, left + 22, y + 3), fill=colour)
+                    image.save(folder / split / name / f"{index:02}.png")
+
+    return made_once("shapes", tmp_path_factory, make)
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +174,6 @@ def trained_classifier(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -
     from edgecv.train.recipe import configure
     from edgecv.train.trainer import train
 
-    folder = tmp_path_factory.mktemp("classifier") / "run"
     settings = {
         "model": "lenet",
         "data": f"folder:{shapes}",
@@ -150,8 +183,11 @@ def trained_classifier(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -
         "augment": "none",
         "precision": "float32",
     }
-    train(configure(settings, {}), folder, SilentObserver())
-    return folder
+
+    def make(folder: Path) -> None:
+        train(configure(settings, {}), folder / "run", SilentObserver())
+
+    return made_once("classifier", tmp_path_factory, make) / "run"
 
 
 @pytest.fixture(scope="session")
@@ -164,19 +200,20 @@ def exported_classifier(
     from edgecv.export.to_onnx import ExportOptions, export_onnx
     from edgecv.train.checkpoint import load_trained
 
-    folder = tmp_path_factory.mktemp("exported_classifier")
-    trained = load_trained(trained_classifier / "best.pt")
-    images = sorted((shapes / "val").rglob("*.png"))[::10]
-    for head in ("fused", "raw"):
-        export_onnx(
-            trained.network,
-            trained.spec,
-            folder / f"{head}.onnx",
-            images,
-            options=ExportOptions(head=head),
-            tolerance=Tolerance(),
-        )
-    return folder
+    def make(folder: Path) -> None:
+        trained = load_trained(trained_classifier / "best.pt")
+        images = sorted((shapes / "val").rglob("*.png"))[::10]
+        for head in ("fused", "raw"):
+            export_onnx(
+                trained.network,
+                trained.spec,
+                folder / f"{head}.onnx",
+                images,
+                options=ExportOptions(head=head),
+                tolerance=Tolerance(),
+            )
+
+    return made_once("exported_classifier", tmp_path_factory, make)
 
 
 @pytest.fixture

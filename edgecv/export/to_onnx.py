@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -169,7 +169,7 @@ def _trace(
     """Return the graph of `module`; all inputs but scalars have a batch; `names` in and out."""
     batch = torch.export.Dim("batch", min=1)
     free_batch = tuple({0: batch} if value.ndim else None for value in inputs)
-    with _quiet():
+    with _quiet(), _out_of_place(module):
         program = torch.onnx.export(
             module,
             inputs,
@@ -193,6 +193,25 @@ def _trace(
     model.ir_version = _IR_VERSION
     model.producer_name = "edgecv"
     return model
+
+
+@contextlib.contextmanager
+def _out_of_place(module: nn.Module) -> Iterator[None]:
+    """Let activations return new tensors while they are traced.
+
+    A graph has no memory to save, and the exporter decomposes an in-place operator even where ONNX
+    knows the operator: for the ReLU6 of a MobileNetV2, a third of the time of an export.
+    """
+    in_place: list[Any] = [
+        part for part in module.modules() if getattr(part, "inplace", False) is True
+    ]
+    for part in in_place:
+        part.inplace = False
+    try:
+        yield
+    finally:
+        for part in in_place:
+            part.inplace = True
 
 
 @contextlib.contextmanager

@@ -174,3 +174,18 @@ def test_parity_notices_one_wrong_weight(
         report = compare(Model(kind(wrong, candidate.spec)), candidate, images)
     assert honest.violations(Tolerance()) == []
     assert report.violations(Tolerance()) != []
+
+
+def test_a_network_is_traced_out_of_place_and_left_as_it_was() -> None:
+    from edgecv.export.to_onnx import _out_of_place
+
+    network = torch.nn.Sequential(torch.nn.ReLU6(inplace=True), torch.nn.ReLU())
+
+    def fail_while_tracing() -> None:
+        with _out_of_place(network):
+            assert [part.inplace for part in network] == [False, False]
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_while_tracing()
+    assert [part.inplace for part in network] == [True, False]

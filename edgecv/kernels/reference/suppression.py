@@ -17,7 +17,7 @@ def nms(
     max_detections: int | None = None,
 ) -> NDArray[np.int64]:
     """Keep a box unless a better one of its class, kept itself, overlaps it too much."""
-    boxes = boxes_xyxy.astype(np.float64)
+    boxes = boxes_xyxy.astype(np.float64).tolist()
     classes = np.zeros(len(boxes), int) if class_ids is None else class_ids
     order = sorted(np.flatnonzero(~np.isnan(scores)), key=lambda i: (-scores[i], i))
     kept: list[int] = []
@@ -40,7 +40,7 @@ def soft_nms(
     max_detections: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Keep the best box, lower the scores of those of its class that overlap it, and go on."""
-    boxes = boxes_xyxy.astype(np.float64)
+    boxes = boxes_xyxy.astype(np.float64).tolist()
     classes = np.zeros(len(boxes), int) if class_ids is None else class_ids
     left = {int(i): float(scores[i]) for i in range(len(boxes)) if scores[i] > score_threshold}
     kept: list[int] = []
