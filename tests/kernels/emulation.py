@@ -95,7 +95,7 @@ def _cuda_headers() -> Path:
     for folder in candidates:
         if (folder / "crt" / "host_defines.h").is_file() and (folder / "cuda_fp16.h").is_file():
             return folder
-    pytest.skip("needs CUDA's headers: `pip install nvidia-cuda-runtime nvidia-cuda-crt`")
+    pytest.skip("needs CUDA's headers: `pip install 'cuda-toolkit[crt,cudart]'`")
 
 
 def _fingerprint(command: list[str]) -> str:
