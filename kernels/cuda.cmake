@@ -125,7 +125,8 @@ elseif(EDGECV_CUDA STREQUAL "EMULATED")
   # Fortified, longjmp takes a switch between stacks for an error.
   target_compile_options(edgecv_cuda PRIVATE -x c++ -U_FORTIFY_SOURCE -ffp-contract=off
     -Wall -Wextra -Werror)
-  target_include_directories(edgecv_cuda SYSTEM PUBLIC "${EDGECV_CUDA_INCLUDE}")
+  target_include_directories(edgecv_cuda SYSTEM PUBLIC
+    "${EDGECV_CUDA_INCLUDE}" "${EDGECV_CUDA_INCLUDE}/cccl") # since CUDA 13 in a folder of its own
   set(architectures emulated)
 endif()
 
