@@ -18,7 +18,7 @@ set(edgecv_cuda_bindings
   bindings/cuda/device.cc
   bindings/cuda/module.cc)
 
-# Finds an nvcc that works and enables the language; sets `why_not` in the caller where there is none.
+# Finds an nvcc that works, CMAKE_CUDA_COMPILER; sets `why_not` in the caller where there is none.
 function(edgecv_find_nvcc)
   # As CMake does: $CUDACXX is the compiler itself. A toolkit in its usual place comes after the PATH.
   if(NOT "$ENV{CUDACXX}" STREQUAL "")
@@ -29,18 +29,17 @@ function(edgecv_find_nvcc)
     set(why_not "there is no nvcc" PARENT_SCOPE)
     return()
   endif()
+  execute_process(COMMAND "${EDGECV_NVCC}" --version OUTPUT_VARIABLE version ERROR_QUIET)
+  if(version MATCHES "release ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_LESS edgecv_oldest_cuda)
+    set(why_not "CUDA ${edgecv_oldest_cuda} or newer is needed, ${EDGECV_NVCC} is of ${CMAKE_MATCH_1}"
+      PARENT_SCOPE)
+    return()
+  endif()
   set(ENV{CUDACXX} "${EDGECV_NVCC}")
   include(CheckLanguage)
   check_language(CUDA)
   if(NOT CMAKE_CUDA_COMPILER)
     set(why_not "${EDGECV_NVCC} cannot compile (CMake's log says why)" PARENT_SCOPE)
-    return()
-  endif()
-  execute_process(COMMAND "${CMAKE_CUDA_COMPILER}" --version OUTPUT_VARIABLE version)
-  string(REGEX MATCH "release ([0-9.]+)" version "${version}")
-  if(CMAKE_MATCH_1 VERSION_LESS edgecv_oldest_cuda)
-    set(why_not "CUDA ${edgecv_oldest_cuda} or newer is needed, ${EDGECV_NVCC} is of ${CMAKE_MATCH_1}"
-      PARENT_SCOPE)
   endif()
 endfunction()
 
