@@ -1,14 +1,15 @@
 # The CUDA kernels and their Python module `_cuda`.
 #
-# EDGECV_CUDA: AUTO builds them where nvcc is found, ON demands it, OFF leaves them out; EMULATED
-# compiles the same sources for the processor (emulated/device.h), which is what the tests run where
-# there is no GPU.
-# EDGECV_CUDA_ARCHITECTURES: a list such as 87;90. If empty, the GPUs that are here or, where there is
-# none, all of those we support that this nvcc knows.
+# EDGECV_CUDA: AUTO builds them where there is an nvcc that works, ON demands it, OFF leaves them out;
+# EMULATED compiles the same sources for the processor (emulated/device.h), which is what the tests run
+# where there is no GPU.
+# EDGECV_CUDA_ARCHITECTURES: a list such as 87;90, or `all`: those we support that this nvcc knows. If
+# empty, the GPUs that are here or, where there is none, `all`.
 
 set(EDGECV_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON, OFF or EMULATED")
-set(EDGECV_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities, such as 87;90")
+set(EDGECV_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities, such as 87;90, or all")
 set(edgecv_supported_architectures 75 80 86 87 89 90 110 120)
+set(edgecv_oldest_cuda 12.0)
 
 set(edgecv_cuda_sources
   box_iou/box_iou.cu)
@@ -17,43 +18,88 @@ set(edgecv_cuda_bindings
   bindings/cuda/device.cc
   bindings/cuda/module.cc)
 
-# Sets `architectures` in the caller to what is to be built for.
-function(edgecv_find_architectures nvcc)
-  get_filename_component(nvcc "${nvcc}" REALPATH)
-  get_filename_component(folder "${nvcc}" DIRECTORY)
-  # What `-arch=native` asks; it knows Jetson boards too.
-  execute_process(COMMAND "${folder}/__nvcc_device_query" OUTPUT_VARIABLE here ERROR_QUIET)
-  string(REGEX MATCHALL "[0-9]+" here "${here}")
-  if(here)
-    list(REMOVE_DUPLICATES here)
-    set(architectures ${here} PARENT_SCOPE)
+# Finds an nvcc that works, CMAKE_CUDA_COMPILER; sets `why_not` in the caller where there is none.
+function(edgecv_find_nvcc)
+  # As CMake does: $CUDACXX is the compiler itself. A toolkit in its usual place comes after the PATH.
+  if(NOT "$ENV{CUDACXX}" STREQUAL "")
+    set(EDGECV_NVCC "$ENV{CUDACXX}" CACHE FILEPATH "nvcc")
+  endif()
+  find_program(EDGECV_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  if(NOT EDGECV_NVCC)
+    set(why_not "there is no nvcc" PARENT_SCOPE)
     return()
   endif()
-  execute_process(COMMAND "${nvcc}" --list-gpu-arch OUTPUT_VARIABLE known)
+  execute_process(COMMAND "${EDGECV_NVCC}" --version OUTPUT_VARIABLE version ERROR_QUIET)
+  if(version MATCHES "release ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_LESS edgecv_oldest_cuda)
+    set(why_not "CUDA ${edgecv_oldest_cuda} or newer is needed, ${EDGECV_NVCC} is of ${CMAKE_MATCH_1}"
+      PARENT_SCOPE)
+    return()
+  endif()
+  set(ENV{CUDACXX} "${EDGECV_NVCC}")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    set(why_not "${EDGECV_NVCC} cannot compile (CMake's log says why)" PARENT_SCOPE)
+  endif()
+endfunction()
+
+# Sets `architectures` in the caller to what is to be built for, in ascending order.
+function(edgecv_find_architectures)
+  execute_process(COMMAND "${CMAKE_CUDA_COMPILER}" --list-gpu-arch OUTPUT_VARIABLE known)
   string(REGEX MATCHALL "[0-9]+" known "${known}")
-  set(both)
-  foreach(architecture IN LISTS edgecv_supported_architectures)
-    if(architecture IN_LIST known)
-      list(APPEND both ${architecture})
+  set(wanted ${EDGECV_CUDA_ARCHITECTURES})
+  if(wanted AND NOT wanted STREQUAL "all")
+    foreach(architecture IN LISTS wanted)
+      string(REGEX REPLACE "[af]$" "" number "${architecture}")
+      if(NOT number IN_LIST known)
+        string(REPLACE ";" ", " known "${known}")
+        message(FATAL_ERROR "edgecv: EDGECV_CUDA_ARCHITECTURES must list what this nvcc knows "
+          "(${known}) or be `all`, got ${architecture}. Take it out, or install a newer CUDA.")
+      endif()
+    endforeach()
+  else()
+    set(wanted)
+    if(NOT EDGECV_CUDA_ARCHITECTURES)
+      # What `-arch=native` asks; it knows Jetson boards too.
+      execute_process(COMMAND "${CUDAToolkit_BIN_DIR}/__nvcc_device_query" OUTPUT_VARIABLE wanted
+        ERROR_QUIET)
+      string(REGEX MATCHALL "[0-9]+" wanted "${wanted}")
+      edgecv_intersect(wanted "${wanted}" "${known}")
+    endif()
+    if(NOT wanted)
+      edgecv_intersect(wanted "${edgecv_supported_architectures}" "${known}")
+    endif()
+  endif()
+  list(REMOVE_DUPLICATES wanted)
+  list(SORT wanted COMPARE NATURAL)
+  set(architectures ${wanted} PARENT_SCOPE)
+endfunction()
+
+function(edgecv_intersect name one other)
+  foreach(item IN LISTS one)
+    if(NOT item IN_LIST other)
+      list(REMOVE_ITEM one ${item})
     endif()
   endforeach()
-  set(architectures ${both} PARENT_SCOPE)
+  set(${name} ${one} PARENT_SCOPE)
 endfunction()
 
 set(architectures)
 if(EDGECV_CUDA STREQUAL "AUTO" OR EDGECV_CUDA STREQUAL "ON")
-  find_program(EDGECV_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME /usr/local/cuda PATH_SUFFIXES bin)
-  if(EDGECV_NVCC)
-    set(architectures ${EDGECV_CUDA_ARCHITECTURES})
-    if(NOT architectures)
-      edgecv_find_architectures("${EDGECV_NVCC}")
-    endif()
+  set(why_not)
+  edgecv_find_nvcc()
+  if(NOT why_not)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    edgecv_find_architectures()
   elseif(EDGECV_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "edgecv: EDGECV_CUDA is ON, but there is no nvcc. Install the CUDA toolkit "
-      "(or `pip install nvidia-cuda-nvcc`), set CUDA_HOME, or configure with EDGECV_CUDA=OFF.")
+    message(FATAL_ERROR "edgecv: EDGECV_CUDA is ON, but ${why_not}. Install the CUDA toolkit, set "
+      "CUDA_HOME to its folder, or configure with EDGECV_CUDA=OFF.")
   else()
-    message(STATUS "edgecv: no nvcc found, the CUDA kernels are left out")
+    message(STATUS "edgecv: the CUDA kernels are left out: ${why_not}")
   endif()
+elseif(NOT EDGECV_CUDA MATCHES "^(OFF|EMULATED)$")
+  message(FATAL_ERROR "edgecv: EDGECV_CUDA must be AUTO, ON, OFF or EMULATED, got ${EDGECV_CUDA}.")
 endif()
 
 if(architectures)
@@ -62,16 +108,13 @@ if(architectures)
   list(TRANSFORM architectures APPEND -real OUTPUT_VARIABLE CMAKE_CUDA_ARCHITECTURES)
   list(GET architectures -1 newest)
   list(APPEND CMAKE_CUDA_ARCHITECTURES ${newest}-virtual)
-  set(CMAKE_CUDA_COMPILER "${EDGECV_NVCC}")
   set(CMAKE_CUDA_STANDARD 17)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-  enable_language(CUDA)
-  find_package(CUDAToolkit REQUIRED)
   add_library(edgecv_cuda STATIC ${edgecv_cuda_sources})
   # As -ffp-contract=off for the processor: every device rounds alike. -Wextra would complain about
   # what nvcc itself writes.
   target_compile_options(edgecv_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:
-    --fmad=false -Werror all-warnings -Xptxas=-v,-warn-spills -Xcompiler=-Wall,-Werror>)
+    --fmad=false -Werror all-warnings -Xcompiler=-Wall,-Werror>)
   target_link_libraries(edgecv_cuda PUBLIC CUDA::cudart_static)
 elseif(EDGECV_CUDA STREQUAL "EMULATED")
   find_path(EDGECV_CUDA_INCLUDE crt/host_defines.h REQUIRED
@@ -81,7 +124,8 @@ elseif(EDGECV_CUDA STREQUAL "EMULATED")
   # Fortified, longjmp takes a switch between stacks for an error.
   target_compile_options(edgecv_cuda PRIVATE -x c++ -U_FORTIFY_SOURCE -ffp-contract=off
     -Wall -Wextra -Werror)
-  target_include_directories(edgecv_cuda SYSTEM PUBLIC "${EDGECV_CUDA_INCLUDE}")
+  target_include_directories(edgecv_cuda SYSTEM PUBLIC
+    "${EDGECV_CUDA_INCLUDE}" "${EDGECV_CUDA_INCLUDE}/cccl") # since CUDA 13 in a folder of its own
   set(architectures emulated)
 endif()
 

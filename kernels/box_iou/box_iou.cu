@@ -11,6 +11,7 @@ namespace edgecv {
 namespace {
 
 constexpr unsigned kThreads = 256;
+constexpr unsigned kBlocksPerSm = 2;  // at least: for more, a Turing would spill registers
 constexpr std::size_t kRows = 8;
 
 template <Overlap kKind>
@@ -22,7 +23,7 @@ __device__ float OverlapOfPair(const float* p, const float* q) {
 }
 
 template <Overlap kKind>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     BoxIouKernel(const float* __restrict__ a, std::size_t n, const float* __restrict__ b,
                  std::size_t m, float* __restrict__ out) {
   const std::size_t j = std::size_t{blockIdx.x} * kThreads + threadIdx.x;

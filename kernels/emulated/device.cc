@@ -16,6 +16,7 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -157,11 +158,31 @@ std::uint64_t NextRandom() {  // xorshift64
   return block.random;
 }
 
+// With rubbish, the shared variables, and what AddressSanitizer has put between them.
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((no_sanitize_address)) void FillShared() {
+  // volatile: a memset would be checked.
+  for (volatile char* to = __start_edgecv_shared; to != __stop_edgecv_shared; ++to) *to = kRubbish;
+}
+#else
+void FillShared() {
+  if (__start_edgecv_shared != nullptr)
+    std::fill(__start_edgecv_shared, __stop_edgecv_shared, static_cast<char>(kRubbish));
+}
+#endif
+
+// What a launch did not ask for is out of bounds.
+void BoundDynamicShared() {
+#if defined(__SANITIZE_ADDRESS__)
+  ASAN_UNPOISON_MEMORY_REGION(block.shared, block.shared_bytes);
+  ASAN_POISON_MEMORY_REGION(block.shared + block.shared_bytes, kMaxShared - block.shared_bytes);
+#endif
+}
+
 void RunBlock(std::vector<unsigned>& order) {
   block.num_at_barrier = block.num_ended = 0;
   for (Warp& warp : block.warps) warp.meetings.clear();
-  if (__start_edgecv_shared != nullptr)
-    std::fill(__start_edgecv_shared, __stop_edgecv_shared, static_cast<char>(kRubbish));
+  FillShared();
   std::memset(block.shared, kRubbish, block.shared_bytes);
   for (unsigned i = 0; i < block.num_threads; ++i) block.fibers[i]->state = State::kReady;
   while (block.num_ended < block.num_threads) {
@@ -195,6 +216,7 @@ cudaError_t Run(dim3 grid, dim3 dim, std::size_t shared_bytes,
   block.num_threads = static_cast<unsigned>(num_threads);
   block.thread = &thread;
   block.shared_bytes = shared_bytes;
+  BoundDynamicShared();
   while (block.fibers.size() < num_threads) {
     block.fibers.push_back(std::make_unique<Fiber>());
     block.fibers.back()->stack = std::make_unique<char[]>(kStackBytes);

@@ -36,7 +36,8 @@ def _built() -> Path:
     if compiler is None:
         pytest.skip("needs g++ to compile the CUDA kernels for the processor")
     binding = Path(nanobind.source_dir())
-    includes = [KERNELS, sysconfig.get_path("include"), nanobind.include_dir(), _cuda_headers()]
+    cuda = _cuda_headers()
+    includes = [KERNELS, sysconfig.get_path("include"), nanobind.include_dir(), cuda, cuda / "cccl"]
     robin_map = binding.parent / "ext" / "robin_map" / "include"
     flags = [
         *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"),
@@ -95,7 +96,7 @@ def _cuda_headers() -> Path:
     for folder in candidates:
         if (folder / "crt" / "host_defines.h").is_file() and (folder / "cuda_fp16.h").is_file():
             return folder
-    pytest.skip("needs CUDA's headers: `pip install nvidia-cuda-runtime nvidia-cuda-crt`")
+    pytest.skip("needs CUDA's headers: `pip install 'cuda-toolkit[cccl,crt,cudart]'`")
 
 
 def _fingerprint(command: list[str]) -> str:
