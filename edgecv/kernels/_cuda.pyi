@@ -15,4 +15,16 @@ def describe(
 def device_of(pointer: int) -> int: ...
 def num_devices() -> int: ...
 def release(pointer: int, device: int, stream: int) -> None: ...
+def resize_argmax(
+    logits: int,
+    layout: int,
+    shape_nchw: tuple[int, int, int, int],
+    scale_yx: tuple[float, float],
+    bias_yx: tuple[float, float],
+    size_hw: tuple[int, int],
+    labels: int,
+    confidence: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def synchronize(device: int, stream: int) -> None: ...

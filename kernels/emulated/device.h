@@ -144,6 +144,14 @@ inline int __ffs(unsigned value) { return __builtin_ffs(static_cast<int>(value))
 inline int __ffsll(unsigned long long value) {
   return __builtin_ffsll(static_cast<long long>(value));
 }
+// Byte i of the result is byte `selector >> 4 * i & 7` of y:x.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const std::uint64_t bytes = std::uint64_t{y} << 32 | x;
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
+}
 inline int __clz(unsigned value) { return value == 0 ? 32 : __builtin_clz(value); }
 inline int __clzll(unsigned long long value) { return value == 0 ? 64 : __builtin_clzll(value); }
 
