@@ -1,4 +1,4 @@
-"""The logits of a segmentation network: what every implementation of `resize_argmax` asks of them."""
+"""Logits of a segmentation network: what every implementation of `resize_argmax` asks of them."""
 
 from edgecv.placement import Placement
 

@@ -1,5 +1,6 @@
 """From the logits of a segmentation network to a label for every pixel of the frame."""
 
+from importlib import import_module
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -164,8 +165,9 @@ def _in_triton(
             f"{_NAME}: `{given[0]}` must be left out with implementation triton, which does not "
             f'have it. Pass `implementation="cuda"`.'
         )
-    from edgecv.kernels.triton.resize_argmax import (  # noqa: PLC0415  # Triton only if asked for
-        resize_argmax as in_triton,
-    )
-
-    return in_triton(logits, size_hw, placement=placement, out=out)
+    module = import_module("edgecv.kernels.triton.resize_argmax")  # Triton only if asked for
+    if len(logits.shape) != len(("C", "h", "w")):
+        return module.resize_argmax(logits, size_hw, placement=placement, out=out)
+    batch = None if out is None else out[None]
+    labels = module.resize_argmax(logits[None], size_hw, placement=placement, out=batch)
+    return labels[0] if out is None else out
