@@ -37,6 +37,9 @@ constexpr unsigned kColumns = kWarpSize * kGroup;
 constexpr unsigned kBand = kWarpSize;         // rows of a tile
 constexpr unsigned kMaxWinners = 1280;        // 66 x 18 logits lie under a tile at a scale of 1/2
 
+// Sides of the grid. More than these keep a GPU busy; a block then goes on to what is left.
+constexpr std::size_t kMaxBands = 1024, kMaxImages = 64;
+
 constexpr float kInfinity = INFINITY;
 
 template <typename Value>
@@ -403,11 +406,11 @@ cudaError_t Resize(const DeviceLogits& logits, AxisMap map_y, AxisMap map_x, std
 
   const std::size_t bands = CeilDiv<std::size_t>(out_height + static_cast<std::size_t>(job.shift),
                                                  kBand);
-  const auto side = [](std::size_t count) {
-    return static_cast<unsigned>(count < kMaxGridY ? count : kMaxGridY);
+  const auto side = [](std::size_t count, std::size_t most) {
+    return static_cast<unsigned>(count < most ? count : most);
   };
-  const dim3 grid(static_cast<unsigned>(CeilDiv<std::size_t>(out_width, kColumns)), side(bands),
-                  side(logits.batch));
+  const dim3 grid(static_cast<unsigned>(CeilDiv<std::size_t>(out_width, kColumns)),
+                  side(bands, kMaxBands), side(logits.batch, kMaxImages));
   const auto launch = [&](auto* kernel) {
     return Launch(kernel, grid, dim3(kThreads), sizeof(Tile), stream, job);
   };
