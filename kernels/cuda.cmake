@@ -84,7 +84,7 @@ elseif(EDGECV_CUDA STREQUAL "EMULATED")
   target_compile_options(edgecv_cuda PRIVATE -x c++ -U_FORTIFY_SOURCE -ffp-contract=off
     -Wall -Wextra -Werror -Wno-unknown-pragmas)
   target_include_directories(edgecv_cuda SYSTEM PUBLIC "${EDGECV_CUDA_INCLUDE}")
-  set(architectures emulated)
+  set(architectures 90)  # what it plays
 endif()
 
 if(TARGET edgecv_cuda)

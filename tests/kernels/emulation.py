@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -19,6 +20,7 @@ KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 BUILDS = KERNELS.parent / "build" / "emulated"
 
 
+@cache
 def emulated_cuda() -> ModuleType:
     """Build the module, unless these sources have been built before, and load it."""
     name = "edgecv.kernels._cuda"
@@ -42,7 +44,7 @@ def _built() -> Path:
         *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"),
         *("-ffp-contract=off", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-Werror"),
         "-Wno-unknown-pragmas",  # nvcc's, such as unroll
-        '-DEDGECV_CUDA_ARCHITECTURES="emulated"',
+        '-DEDGECV_CUDA_ARCHITECTURES="90"',
         *(f"-I{folder}" for folder in includes[:1]),
         *(word for folder in (*includes[1:], robin_map) for word in ("-isystem", str(folder))),
         *os.environ.get("EDGECV_EMULATED_FLAGS", "").split(),
