@@ -156,6 +156,13 @@ def test_agrees_with_the_processor_at_any_size(
     assert (np.abs(got - wanted) <= allowed_gap(np.ones_like(logits), size_hw)).all()
 
 
+def test_more_images_than_a_grid_has_layers(gpu: Place) -> None:
+    logits = noise((70, 3, 4, 16))
+    labels = gpu.numpy(resize_argmax(gpu.array(logits), (16, 100)))
+    for image, expected in zip(labels, logits, strict=True):
+        np.testing.assert_array_equal(image, resize_argmax(expected, (16, 100)))
+
+
 def test_a_frame_of_more_bands_than_a_grid(gpu: Place) -> None:
     logits, size_hw = noise((2, 5000, 1)), (40_000, 3)
     labels = gpu.numpy(resize_argmax(gpu.array(logits), size_hw))
