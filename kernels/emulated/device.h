@@ -1,9 +1,9 @@
 // The GPU, played by the processor: what a .cu file uses of CUDA's device side, for a C++ compiler.
 //
 // The types and the half-precision arithmetic are NVIDIA's own headers'. Each thread of a block runs
-// on a stack of its own until it waits for others; those that can go on do so in an order that is
-// drawn anew each time, so that a result which depends on a barrier that is not there is wrong
-// sooner or later. Blocks run one after the other. A block that can no longer go on (a barrier that
+// on a stack of its own until it waits for others. In an order that is drawn anew at each barrier one
+// warp after the other runs as far as it can, its threads in an order drawn each time, so that a
+// result which depends on a barrier that is not there is wrong sooner or later. Blocks run one after the other. A block that can no longer go on (a barrier that
 // some threads never reach, a warp function whose lanes never meet) ends the program with a message
 // that says who waits for what. Shared memory holds rubbish when a block begins.
 //
@@ -132,10 +132,10 @@ Type __shfl_down_sync(unsigned mask, Type value, unsigned delta, int width = 32)
 }
 template <typename Type>
 Type __shfl_xor_sync(unsigned mask, Type value, int other, int width = 32) {
-  static_cast<void>(width);
-  return edgecv::emulated::Shuffle(mask, value,
-                                   edgecv::emulated::Lane() ^ static_cast<unsigned>(other),
-                                   "__shfl_xor_sync");
+  const unsigned lane = edgecv::emulated::Lane(), sides = static_cast<unsigned>(width);
+  const unsigned source = lane ^ static_cast<unsigned>(other);
+  const unsigned end = (lane / sides + 1) * sides;  // groups before its own a lane may read
+  return edgecv::emulated::Shuffle(mask, value, source < end ? source : lane, "__shfl_xor_sync");
 }
 
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
