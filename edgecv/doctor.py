@@ -5,6 +5,7 @@ import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from edgecv.errors import DeviceError, MissingDependencyError
 from edgecv.provenance import cpu_name, installed_version
 
 
@@ -74,7 +75,53 @@ def capabilities() -> list[Finding]:
 
 def backends() -> list[Finding]:
     """Return the inference backends and devices, and the video parts."""
-    return [_native_module(), *_onnxruntime_devices(), _h264_encoder(), _camera()]
+    return [_native_module(), *cuda_kernels(), *_onnxruntime_devices(), _h264_encoder(), _camera()]
+
+
+def cuda_kernels() -> list[Finding]:
+    """Return whether the CUDA kernels are built, and each GPU with whether they run on it."""
+    name = "CUDA kernels"
+    try:
+        from edgecv.kernels.cuda import native  # noqa: PLC0415  # needs the native kernels
+
+        module = native.cuda()
+    except MissingDependencyError as error:
+        found, _, remedy = str(error).partition(". ")
+        return [Finding(name, is_present=False, detail=found, remedy=remedy.rstrip("."))]
+    except ImportError:
+        remedy = "build the native kernels first"
+        return [Finding(name, is_present=False, detail="not built", remedy=remedy)]
+    built = ", ".join(f"sm_{one}" for one in module.architectures.split())
+    kernels = Finding(name, is_present=True, detail=f"CUDA {module.cuda_version}, for {built}")
+    try:
+        capabilities = [module.compute_capability(i) for i in range(module.num_devices())]
+    except DeviceError as error:
+        found, _, remedy = str(error).partition(": ")[2].partition(". ")
+        remedy = remedy.rstrip(".")
+        return [kernels, Finding("NVIDIA GPU", is_present=False, detail=found, remedy=remedy)]
+    if not capabilities:
+        remedy = "check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+        return [kernels, Finding("NVIDIA GPU", is_present=False, detail="none", remedy=remedy)]
+    return [
+        kernels,
+        *(
+            _gpu(number, capability, is_served=native.is_built_for(capability))
+            for number, capability in enumerate(capabilities)
+        ),
+    ]
+
+
+def _gpu(number: int, capability: str, *, is_served: bool) -> Finding:
+    name, here = f"NVIDIA GPU {number}", f"sm_{capability}"
+    if is_served:
+        return Finding(name, is_present=True, detail=f"{here}, the CUDA kernels run on it")
+    return Finding(
+        name,
+        is_present=False,
+        detail=f"{here}, which the CUDA kernels are not built for",
+        remedy=f"CMAKE_ARGS=-DEDGECV_CUDA_ARCHITECTURES={capability} "
+        f"pip install --force-reinstall --no-deps .",
+    )
 
 
 def _package(name: str) -> Finding:
@@ -83,7 +130,9 @@ def _package(name: str) -> Finding:
 
 
 def _native_module() -> Finding:
-    if find_spec("edgecv.kernels._native") is None:
+    try:
+        import edgecv.kernels._native  # noqa: F401, PLC0415  # may be missing
+    except ImportError:
         remedy = "pip install . (it needs a C++17 compiler)"
         return Finding("native kernels", is_present=False, detail="not built", remedy=remedy)
     return Finding("native kernels", is_present=True, detail="ready")

@@ -12,11 +12,13 @@ set(edgecv_supported_architectures 75 80 86 87 89 90 110 120)
 set(edgecv_oldest_cuda 12.0)
 
 set(edgecv_cuda_sources
-  box_iou/box_iou.cu)
+  box_iou/box_iou.cu
+  resize_argmax/resize_argmax.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
   bindings/cuda/device.cc
-  bindings/cuda/module.cc)
+  bindings/cuda/module.cc
+  bindings/cuda/resize_argmax.cc)
 
 # Finds an nvcc that works, CMAKE_CUDA_COMPILER; sets `why_not` in the caller where there is none.
 function(edgecv_find_nvcc)
@@ -121,12 +123,12 @@ elseif(EDGECV_CUDA STREQUAL "EMULATED")
     HINTS ENV CUDA_HOME /usr/local/cuda PATH_SUFFIXES include)
   add_library(edgecv_cuda STATIC ${edgecv_cuda_sources} emulated/device.cc emulated/runtime.cc)
   set_source_files_properties(${edgecv_cuda_sources} PROPERTIES LANGUAGE CXX)
-  # Fortified, longjmp takes a switch between stacks for an error.
+  # Fortified, longjmp takes a switch between stacks for an error; the pragmas are those of nvcc.
   target_compile_options(edgecv_cuda PRIVATE -x c++ -U_FORTIFY_SOURCE -ffp-contract=off
-    -Wall -Wextra -Werror)
+    -Wall -Wextra -Werror -Wno-unknown-pragmas)
   target_include_directories(edgecv_cuda SYSTEM PUBLIC
     "${EDGECV_CUDA_INCLUDE}" "${EDGECV_CUDA_INCLUDE}/cccl") # since CUDA 13 in a folder of its own
-  set(architectures emulated)
+  set(architectures 90)  # what it plays
 endif()
 
 if(TARGET edgecv_cuda)

@@ -1,16 +1,25 @@
 """From the logits of a segmentation network to a label for every pixel of the frame."""
 
+from importlib import import_module
+from typing import Literal, get_args, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.kernels._native import resize_argmax_cpu
-from edgecv.kernels.arguments import check_array, check_output
+from edgecv.kernels.arguments import check_array, check_choice, check_output
+from edgecv.kernels.cuda import resize_argmax as on_device
+from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.cuda.resize_argmax import LogitsLayout
+from edgecv.kernels.logits import check_frame, check_logits, logits_from_frame
 from edgecv.placement import Placement
 
-_MAX_CLASSES = 256
-_MAX_SIDE = 2**22
+Implementation = Literal["auto", "cuda", "triton"]
+
+_NAME = "resize_argmax"
 
 
+@overload
 def resize_argmax(
     logits: NDArray[np.float32],
     size_hw: tuple[int, int],
@@ -18,7 +27,32 @@ def resize_argmax(
     placement: Placement | None = None,
     out: NDArray[np.uint8] | None = None,
     confidence: NDArray[np.float32] | None = None,
-) -> NDArray[np.uint8]:
+) -> NDArray[np.uint8]: ...
+@overload
+def resize_argmax(
+    logits: AnyDeviceArray,
+    size_hw: tuple[int, int],
+    *,
+    placement: Placement | None = None,
+    out: AnyDeviceArray | None = None,
+    confidence: AnyDeviceArray | None = None,
+    layout: LogitsLayout = "linear",
+    num_classes: int | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray: ...
+def resize_argmax(
+    logits: AnyDeviceArray,
+    size_hw: tuple[int, int],
+    *,
+    placement: Placement | None = None,
+    out: AnyDeviceArray | None = None,
+    confidence: AnyDeviceArray | None = None,
+    layout: LogitsLayout = "linear",
+    num_classes: int | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray:
     """Return the best class of every pixel of a frame, resizing the logits as they are compared.
 
     Each class is interpolated bilinearly with half-pixel centres, as by
@@ -30,71 +64,110 @@ def resize_argmax(
     where all classes are NaN or minus infinity the label is 0.
 
     Args:
-        logits: (C, h, w) float32, 1 to 256 classes. The planes may be at any fraction of the
-            network's input: they cover it from edge to edge.
+        logits: (C, h, w) float32, 1 to 256 classes, of NumPy or, then all arrays, on a GPU
+            (`edgecv.kernels.cuda.arrays`), where they may also be float16 and a batch,
+            (B, C, h, w). The planes may be at any fraction of the network's input: they cover it
+            from edge to edge.
         size_hw: height and width of the frame in pixels, 1 to 2**22 each.
         placement: how the frame lies in the network's input, as `letterbox` returns it; each pixel
-            of the frame gets its label, the bars none. If None, the frame fills the input.
-        out: (H, W) uint8, C-contiguous: where to write the labels instead of allocating them.
-        confidence: (H, W) float32, C-contiguous: receives the softmax probability in [0, 1] of
-            each pixel's label, from the interpolated logits; within 1e-5 for logits up to 30 in
-            magnitude. NaN where no class has a finite logit.
+            of the frame gets its label, the bars none. If None, the frame fills the input. The same
+            for all images of a batch.
+        out: (H, W) uint8, for a batch (B, H, W), C-contiguous: where to write the labels instead of
+            allocating them.
+        confidence: float32 of the same shape, C-contiguous: receives the softmax probability in
+            [0, 1] of each pixel's label, from the interpolated logits; within 1e-5 for logits up to
+            30 in magnitude. NaN where no class has a finite logit.
+        layout: of a GPU: "linear" as above, or "hwc8", TensorRT's kHWC8: float16, (h, w, P) or
+            (B, h, w, P), where P is the number of classes rounded up to a multiple of 8.
+        num_classes: of layout "hwc8": what comes after so many classes is not read; P if None.
+        stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
+        implementation: of a GPU: "auto" and "cuda" are edgecv's CUDA kernels; "triton" takes
+            PyTorch's tensors in layout "linear", without `confidence`, on PyTorch's stream.
 
     Returns:
-        (H, W) uint8, `out` itself if given.
+        (H, W) uint8, for a batch (B, H, W); `out` itself if given.
 
     Raises:
-        ValueError: if a shape or a size is not as described.
+        ValueError: if a shape, a size or an option is not as described.
         TypeError: if an array has another dtype; nothing is converted silently.
+        DeviceError: if the GPU cannot do it.
 
     Source:
         Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section
         3.3: bilinear upsampling of class scores, then their maximum.
 
     """
-    name = "resize_argmax"
-    check_array(name, "logits", logits, np.float32, ("C", "h", "w"))
+    check_choice(_NAME, "implementation", implementation, get_args(Implementation))
+    check_choice(_NAME, "layout", layout, get_args(LogitsLayout))
+    check_frame(_NAME, size_hw, placement)
+    if implementation == "triton":
+        beyond = {"confidence": confidence, "num_classes": num_classes, "stream": stream}
+        return _in_triton(logits, size_hw, placement, out, layout, beyond)
+    if implementation == "cuda" or is_on_device(logits):
+        return on_device.resize_argmax(
+            logits,
+            size_hw,
+            placement=placement,
+            out=out,
+            confidence=confidence,
+            layout=layout,
+            num_classes=num_classes,
+            stream=stream,
+        )
+    if layout != "linear":
+        raise ValueError(
+            f"{_NAME}: `layout` must be linear for NumPy arrays, got {layout!r}. Transpose them "
+            f"with `np.ascontiguousarray(logits[..., :num_classes].transpose(2, 0, 1))`."
+        )
+    return _on_processor(logits, size_hw, placement, out, confidence)
+
+
+def _on_processor(
+    logits: NDArray[np.float32],
+    size_hw: tuple[int, int],
+    placement: Placement | None,
+    out: NDArray[np.uint8] | None,
+    confidence: NDArray[np.float32] | None,
+) -> NDArray[np.uint8]:
+    check_array(_NAME, "logits", logits, np.float32, ("C", "h", "w"))
     num_classes, rows, columns = logits.shape
-    if not 1 <= num_classes <= _MAX_CLASSES:
-        raise ValueError(
-            f"{name}: `logits` must hold 1 to {_MAX_CLASSES} classes, got {logits.shape}."
-        )
-    if not (1 <= rows <= _MAX_SIDE and 1 <= columns <= _MAX_SIDE):
-        raise ValueError(f"{name}: `logits` must have sides of 1 to 2**22, got {logits.shape}.")
-    height, width = size_hw
-    if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE):
-        raise ValueError(f"{name}: `size_hw` must be 1 to 2**22 each, got {size_hw}.")
-    if placement is None:
-        placement = Placement.of((height, width), (rows, columns), "stretch")
-    elif tuple(placement.frame_hw) != (height, width):
-        raise ValueError(
-            f"{name}: `placement` must be that of a frame of `size_hw`, {(height, width)}, got one "
-            f"of {placement.frame_hw}. Pass `placement.frame_hw` as `size_hw`."
-        )
+    check_logits(_NAME, (num_classes, rows, columns), logits.shape)
     if out is None:
-        out = np.empty((height, width), np.uint8)
+        out = np.empty(size_hw, np.uint8)
     else:
-        check_output(name, "out", out, np.uint8, (height, width))
+        check_output(_NAME, "out", out, np.uint8, size_hw)
     if confidence is not None:
-        check_output(name, "confidence", confidence, np.float32, (height, width))
-    scale_y, bias_y = _logits_from_frame(placement, rows, axis=0)
-    scale_x, bias_x = _logits_from_frame(placement, columns, axis=1)
+        check_output(_NAME, "confidence", confidence, np.float32, size_hw)
+    scale_yx, bias_yx = logits_from_frame(placement, size_hw, (rows, columns))
     resize_argmax_cpu(
         np.ascontiguousarray(logits),
-        scale_yx=(scale_y, scale_x),
-        bias_yx=(bias_y, bias_x),
+        scale_yx=scale_yx,
+        bias_yx=bias_yx,
         out=out,
         confidence=confidence,
     )
     return out
 
 
-def _logits_from_frame(placement: Placement, num_logits: int, *, axis: int) -> tuple[float, float]:
-    """Return scale and bias from a frame's coordinate to that of logits centred at whole numbers.
-
-    input = frame * resized / frame_side + offset, and logits = input * num_logits / input_side.
-    """
-    input_side = placement.size_hw[axis]
-    scale = placement.resized_hw[axis] * num_logits / (placement.frame_hw[axis] * input_side)
-    bias = placement.offset_xy[1 - axis] * num_logits / input_side - 0.5
-    return scale, bias
+def _in_triton(
+    logits: AnyDeviceArray,
+    size_hw: tuple[int, int],
+    placement: Placement | None,
+    out: AnyDeviceArray | None,
+    layout: LogitsLayout,
+    beyond: dict[str, object],
+) -> AnyDeviceArray:
+    given = [name for name, value in beyond.items() if value is not None]
+    if layout != "linear":
+        given.append("layout")
+    if given:
+        raise ValueError(
+            f"{_NAME}: `{given[0]}` must be left out with implementation triton, which does not "
+            f'have it. Pass `implementation="cuda"`.'
+        )
+    module = import_module("edgecv.kernels.triton.resize_argmax")  # Triton only if asked for
+    if len(logits.shape) != len(("C", "h", "w")):
+        return module.resize_argmax(logits, size_hw, placement=placement, out=out)
+    batch = None if out is None else out[None]
+    labels = module.resize_argmax(logits[None], size_hw, placement=placement, out=batch)
+    return labels[0] if out is None else out

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -46,6 +47,8 @@ struct Warp {
   std::vector<Meeting> meetings;
 };
 
+using Order = std::vector<unsigned>;
+
 enum class State { kReady, kWaiting, kEnded };
 
 struct Fiber {
@@ -65,6 +68,7 @@ struct Fiber {
 struct Block {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
+  Order turns;  // of the warps: the first that can go on does
   unsigned num_threads = 0, num_at_barrier = 0, num_ended = 0;
   std::size_t shared_bytes = 0;
   const std::function<void()>* thread = nullptr;
@@ -179,18 +183,33 @@ void BoundDynamicShared() {
 #endif
 }
 
-void RunBlock(std::vector<unsigned>& order) {
+void Mix(Order& order) {
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[NextRandom() % i]);
+}
+
+// The threads of one warp that can go on. So a warp runs ahead of the others, up to a barrier of the
+// block, as far as nothing but such a barrier holds it.
+void FindReady(Order& ready) {
+  ready.clear();
+  for (const unsigned warp : block.turns) {
+    const unsigned end = std::min((warp + 1) * kLanes, block.num_threads);
+    for (unsigned i = warp * kLanes; i < end; ++i)
+      if (block.fibers[i]->state == State::kReady) ready.push_back(i);
+    if (!ready.empty()) return;
+  }
+}
+
+void RunBlock(Order& order) {
+  Mix(block.turns);
   block.num_at_barrier = block.num_ended = 0;
   for (Warp& warp : block.warps) warp.meetings.clear();
   FillShared();
   std::memset(block.shared, kRubbish, block.shared_bytes);
   for (unsigned i = 0; i < block.num_threads; ++i) block.fibers[i]->state = State::kReady;
   while (block.num_ended < block.num_threads) {
-    order.clear();
-    for (unsigned i = 0; i < block.num_threads; ++i)
-      if (block.fibers[i]->state == State::kReady) order.push_back(i);
+    FindReady(order);
     if (order.empty()) Fail("threads wait for others that never come");
-    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[NextRandom() % i]);
+    Mix(order);
     for (const unsigned index : order) Resume(index);
   }
   for (const Warp& warp : block.warps)
@@ -222,11 +241,13 @@ cudaError_t Run(dim3 grid, dim3 dim, std::size_t shared_bytes,
     block.fibers.back()->stack = std::make_unique<char[]>(kStackBytes);
   }
   block.warps.resize((num_threads + kLanes - 1) / kLanes);
+  block.turns.resize(block.warps.size());
+  std::iota(block.turns.begin(), block.turns.end(), 0u);
   for (unsigned i = 0; i < block.num_threads; ++i)
     block.fibers[i]->thread = {i % dim.x, i / dim.x % dim.y, i / (dim.x * dim.y)};
   place.grid_dim = grid;
   place.block_dim = dim;
-  std::vector<unsigned> order;
+  Order order;
   for (place.block.z = 0; place.block.z < grid.z; ++place.block.z)
     for (place.block.y = 0; place.block.y < grid.y; ++place.block.y)
       for (place.block.x = 0; place.block.x < grid.x; ++place.block.x) RunBlock(order);
@@ -240,6 +261,7 @@ unsigned Lane() { return block.current % kLanes; }
 void SyncBlock(const char* what) {
   if (++block.num_at_barrier < block.num_threads) return Wait(what);
   block.num_at_barrier = 0;
+  Mix(block.turns);
   for (unsigned i = 0; i < block.num_threads; ++i)
     if (i != block.current) block.fibers[i]->state = State::kReady;
 }

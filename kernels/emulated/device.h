@@ -1,9 +1,9 @@
 // The GPU, played by the processor: what a .cu file uses of CUDA's device side, for a C++ compiler.
 //
 // The types and the half-precision arithmetic are NVIDIA's own headers'. Each thread of a block runs
-// on a stack of its own until it waits for others; those that can go on do so in an order that is
-// drawn anew each time, so that a result which depends on a barrier that is not there is wrong
-// sooner or later. Blocks run one after the other. A block that can no longer go on (a barrier that
+// on a stack of its own until it waits for others. In an order that is drawn anew at each barrier one
+// warp after the other runs as far as it can, its threads in an order drawn each time, so that a
+// result which depends on a barrier that is not there is wrong sooner or later. Blocks run one after the other. A block that can no longer go on (a barrier that
 // some threads never reach, a warp function whose lanes never meet) ends the program with a message
 // that says who waits for what. Shared memory holds rubbish when a block begins.
 //
@@ -132,10 +132,10 @@ Type __shfl_down_sync(unsigned mask, Type value, unsigned delta, int width = 32)
 }
 template <typename Type>
 Type __shfl_xor_sync(unsigned mask, Type value, int other, int width = 32) {
-  static_cast<void>(width);
-  return edgecv::emulated::Shuffle(mask, value,
-                                   edgecv::emulated::Lane() ^ static_cast<unsigned>(other),
-                                   "__shfl_xor_sync");
+  const unsigned lane = edgecv::emulated::Lane(), sides = static_cast<unsigned>(width);
+  const unsigned source = lane ^ static_cast<unsigned>(other);
+  const unsigned end = (lane / sides + 1) * sides;  // groups before its own a lane may read
+  return edgecv::emulated::Shuffle(mask, value, source < end ? source : lane, "__shfl_xor_sync");
 }
 
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
@@ -143,6 +143,14 @@ inline int __popcll(unsigned long long value) { return __builtin_popcountll(valu
 inline int __ffs(unsigned value) { return __builtin_ffs(static_cast<int>(value)); }
 inline int __ffsll(unsigned long long value) {
   return __builtin_ffsll(static_cast<long long>(value));
+}
+// Byte i of the result is byte `selector >> 4 * i & 7` of y:x.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const std::uint64_t bytes = std::uint64_t{y} << 32 | x;
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
 }
 inline int __clz(unsigned value) { return value == 0 ? 32 : __builtin_clz(value); }
 inline int __clzll(unsigned long long value) { return value == 0 ? 64 : __builtin_clzll(value); }

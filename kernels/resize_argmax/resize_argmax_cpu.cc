@@ -15,6 +15,7 @@
 #include "common/parallel.h"
 #include "common/intrinsics.h"
 #include "common/simd.h"
+#include "resize_argmax/interpolation.h"
 #include "resize_argmax/tile.h"
 
 namespace edgecv {
@@ -170,12 +171,10 @@ struct Axis {
       : low(Padded(out_size)), high(low.size()), weight(low.size()) {
     const auto last = static_cast<std::int32_t>(size) - 1;
     for (std::size_t k = 0; k < low.size(); ++k) {
-      const float centre = static_cast<float>(std::min(k, out_size - 1)) + 0.5f;
-      const float position = std::min(std::max(0.0f, centre * map.scale + map.bias),
-                                      static_cast<float>(last));
-      low[k] = static_cast<std::int32_t>(position);
-      high[k] = std::min(low[k] + 1, last);
-      weight[k] = position - static_cast<float>(low[k]);
+      const Tap tap = TapOf(static_cast<std::int32_t>(std::min(k, out_size - 1)), map, last);
+      low[k] = tap.low;
+      high[k] = tap.high;
+      weight[k] = tap.weight;
     }
   }
   static std::size_t Padded(std::size_t size) {

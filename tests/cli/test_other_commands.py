@@ -91,7 +91,13 @@ def test_doctor_names_what_is_missing(edgecv: Any, tmp_path: Path) -> None:
     figures = tmp_path / "doctor.json"
     outcome = edgecv("doctor", "--json", figures)
     assert outcome.code == 0
-    for word in ("native kernels", "onnxruntime on the CPU", "H.264 video", "train"):
+    for word in (
+        "native kernels",
+        "CUDA kernels",
+        "onnxruntime on the CPU",
+        "H.264 video",
+        "train",
+    ):
         assert word in outcome.out
     plain = json.loads(figures.read_text())
     for group in ("Commands", "Backends and devices"):

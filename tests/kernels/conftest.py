@@ -91,6 +91,12 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     yield from place_of(request.param)
 
 
+@pytest.fixture
+def emulated() -> Iterator[Place]:
+    """The emulated GPU alone, for a test: one that plays what no GPU here does."""
+    yield from place_of("emulated")
+
+
 @pytest.fixture(scope="session", params=["emulated", pytest.param("cuda", marks=pytest.mark.cuda)])
 def gpu(request: pytest.FixtureRequest) -> Iterator[Place]:
     """The emulated GPU and, where there is one, the GPU."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -19,6 +20,7 @@ KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 BUILDS = KERNELS.parent / "build" / "emulated"
 
 
+@cache
 def emulated_cuda() -> ModuleType:
     """Build the module, unless these sources have been built before, and load it."""
     name = "edgecv.kernels._cuda"
@@ -30,22 +32,39 @@ def emulated_cuda() -> ModuleType:
     return module
 
 
-def _built() -> Path:
-    nanobind = pytest.importorskip("nanobind")
+def emulated_program(source: Path, folder: Path) -> Path:
+    """Build a .cu file with a `main` and the emulation alone; return the program's path."""
+    program = folder / source.stem
+    compiler, flags = _compiler()
+    sources = [source, KERNELS / "emulated" / "device.cc"]
+    _run([compiler, *flags, "-x", "c++", *map(str, sources), "-o", str(program)])
+    return program
+
+
+def _compiler() -> tuple[str, list[str]]:
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("needs g++ to compile the CUDA kernels for the processor")
-    binding = Path(nanobind.source_dir())
     cuda = _cuda_headers()
-    includes = [KERNELS, sysconfig.get_path("include"), nanobind.include_dir(), cuda, cuda / "cccl"]
-    robin_map = binding.parent / "ext" / "robin_map" / "include"
     flags = [
         *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"),
         *("-ffp-contract=off", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-Werror"),
-        '-DEDGECV_CUDA_ARCHITECTURES="emulated"',
-        *(f"-I{folder}" for folder in includes[:1]),
-        *(word for folder in (*includes[1:], robin_map) for word in ("-isystem", str(folder))),
+        "-Wno-unknown-pragmas",  # nvcc's, such as unroll
+        *(f"-I{KERNELS}", "-isystem", str(cuda), "-isystem", str(cuda / "cccl")),
         *os.environ.get("EDGECV_EMULATED_FLAGS", "").split(),
+    ]
+    return compiler, flags
+
+
+def _built() -> Path:
+    nanobind = pytest.importorskip("nanobind")
+    binding = Path(nanobind.source_dir())
+    robin_map = binding.parent / "ext" / "robin_map" / "include"
+    headers = [sysconfig.get_path("include"), nanobind.include_dir(), str(robin_map)]
+    compiler, flags = _compiler()
+    flags += [
+        '-DEDGECV_CUDA_ARCHITECTURES="90"',  # what it plays
+        *(word for folder in headers for word in ("-isystem", folder)),
     ]
     sources = [
         *sorted(KERNELS.glob("*/*.cu")),

@@ -17,6 +17,8 @@ from edgecv.kernels._native import resize_argmax_cpu
 from edgecv.kernels.reference.segmentation import resized_logits
 from edgecv.placement import FITS, Fit, Placement
 
+from .conftest import Place
+
 Logits = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
@@ -44,18 +46,19 @@ def regions(shape: tuple[int, int, int], *, seed: int = 0) -> Logits:
 
 
 def run(
+    place: Place,
     logits: Logits,
     size_hw: tuple[int, int],
     placement: Placement | None = None,
 ) -> tuple[Labels, NDArray[np.float32]]:
     """Labels and confidence in poisoned buffers, the labels computed with and without the other."""
-    out = np.full(size_hw, 255, np.uint8)
-    again = np.full(size_hw, 254, np.uint8)
-    confidence = np.full(size_hw, 7, np.float32)
-    assert resize_argmax(logits, size_hw, placement=placement, out=out) is out
-    resize_argmax(logits, size_hw, placement=placement, out=again, confidence=confidence)
-    np.testing.assert_array_equal(out, again)
-    return out, confidence
+    source = place.array(logits)
+    out, again = (place.array(np.full(size_hw, poison, np.uint8)) for poison in (255, 254))
+    confidence = place.array(np.full(size_hw, 7, np.float32))
+    assert resize_argmax(source, size_hw, placement=placement, out=out) is out
+    resize_argmax(source, size_hw, placement=placement, out=again, confidence=confidence)
+    np.testing.assert_array_equal(place.numpy(out), place.numpy(again))
+    return place.numpy(out), place.numpy(confidence)
 
 
 def allowed_gap(logits: Logits, size_hw: tuple[int, int]) -> float:
@@ -74,9 +77,9 @@ def allowed_gap(logits: Logits, size_hw: tuple[int, int]) -> float:
 
 
 def check_labels(
-    logits: Logits, size_hw: tuple[int, int], placement: Placement | None = None
+    place: Place, logits: Logits, size_hw: tuple[int, int], placement: Placement | None = None
 ) -> None:
-    labels, confidence = run(logits, size_hw, placement)
+    labels, confidence = run(place, logits, size_hw, placement)
     values = resized_logits(logits, size_hw, placement=placement)
     assert labels.max() < len(logits)
     chosen = np.take_along_axis(values, labels[None].astype(int), 0)[0]
@@ -89,26 +92,28 @@ def check_labels(
 
 @pytest.mark.parametrize("make", [noise, regions])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_matches_reference_at_every_width(make: Any, width: int) -> None:
-    check_labels(make((5, 6, 9)), (13, width))
-    check_labels(make((5, 6, width)), (13, 40))
-    check_labels(make((3, 4, width)), (9, 4 * width))
+def test_matches_reference_at_every_width(place: Place, make: Any, width: int) -> None:
+    check_labels(place, make((5, 6, 9)), (13, width))
+    check_labels(place, make((5, 6, width)), (13, 40))
+    check_labels(place, make((3, 4, width)), (9, 4 * width))
 
 
 @pytest.mark.parametrize("make", [noise, regions])
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 4, 15, 16, 17, 21, 33, 150, 255, 256])
-def test_matches_reference_at_every_number_of_classes(make: Any, num_classes: int) -> None:
-    check_labels(make((num_classes, 4, 6)), (32, 48))
-    check_labels(make((num_classes, 5, 7)), (23, 61))
+def test_matches_reference_at_every_number_of_classes(
+    place: Place, make: Any, num_classes: int
+) -> None:
+    check_labels(place, make((num_classes, 4, 6)), (32, 48))
+    check_labels(place, make((num_classes, 5, 7)), (23, 61))
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (3, 5), (8, 16), (7, 200), (64, 3), (40, 41)])
 @pytest.mark.parametrize("height", [1, 2, 5, 33])
 def test_matches_reference_where_it_shrinks_and_where_it_grows(
-    height: int, size_hw: tuple[int, int]
+    place: Place, height: int, size_hw: tuple[int, int]
 ) -> None:
-    check_labels(noise((4, height, 70)), size_hw)
-    check_labels(regions((4, height, 3)), size_hw)
+    check_labels(place, noise((4, height, 70)), size_hw)
+    check_labels(place, regions((4, height, 3)), size_hw)
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -117,15 +122,15 @@ def test_matches_reference_where_it_shrinks_and_where_it_grows(
 )
 @pytest.mark.parametrize("stride", [1, 4, 8])
 def test_matches_reference_under_a_placement(
-    fit: Fit, frame_hw: tuple[int, int], input_hw: tuple[int, int], stride: int
+    place: Place, fit: Fit, frame_hw: tuple[int, int], input_hw: tuple[int, int], stride: int
 ) -> None:
     placement = Placement.of(frame_hw, input_hw, fit)
     shape = (4, input_hw[0] // stride, input_hw[1] // stride)
-    check_labels(noise(shape), frame_hw, placement)
-    check_labels(regions(shape), frame_hw, placement)
+    check_labels(place, noise(shape), frame_hw, placement)
+    check_labels(place, regions(shape), frame_hw, placement)
 
 
-def test_a_placement_removes_the_bars() -> None:
+def test_a_placement_removes_the_bars(place: Place) -> None:
     # A frame of 8 x 16 in the middle rows of an input of 16 x 16, logits at a quarter of it: the
     # bars are class 0, the frame's left half is 1 and its right half 2.
     placement = Placement.of((8, 16), (16, 16), "letterbox")
@@ -133,17 +138,16 @@ def test_a_placement_removes_the_bars() -> None:
     logits[0, [0, 3]] = 9
     logits[1, 1:3, :2] = 10
     logits[2, 1:3, 2:] = 10
-    labels, _ = run(logits, (8, 16), placement)
+    labels, _ = run(place, logits, (8, 16), placement)
     assert (labels[:, :8] == 1).all()
     assert (labels[:, 8:] == 2).all()
 
 
-def test_a_stretch_is_no_placement() -> None:
+def test_a_stretch_is_no_placement(place: Place) -> None:
     logits = noise((5, 12, 20))
     placement = Placement.of((37, 83), (96, 160), "stretch")
-    np.testing.assert_array_equal(
-        resize_argmax(logits, (37, 83), placement=placement), resize_argmax(logits, (37, 83))
-    )
+    labels, _ = run(place, logits, (37, 83), placement)
+    np.testing.assert_array_equal(labels, run(place, logits, (37, 83))[0])
 
 
 @settings(max_examples=60)
@@ -153,88 +157,92 @@ def test_a_stretch_is_no_placement() -> None:
     seed=st.integers(0, 99),
 )
 def test_matches_reference_at_any_size(
-    shape: tuple[int, int, int], size_hw: tuple[int, int], seed: int
+    place: Place, shape: tuple[int, int, int], size_hw: tuple[int, int], seed: int
 ) -> None:
-    check_labels(noise(shape, seed=seed), size_hw)
+    check_labels(place, noise(shape, seed=seed), size_hw)
 
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 999), bits=st.integers(0, 3))
-def test_equal_values_go_to_the_lower_class(seed: int, bits: int) -> None:
+def test_equal_values_go_to_the_lower_class(place: Place, seed: int, bits: int) -> None:
     # Few small whole numbers and a growth by a power of two: every value is exact, ties abound.
     rng = np.random.default_rng(seed)
     logits = rng.integers(-1, 2, (6, 5, 7)).astype(np.float32)
     size_hw = (5 << bits, 7 << bits)
-    labels, _ = run(logits, size_hw)
+    labels, _ = run(place, logits, size_hw)
     np.testing.assert_array_equal(labels, reference.resize_argmax(logits, size_hw)[0])
 
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 999), special=st.sampled_from([np.nan, -np.inf]))
-def test_nan_and_minus_infinity_are_below_every_number(seed: int, special: float) -> None:
+def test_nan_and_minus_infinity_are_below_every_number(
+    place: Place, seed: int, special: float
+) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.integers(-1, 2, (4, 5, 24)).astype(np.float32)
     logits[rng.random(logits.shape) < 0.2] = special
     if seed % 2:
         logits[:, :, 8:] = special  # where no class is left
     size_hw = (20, 96)
-    labels, confidence = run(logits, size_hw)
+    labels, confidence = run(place, logits, size_hw)
     expected, probability = reference.resize_argmax(logits, size_hw)
     np.testing.assert_array_equal(labels, expected)
     np.testing.assert_allclose(confidence, probability, rtol=0, atol=1e-5)
     assert np.isnan(confidence).any() == np.isnan(probability).any()
 
 
-def test_a_class_that_wins_at_no_logit_may_win_between() -> None:
+def test_a_class_that_wins_at_no_logit_may_win_between(place: Place) -> None:
     logits = np.array([[[10, 0]], [[0, 10]], [[9, 9]]], np.float32)
-    labels = resize_argmax(logits, (4, 64))
+    labels, _ = run(place, logits, (4, 64))
     assert labels[0, :17].tolist() == [0] * 17
     assert set(labels[0, 22:42]) == {2}
     assert labels[0, -17:].tolist() == [1] * 17
 
 
-def test_an_infinity_stays_a_label() -> None:
+def test_an_infinity_stays_a_label(place: Place) -> None:
     logits = noise((3, 4, 6))
     logits[1, 2, 3] = np.inf
-    labels, _ = run(logits, (40, 60))
+    labels, _ = run(place, logits, (40, 60))
     assert labels.max() < 3
 
 
-def test_large_and_tiny_logits() -> None:
+def test_large_and_tiny_logits(place: Place) -> None:
     for factor in (1e-30, 1e30):
         logits = noise((4, 5, 6)) * np.float32(factor)
-        labels = resize_argmax(logits, (40, 48))
-        np.testing.assert_array_equal(labels, resize_argmax(noise((4, 5, 6)), (40, 48)))
+        out = place.poisoned((40, 48), np.uint8)
+        resize_argmax(place.array(logits), (40, 48), out=out)
+        expected = resize_argmax(noise((4, 5, 6)), (40, 48))
+        np.testing.assert_array_equal(place.numpy(out), expected)
 
 
 @pytest.mark.parametrize("margin", [0.0, 1.0, 10.0, 19.9, 20.1, 80.0, 200.0])
-def test_confidence_over_the_whole_range_of_margins(margin: float) -> None:
+def test_confidence_over_the_whole_range_of_margins(place: Place, margin: float) -> None:
     logits = np.zeros((256, 2, 2), np.float32)
     logits[17] = margin
-    _, confidence = run(logits, (5, 21))
+    _, confidence = run(place, logits, (5, 21))
     np.testing.assert_allclose(confidence, 1 / (1 + 255 * np.exp(-margin)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size_hw", [(270, 480), (135, 241), (100, 333), (17, 30), (33, 60)])
 @pytest.mark.parametrize("make", [noise, regions])
-def test_agrees_with_pytorch(make: Any, size_hw: tuple[int, int]) -> None:
+def test_agrees_with_pytorch(place: Place, make: Any, size_hw: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     logits = make((21, 34, 60))
     values = torch.nn.functional.interpolate(
         torch.from_numpy(logits)[None], size_hw, mode="bilinear", align_corners=False
     )[0].numpy()
-    labels, confidence = run(logits, size_hw)
+    labels, confidence = run(place, logits, size_hw)
     chosen = np.take_along_axis(values, labels[None].astype(int), 0)[0]
     assert (values.max(0) - chosen).max() < 1e-5
     expected = torch.softmax(torch.from_numpy(values), 0).max(0).values.numpy()
     np.testing.assert_allclose(confidence, expected, rtol=0, atol=1e-5)
 
 
-def test_agrees_with_opencv() -> None:
+def test_agrees_with_opencv(place: Place) -> None:
     cv2 = pytest.importorskip("cv2")
     logits = regions((8, 20, 30))
     pixels = cv2.resize(logits.transpose(1, 2, 0), (120, 80), interpolation=cv2.INTER_LINEAR)
-    labels = resize_argmax(logits, (80, 120))
+    labels, _ = run(place, logits, (80, 120))
     chosen = np.take_along_axis(pixels, labels[..., None].astype(int), 2)[..., 0]
     assert (pixels.max(2) - chosen).max() < 1e-5
 
@@ -315,6 +323,9 @@ GOOD: dict[str, Any] = {"logits": np.zeros((2, 3, 4), np.float32), "size_hw": (6
             {"placement": Placement.of((6, 9), (3, 4), "stretch")},
             r"`placement` must be that of a frame of `size_hw`, \(6, 8\), got one of \(6, 9\)",
         ),
+        ({"layout": "hwc8"}, "`layout` must be linear for NumPy arrays, got 'hwc8'"),
+        ({"layout": "nchw"}, "`layout` must be one of linear, hwc8, got 'nchw'"),
+        ({"implementation": "cudnn"}, "`implementation` must be one of auto, cuda, triton"),
         ({"out": np.zeros((8, 6), np.uint8)}, r"`out` must have shape \(6, 8\), got \(8, 6\)"),
         ({"out": np.zeros((8, 6), np.uint8).T}, "`out` must be C-contiguous and writeable"),
         ({"confidence": np.zeros((6, 9), np.float32)}, r"`confidence` must have shape \(6, 8\)"),

@@ -8,6 +8,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgecv.kernels.cuda.native import cuda
 
+_KINDS = "biufc"  # NumPy's: what is numbers and nothing else
+
 
 class DeviceArray:
     """A C-contiguous array in a GPU's memory, for any library that takes such arrays.
@@ -33,9 +35,15 @@ class DeviceArray:
         """Return an uninitialised array.
 
         Raises:
+            ValueError: if a side is negative.
+            TypeError: if the elements are no numbers.
             DeviceError: if there is no such GPU, or not enough memory.
 
         """
+        if min(shape, default=0) < 0:
+            raise ValueError(f"DeviceArray: `shape` must not be negative, got {shape}.")
+        if np.dtype(dtype).kind not in _KINDS:
+            raise TypeError(f"DeviceArray: `dtype` must be numeric, got {np.dtype(dtype)}.")
         num_bytes = prod(shape) * np.dtype(dtype).itemsize
         pointer = cuda().allocate(num_bytes, device, stream) if num_bytes else 0
         return cls(pointer, shape, dtype, device, stream)
@@ -43,7 +51,7 @@ class DeviceArray:
     @classmethod
     def from_numpy(cls, array: NDArray[Any], *, device: int = 0, stream: int = 0) -> "DeviceArray":
         """Return a copy of a NumPy array; waits until it is there."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         copy = cls.empty(array.shape, array.dtype, device=device, stream=stream)
         if array.nbytes:
             module = cuda()
@@ -72,8 +80,12 @@ class DeviceArray:
             "version": 3,
         }
 
+    def __repr__(self) -> str:
+        """Return what and where it is, not its elements."""
+        return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, device={self.device})"
+
     def __del__(self) -> None:
         """Give the memory back."""
-        if getattr(self, "pointer", 0):
+        if getattr(self, "pointer", 0):  # unless __init__ failed
             self._release(self.pointer, self.device, self._stream)
             self.pointer = 0

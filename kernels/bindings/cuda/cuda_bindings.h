@@ -24,34 +24,36 @@ Type* At(Address address) {
 
 inline cudaStream_t StreamAt(Address address) { return reinterpret_cast<cudaStream_t>(address); }
 
-// Makes `device` the calling thread's for a scope.
+// Makes `device` the calling thread's for a scope; throws in the name of `function`.
 class OnDevice {
  public:
-  explicit OnDevice(int device);
+  OnDevice(const char* function, int device);
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
   ~OnDevice();
 
  private:
-  int before_ = 0;
+  int device_, before_ = 0;
 };
 
-// Throws edgecv.errors.DeviceError, in the name of `function`, unless `status` is success.
-void Check(const char* function, cudaError_t status);
+// Throws edgecv.errors.DeviceError, in the name of `function`, unless `status` is success; `device`
+// is the one that was worked on.
+void Check(const char* function, cudaError_t status, int device = 0);
 
 // Runs `launch(stream)` on a device, without the GIL, and checks what it answers.
 template <typename LaunchOn>
 void Enqueue(const char* function, int device, Address stream, LaunchOn launch) {
-  const OnDevice on_device(device);
+  const OnDevice on_device(function, device);
   cudaError_t status;
   {
     const nb::gil_scoped_release nogil;
     status = launch(StreamAt(stream));
   }
-  Check(function, status);
+  Check(function, status, device);
 }
 
 void BindCudaBoxIou(nb::module_& m);
 void BindCudaDevice(nb::module_& m);
+void BindCudaResizeArgmax(nb::module_& m);
 
 }  // namespace edgecv::bindings

@@ -1,0 +1,83 @@
+"""What `edgecv doctor` says of the CUDA kernels and the GPUs, and how to get what is missing."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from edgecv import doctor
+from edgecv.errors import DeviceError, MissingDependencyError
+from edgecv.kernels.cuda import native
+
+
+def findings(
+    monkeypatch: pytest.MonkeyPatch, *, built: str, gpus: list[str]
+) -> list[doctor.Finding]:
+    """What is found with kernels built for `built` where there are GPUs of such capabilities."""
+    module = SimpleNamespace(
+        architectures=built,
+        cuda_version="13.0",
+        num_devices=lambda: len(gpus),
+        compute_capability=lambda number: gpus[number],
+    )
+    monkeypatch.setattr(native, "cuda", lambda: module)
+    return doctor.cuda_kernels()
+
+
+def test_kernels_and_gpus_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels, first, second = findings(monkeypatch, built="80 87 90", gpus=["90", "87"])
+    assert kernels.is_present
+    assert kernels.detail == "CUDA 13.0, for sm_80, sm_87, sm_90"
+    assert (first.name, first.is_present, first.remedy) == ("NVIDIA GPU 0", True, "")
+    assert first.detail == "sm_90, the CUDA kernels run on it"
+    assert (second.name, second.is_present) == ("NVIDIA GPU 1", True)
+
+
+def test_a_gpu_that_the_kernels_are_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, gpu = findings(monkeypatch, built="90", gpus=["87"])
+    assert not gpu.is_present
+    assert gpu.detail == "sm_87, which the CUDA kernels are not built for"
+    assert "-DEDGECV_CUDA_ARCHITECTURES=87" in gpu.remedy
+
+
+def test_kernels_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels, gpu = findings(monkeypatch, built="90", gpus=[])
+    assert kernels.is_present
+    assert (gpu.is_present, gpu.detail) == (False, "none")
+    assert "nvidia-smi" in gpu.remedy
+
+
+def test_kernels_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def num_devices() -> int:
+        raise DeviceError("num_devices: there is no NVIDIA driver here. Install one.")
+
+    module = SimpleNamespace(architectures="90", cuda_version="13.0", num_devices=num_devices)
+    monkeypatch.setattr(native, "cuda", lambda: module)
+    kernels, gpu = doctor.cuda_kernels()
+    assert kernels.is_present
+    assert (gpu.is_present, gpu.detail) == (False, "there is no NVIDIA driver here")
+    assert gpu.remedy == "Install one"
+
+
+def test_no_cuda_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cuda() -> None:
+        raise MissingDependencyError("edgecv was built without CUDA kernels. Install nvcc.")
+
+    monkeypatch.setattr(native, "cuda", cuda)
+    assert doctor.cuda_kernels() == [
+        doctor.Finding(
+            "CUDA kernels",
+            is_present=False,
+            detail="edgecv was built without CUDA kernels",
+            remedy="Install nvcc",
+        )
+    ]
+
+
+def test_no_native_kernels_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [one for one in sys.modules if one.startswith("edgecv.kernels")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "edgecv.kernels._native", None)
+    (kernels,) = doctor.cuda_kernels()
+    assert (kernels.is_present, kernels.detail) == (False, "not built")
+    assert kernels.remedy == "build the native kernels first"
