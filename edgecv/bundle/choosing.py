@@ -74,9 +74,10 @@ class _Verdict:
 
     def rank(self, latency_ms: float | None) -> tuple[int, float, int]:
         """Return the key by which verdicts are sorted, the best first."""
-        order = _FASTEST if self.standing >= _Standing.PREFERRED else _SAFEST
+        if self.standing < _Standing.PREFERRED:  # nothing speaks for it: speed does not either
+            return -self.standing, 0.0, _SAFEST.index(self.entry.precision)
         speed = 0.0 if latency_ms is None else latency_ms
-        return -self.standing, speed, order.index(self.entry.precision)
+        return -self.standing, speed, _FASTEST.index(self.entry.precision)
 
 
 def choose(

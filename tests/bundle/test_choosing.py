@@ -103,6 +103,11 @@ def test_eight_bits_are_not_taken_unless_the_drop_is_known_to_be_allowed(
     assert why in choice.passed_over["int8-cpu"]
 
 
+def test_of_files_that_nothing_speaks_for_the_safest_is_taken_not_the_fastest() -> None:
+    held = bundle({"fp16": timed(9.0), "int8-cpu": timed(8.0), "int8-tensorrt": timed(5.0)})
+    assert choose(held, VNNI).entry.name == "fp16"
+
+
 def test_the_limit_itself_is_within() -> None:
     held = bundle({"fp32": accurate(0.75), "int8-cpu": accurate(0.5, 0.25)})
     assert choose(held, VNNI).entry.name == "int8-cpu"
