@@ -215,6 +215,9 @@ def empty_like(
 def stream_of(stream: object, array: AnyDeviceArray) -> int:
     """Return the handle of the stream to work on.
 
+    The work comes after what that stream has to do, and after what the arrays' makers say is under
+    way on others (`view_of`).
+
     Args:
         stream: a handle, an object of PyTorch, CuPy, PyCUDA or cuda-python, or None: the stream
             that is current in the library that made `array`, the one that its interface names, or

@@ -60,7 +60,10 @@ class DeviceArray:
         return copy
 
     def numpy(self) -> NDArray[Any]:
-        """Return a copy in the processor's memory; waits for the stream."""
+        """Return a copy in the processor's memory; waits for the stream that it was made on.
+
+        Whoever let another stream write to it waits for that one first.
+        """
         array = np.empty(self.shape, self.dtype)
         if array.nbytes:
             module = cuda()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecv.kernels import box_iou
+from edgecv.kernels.cuda import arrays as arrays_module
 from edgecv.kernels.cuda import native
 from edgecv.kernels.cuda.arrays import (
     check_view,
@@ -236,6 +238,30 @@ def test_tells_dlpack_the_stream_by_its_number(
     for array in (Dlpack(floats), OldDlpack(floats)):
         view_of("f", "x", array, stream=ours)
         assert [asked["stream"] for asked in array.asked] == [number]
+
+
+def test_an_operator_waits_for_all_of_its_arrays(waits: list[tuple[int, int, int]]) -> None:
+    boxes, more = (DeviceArray.from_numpy(np.zeros((2, 4), np.float32)) for _ in range(2))
+    out = DeviceArray.empty((2, 2), np.float32)
+    arrays = [Interface(array, stream=number) for array, number in ((boxes, 5), (more, 6))]
+    box_iou(*arrays, out=Interface(out, stream=8), stream=7)
+    assert waits == [(5, 0, 7), (6, 0, 7), (8, 0, 7)]
+    waits.clear()
+    box_iou(*arrays, out=Interface(out, stream=5))  # on the stream of the first
+    assert waits == [(6, 0, 5)]
+
+
+def test_refuses_arrays_on_two_gpus(
+    floats: DeviceArray, waits: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = DeviceArray.from_numpy(np.zeros((2, 4), np.float32))
+    spy = arrays_module.cuda()
+    monkeypatch.setattr(spy, "device_of", lambda pointer: int(pointer == boxes.pointer))
+    with pytest.raises(
+        ValueError, match=r"^box_iou: `b_xyxy` must be on GPU 0 as the other arrays"
+    ):
+        box_iou(floats, boxes)
+    assert waits == []
 
 
 def test_another_stream_is_waited_for_on_the_gpu(floats: DeviceArray) -> None:

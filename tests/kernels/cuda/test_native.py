@@ -1,10 +1,12 @@
 """The native module: why it is not there, and each of CUDA's errors said in a line."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgecv.errors import DeviceError, MissingDependencyError
 from edgecv.kernels import box_iou
@@ -67,6 +69,20 @@ def test_a_gpu_is_there() -> None:
     assert module.compute_capability(0) == "90"
     assert module.architectures == "90"
     assert module.cuda_version.count(".") == 1
+
+
+@pytest.mark.usefixtures("gpu")
+def test_threads_may_call_at_once() -> None:
+    boxes = np.random.default_rng(0).uniform(0, 9, (8, 40, 4)).astype(np.float32)
+
+    def overlaps(some: NDArray[np.float32]) -> NDArray[np.float32]:
+        there = DeviceArray.from_numpy(some)
+        result: NDArray[np.float32] = box_iou(there, there).numpy()
+        return result
+
+    with ThreadPoolExecutor(4) as pool:
+        for some, result in zip(boxes, pool.map(overlaps, boxes), strict=True):
+            np.testing.assert_allclose(result, box_iou(some, some), rtol=0, atol=1e-6)
 
 
 @pytest.mark.usefixtures("emulated")
