@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from edgecv.kernels.resize_argmax import _MAX_CLASSES, _MAX_SIDE, _logits_from_frame
+from edgecv.kernels.logits import check_frame, check_logits, logits_from_frame
 from edgecv.kernels.triton.arguments import check_tensor, output
 from edgecv.placement import Placement
 
@@ -46,26 +46,12 @@ def resize_argmax(
     check_tensor(function, "logits", logits, (torch.float32, torch.float16), ("B", "C", "h", "w"))
     batch, num_classes, rows, columns = shape = tuple(logits.shape)
     height, width = size_hw
-    if not 1 <= num_classes <= _MAX_CLASSES:
-        raise ValueError(
-            f"{function}: `logits` must hold 1 to {_MAX_CLASSES} classes, got {shape}."
-        )
-    for name, sides, given in (
-        ("logits", (rows, columns), shape),
-        ("size_hw", (height, width), (height, width)),
-    ):
-        if not (min(sides) >= 1 and max(sides) <= _MAX_SIDE):
-            raise ValueError(f"{function}: `{name}` must have sides of 1 to 2**22, got {given}.")
-    if placement is None:
-        placement = Placement.of((height, width), (rows, columns), "stretch")
-    elif tuple(placement.frame_hw) != (height, width):
-        raise ValueError(
-            f"{function}: `placement` must be that of frames of `size_hw`, {(height, width)}, got "
-            f"one of {placement.frame_hw}. Pass `placement.frame_hw` as `size_hw`."
-        )
+    check_logits(function, (num_classes, rows, columns), shape)
+    check_frame(function, (height, width), placement)
     out = output(function, "out", out, torch.uint8, (batch, height, width), logits.device)
-    scale_y, bias_y = _logits_from_frame(placement, rows, axis=0)
-    scale_x, bias_x = _logits_from_frame(placement, columns, axis=1)
+    (scale_y, scale_x), (bias_y, bias_x) = logits_from_frame(
+        placement, (height, width), (rows, columns)
+    )
     block_h, block_w = _BLOCK_HW
     tiles_x = triton.cdiv(width, block_w)
     num_tiles = tiles_x * triton.cdiv(height, block_h)
