@@ -1,0 +1,503 @@
+// CUDA implementation of letterbox.h: a thread makes four neighbouring pixels of an output row, all
+// channels, which it stores four elements at a time; a warp makes 128 pixels of one row. It works out
+// where its columns sample once, and then goes down the rows that its block column is given.
+//
+// Memory-bound: 2.5 MB are written for a 640x640 input of halves, and 1.4 MB read of a 1080p frame of
+// NV12 that is fitted in it, the rows that are sampled. Bytes are loaded one by one where the pixels
+// want them, through the L1 cache, in which a warp's loads of the same lines meet: a stage in shared
+// memory would save no byte, and would cost barriers. Taps that weigh nothing are left out, three of
+// four in every fit by an odd whole ratio: whether rows blend is the same for a whole warp, whether
+// columns do for nearly every one.
+//
+// Area interpolation reads each source pixel once, by the thread that makes the pixel of which it is
+// a part: it is made for reductions by 2 to 16 or so, where there are threads enough.
+//
+// What the frames of a batch have of their own is passed as a kernel parameter: nothing is copied to
+// the GPU before, and a captured launch keeps it.
+
+#include "letterbox/letterbox.cuh"
+
+#include <cmath>
+#include <limits>
+
+#include "common/launch.cuh"
+#include "letterbox/colour_arithmetic.h"
+#include "letterbox/components.h"
+#include "letterbox/elements.h"
+#include "letterbox/sampling.h"
+
+namespace edgecv {
+namespace {
+
+constexpr unsigned kBlockColumns = kWarpSize, kBlockRows = 4;
+constexpr unsigned kThreads = kBlockColumns * kBlockRows;
+constexpr unsigned kRowsPerThread = 2;
+constexpr unsigned kQuad = 4;  // output pixels a thread makes of a row
+
+// How colours lie in the planes that a kernel reads; what it converts to is said by `num_colours`.
+enum class Source {
+  kPacked,      // three bytes a pixel
+  kPackedGray,  // the same, to gray
+  kYuv,         // a byte of luma and, for each pair of pixels, one of U and one of V
+  kNv12,        // the same, with U and V in one aligned 16-bit word
+  kLuma,        // a byte of luma, to gray
+  kGray,        // the same, to three equal channels
+};
+
+EDGECV_HOST_DEVICE constexpr bool HasChroma(Source source) {
+  return source == Source::kYuv || source == Source::kNv12;
+}
+
+// Channels that are computed, and channels that are written.
+EDGECV_HOST_DEVICE constexpr int NumColours(Source source) {
+  return source == Source::kPacked || HasChroma(source) ? 3 : 1;
+}
+EDGECV_HOST_DEVICE constexpr int NumChannels(Source source) {
+  return source == Source::kPackedGray || source == Source::kLuma ? 1 : 3;
+}
+
+// The value of white as the kernel computes it.
+EDGECV_HOST_DEVICE constexpr float White(Source source) {
+  return HasChroma(source) ? 1.0f : 255.0f;
+}
+
+// Area interpolation is kMean, and kReach for frames that it enlarges.
+enum class Method { kBilinear, kReach, kMean };
+
+// One frame of a launch. Planes: the packed one; or luma and the chroma that `Chroma` calls first and
+// second, of which kNv12 has both in the first.
+struct FittedFrame {
+  const std::uint8_t* planes[3];
+  std::ptrdiff_t row_strides[3];
+  SampledAxis columns, rows;
+  std::int32_t offset_x, offset_y;
+
+  EDGECV_HOST_DEVICE bool IsEnlarged() const {
+    return columns.resized > columns.source || rows.resized > rows.source;
+  }
+};
+
+struct Fit {
+  FittedFrame frames[kFramesPerLaunch];
+  void* out;
+  ElementType type;
+  bool channels_last;
+  bool is_aligned;  // whether every four elements can be stored at once
+  std::uint32_t height, width;
+  float gain[3], bias[3];  // of what the kernel computes, of which `White` is white
+  float bar[3];            // normalised
+  ColourFactors factors;   // without chroma `luma` is to pixel values
+  std::int32_t luma_step, chroma_step;  // bytes from one sample to the next
+  std::int32_t chroma_shift_y;
+  std::int32_t channel_byte[3];  // of a packed pixel
+  std::int32_t first_chroma_bit;  // of kNv12's word: 8 for V, 0 for U
+};
+static_assert(sizeof(Fit) <= 4096, "the most that every CUDA version takes as parameters");
+
+template <Source kSource>
+struct PixelOf {
+  float values[NumColours(kSource)];
+};
+
+struct SourceRow {
+  const std::uint8_t* planes[3];
+};
+
+template <Source kSource>
+__device__ __forceinline__ SourceRow RowOf(const Fit& fit, const FittedFrame& frame,
+                                           std::int32_t y) {
+  SourceRow row;
+  row.planes[0] = frame.planes[0] + y * frame.row_strides[0];
+  if constexpr (HasChroma(kSource)) {
+    const std::int32_t chroma_y = y >> fit.chroma_shift_y;
+    row.planes[1] = frame.planes[1] + chroma_y * frame.row_strides[1];
+    if constexpr (kSource == Source::kYuv)
+      row.planes[2] = frame.planes[2] + chroma_y * frame.row_strides[2];
+  }
+  return row;
+}
+
+__device__ __forceinline__ float ByteAt(const std::uint8_t* row, std::int32_t at) {
+  return static_cast<float>(__ldg(row + at));
+}
+
+// The colour of pixel `x`.
+template <Source kSource>
+__device__ __forceinline__ PixelOf<kSource> ColourAt(const Fit& fit, const SourceRow& row,
+                                                    std::int32_t x) {
+  if constexpr (kSource == Source::kPacked || kSource == Source::kPackedGray) {
+    const std::uint8_t* pixel = row.planes[0] + 3 * x;
+    const float first = ByteAt(pixel, fit.channel_byte[0]);
+    const float second = ByteAt(pixel, fit.channel_byte[1]);
+    const float third = ByteAt(pixel, fit.channel_byte[2]);
+    if constexpr (kSource == Source::kPackedGray) return {{GrayOf(first, second, third)}};
+    else return {{first, second, third}};
+  } else {
+    const float luma = ByteAt(row.planes[0], x * fit.luma_step);
+    if constexpr (HasChroma(kSource)) {
+      Chroma chroma;
+      if constexpr (kSource == Source::kNv12) {
+        const auto* pairs = reinterpret_cast<const std::uint16_t*>(row.planes[1]);
+        const unsigned pair = __ldg(pairs + (x >> 1));
+        chroma = {static_cast<float>(pair >> fit.first_chroma_bit & 0xff),
+                  static_cast<float>(pair >> (8 - fit.first_chroma_bit) & 0xff)};
+      } else {
+        const std::int32_t at = (x >> 1) * fit.chroma_step;
+        chroma = {ByteAt(row.planes[1], at), ByteAt(row.planes[2], at)};
+      }
+      const Rgb rgb = ColoursOf(luma, chroma, fit.factors);
+      return {{rgb.channels[0], rgb.channels[1], rgb.channels[2]}};
+    } else {
+      return {{GrayOfLuma(luma, fit.factors.black, fit.factors.luma)}};
+    }
+  }
+}
+
+template <Source kSource>
+__device__ __forceinline__ PixelOf<kSource> BlendPixels(PixelOf<kSource> a,
+                                                        const PixelOf<kSource>& b, float weight) {
+  for (int c = 0; c < NumColours(kSource); ++c)
+    a.values[c] = Blend(a.values[c], b.values[c], weight);
+  return a;
+}
+
+template <Source kSource>
+using Quad = PixelOf<kSource>[kQuad];
+
+template <Source kSource, bool kBlendsRows, bool kBlendsColumns>
+__device__ __forceinline__ void BlendQuad(const Fit& fit, const FittedFrame& frame, const Tap& row,
+                                          const Tap (&columns)[kQuad], Quad<kSource>& quad) {
+  const SourceRow low = RowOf<kSource>(fit, frame, row.low);
+  const SourceRow high = RowOf<kSource>(fit, frame, row.high);
+  for (unsigned i = 0; i < kQuad; ++i) {
+    const Tap column = columns[i];
+    const auto of_row = [&](const SourceRow& source) {
+      const auto left = ColourAt<kSource>(fit, source, column.low);
+      if constexpr (!kBlendsColumns) return left;
+      else return BlendPixels(left, ColourAt<kSource>(fit, source, column.high), column.weight);
+    };
+    quad[i] = of_row(low);
+    if constexpr (kBlendsRows) quad[i] = BlendPixels(quad[i], of_row(high), row.weight);
+  }
+}
+
+template <Source kSource, Method kMethod>
+class Sampler {
+ public:
+  // Of the columns `first_k` to `first_k + 3` of the resized frame, the nearest where there is none.
+  __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
+                                     std::int64_t first_k)
+      : fit_(fit), frame_(frame) {
+    const std::int32_t last = frame.columns.resized - 1;
+    blends_ = false;
+    for (unsigned i = 0; i < kQuad; ++i) {
+      const std::int64_t k = first_k + i;
+      columns_[i] = TapAt(frame.columns, k < 0 ? 0 : k > last ? last : static_cast<std::int32_t>(k));
+      blends_ |= columns_[i].weight != 0.0f;
+    }
+  }
+
+  __device__ __forceinline__ void Sample(std::int32_t row_k, Quad<kSource>& quad) const {
+    const Tap row = TapAt(frame_.rows, row_k);
+    if (row.weight != 0.0f) {
+      if (blends_) BlendQuad<kSource, true, true>(fit_, frame_, row, columns_, quad);
+      else BlendQuad<kSource, true, false>(fit_, frame_, row, columns_, quad);
+    } else {
+      if (blends_) BlendQuad<kSource, false, true>(fit_, frame_, row, columns_, quad);
+      else BlendQuad<kSource, false, false>(fit_, frame_, row, columns_, quad);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ static Tap TapAt(const SampledAxis& axis, std::int32_t k) {
+    if constexpr (kMethod == Method::kReach) return ReachTap(axis, k);
+    else return BilinearTap(axis, k);
+  }
+
+  const Fit& fit_;
+  const FittedFrame& frame_;
+  Tap columns_[kQuad];
+  bool blends_;
+};
+
+// The thread that makes a pixel reads what it covers, each row once for the four.
+template <Source kSource>
+class Sampler<kSource, Method::kMean> {
+ public:
+  __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
+                                     std::int64_t first_k)
+      : fit_(fit), frame_(frame) {
+    const std::int32_t last = frame.columns.resized - 1;
+    for (unsigned i = 0; i < kQuad; ++i) {
+      const std::int64_t k = first_k + i;
+      columns_[i] =
+          MeanSpan(frame.columns, k < 0 ? 0 : k > last ? last : static_cast<std::int32_t>(k));
+    }
+    // Means are rounded to 1 / 128 of a pixel value, as the processor's: an area of one colour is
+    // that colour, however its weights were rounded.
+    per_unit_ = 128.0f * 255.0f / White(kSource) /
+                (InPixels(frame.columns.step) * InPixels(frame.rows.step));
+  }
+
+  __device__ __forceinline__ void Sample(std::int32_t row_k, Quad<kSource>& quad) const {
+    const Span rows = MeanSpan(frame_.rows, row_k);
+    for (unsigned i = 0; i < kQuad; ++i) quad[i] = {};
+    for (std::int32_t y = rows.first; y <= rows.last; ++y) {
+      const SourceRow row = RowOf<kSource>(fit_, frame_, y);
+      for (unsigned i = 0; i < kQuad; ++i) {
+        PixelOf<kSource> sum = {};
+        for (std::int32_t x = columns_[i].first; x <= columns_[i].last; ++x)
+          AddWeighted(ColourAt<kSource>(fit_, row, x), columns_[i].WeightOf(x), sum);
+        AddWeighted(sum, rows.WeightOf(y), quad[i]);
+      }
+    }
+    for (unsigned i = 0; i < kQuad; ++i)
+      for (float& value : quad[i].values)
+        value = rintf(value * per_unit_) * (White(kSource) / (128.0f * 255.0f));
+  }
+
+ private:
+  __device__ __forceinline__ static void AddWeighted(const PixelOf<kSource>& colour, float weight,
+                                                     PixelOf<kSource>& sum) {
+    for (int c = 0; c < NumColours(kSource); ++c)
+      sum.values[c] = FusedMultiplyAdd(weight, colour.values[c], sum.values[c]);
+  }
+
+  const Fit& fit_;
+  const FittedFrame& frame_;
+  Span columns_[kQuad];
+  float per_unit_;
+};
+
+template <typename Element>
+struct alignas(kQuad * sizeof(Element)) ElementQuad {
+  Element elements[kQuad];
+};
+
+__device__ __forceinline__ void ToElement(float value, float& element) { element = value; }
+__device__ __forceinline__ void ToElement(float value, __half& element) {
+  element = __float2half_rn(value);
+}
+__device__ __forceinline__ void ToElement(float value, std::uint8_t& element) {
+  element = static_cast<std::uint8_t>(fminf(fmaxf(value + 0.5f, 0.0f), 255.0f));
+}
+
+// Writes `values[i][c]` to pixel `x + i` of row `y`, channel c, as far as there is one.
+template <typename Element, bool kChannelsLast, int kChannels>
+__device__ __forceinline__ void Store(const Fit& fit, unsigned y, unsigned x,
+                                      const float (&values)[kQuad][kChannels]) {
+  const std::size_t width = fit.width, plane = fit.height * width, pixel = y * width + x;
+  Element* image = static_cast<Element*>(fit.out) + blockIdx.z * (kChannels * plane);
+  if (fit.is_aligned) {
+    for (unsigned q = 0; q < kChannels; ++q) {  // of a channel, or as the elements come
+      ElementQuad<Element> four;
+      for (unsigned i = 0; i < kQuad; ++i) {
+        const unsigned at = kQuad * q + i;
+        ToElement(kChannelsLast ? values[at / kChannels][at % kChannels] : values[i][q],
+                  four.elements[i]);
+      }
+      const std::size_t first = kChannelsLast ? kChannels * pixel + kQuad * q : q * plane + pixel;
+      *reinterpret_cast<ElementQuad<Element>*>(image + first) = four;
+    }
+    return;
+  }
+  for (unsigned i = 0; i < kQuad; ++i) {
+    if (x + i >= fit.width) return;
+    for (unsigned c = 0; c < kChannels; ++c)
+      ToElement(values[i][c],
+                image[kChannelsLast ? kChannels * (pixel + i) + c : c * plane + pixel + i]);
+  }
+}
+
+template <bool kChannelsLast, int kChannels>
+__device__ __forceinline__ void Store(const Fit& fit, unsigned y, unsigned x,
+                                      const float (&values)[kQuad][kChannels]) {
+  switch (fit.type) {
+    case ElementType::kFloat32: Store<float, kChannelsLast>(fit, y, x, values); break;
+    case ElementType::kFloat16: Store<__half, kChannelsLast>(fit, y, x, values); break;
+    case ElementType::kUint8: Store<std::uint8_t, kChannelsLast>(fit, y, x, values); break;
+  }
+}
+
+// The thread's pixels from column `x`.
+template <Source kSource, Method kMethod>
+__device__ __forceinline__ void FitColumns(const Fit& fit, const FittedFrame& frame, unsigned x) {
+  constexpr int kChannels = NumChannels(kSource);
+  const std::int64_t first_k = std::int64_t{x} - frame.offset_x;
+  const bool is_covered = first_k + kQuad > 0 && first_k < frame.columns.resized;
+  const Sampler<kSource, kMethod> sampler(fit, frame, first_k);
+  for (unsigned y = blockIdx.y * kBlockRows + threadIdx.y; y < fit.height;
+       y += gridDim.y * kBlockRows) {
+    float values[kQuad][kChannels];
+    for (unsigned i = 0; i < kQuad; ++i)
+      for (int c = 0; c < kChannels; ++c) values[i][c] = fit.bar[c];
+    const std::int64_t row_k = std::int64_t{y} - frame.offset_y;
+    if (is_covered && row_k >= 0 && row_k < frame.rows.resized) {
+      Quad<kSource> quad;
+      sampler.Sample(static_cast<std::int32_t>(row_k), quad);
+      for (unsigned i = 0; i < kQuad; ++i) {
+        const std::int64_t k = first_k + i;
+        if (k < 0 || k >= frame.columns.resized) continue;
+        for (int c = 0; c < kChannels; ++c)
+          values[i][c] = FusedMultiplyAdd(quad[i].values[NumColours(kSource) == 1 ? 0 : c],
+                                          fit.gain[c], fit.bias[c]);
+      }
+    }
+    if (kChannels > 1 && fit.channels_last) Store<true>(fit, y, x, values);
+    else Store<false>(fit, y, x, values);
+  }
+}
+
+template <Source kSource, Interpolation kInterpolation>
+__global__ void __launch_bounds__(kThreads) LetterboxKernel(const __grid_constant__ Fit fit) {
+  const FittedFrame& frame = fit.frames[blockIdx.z];
+  const unsigned x = (blockIdx.x * kBlockColumns + threadIdx.x) * kQuad;
+  if (x >= fit.width) return;
+  if constexpr (kInterpolation == Interpolation::kBilinear)
+    FitColumns<kSource, Method::kBilinear>(fit, frame, x);
+  else if (frame.IsEnlarged())
+    FitColumns<kSource, Method::kReach>(fit, frame, x);
+  else
+    FitColumns<kSource, Method::kMean>(fit, frame, x);
+}
+
+template <Source kSource>
+auto* KernelOf(Interpolation interpolation) {
+  return interpolation == Interpolation::kArea
+             ? LetterboxKernel<kSource, Interpolation::kArea>
+             : LetterboxKernel<kSource, Interpolation::kBilinear>;
+}
+
+auto* KernelOf(Source source, Interpolation interpolation) {
+  switch (source) {
+    case Source::kPackedGray: return KernelOf<Source::kPackedGray>(interpolation);
+    case Source::kYuv: return KernelOf<Source::kYuv>(interpolation);
+    case Source::kNv12: return KernelOf<Source::kNv12>(interpolation);
+    case Source::kLuma: return KernelOf<Source::kLuma>(interpolation);
+    case Source::kGray: return KernelOf<Source::kGray>(interpolation);
+    default: return KernelOf<Source::kPacked>(interpolation);
+  }
+}
+
+// Whether 16-bit words can be read of the plane.
+bool HasWords(const Plane& plane) {
+  return reinterpret_cast<std::uintptr_t>(plane.data) % 2 == 0 && plane.row_stride % 2 == 0;
+}
+
+Source SourceOf(const PlacedFrame* frames, std::size_t num_frames, Colour colour) {
+  const PixelFormat format = frames[0].frame.format;
+  const Kind kind = LayoutOf(format).kind;
+  const bool is_gray = colour == Colour::kGray;
+  if (kind == Kind::kRgb) return is_gray ? Source::kPackedGray : Source::kPacked;
+  if (is_gray) return Source::kLuma;
+  if (kind == Kind::kGray) return Source::kGray;
+  bool has_words = format == PixelFormat::kNv12;
+  for (std::size_t i = 0; i < num_frames && has_words; ++i)
+    has_words = HasWords(frames[i].frame.planes[1]);
+  return has_words ? Source::kNv12 : Source::kYuv;
+}
+
+// Whether the kernel's integers hold what lies along an axis.
+bool IsWithin(std::ptrdiff_t source, std::ptrdiff_t resized, std::ptrdiff_t offset,
+              std::ptrdiff_t side) {
+  constexpr std::ptrdiff_t kMost = std::numeric_limits<std::int32_t>::max();
+  return source <= kMost && resized <= kMost && side <= kMost && -kMost <= offset &&
+         offset <= kMost;
+}
+
+bool IsWithin(const PlacedFrame& placed, const Input& out) {
+  const FramePlacement& to = placed.placement;
+  return IsWithin(placed.frame.height, to.resized_height, to.offset_y, out.height) &&
+         IsWithin(placed.frame.width, to.resized_width, to.offset_x, out.width);
+}
+
+FittedFrame FittedFrameOf(const PlacedFrame& placed, Source source, bool is_bgr) {
+  const auto int32 = [](std::ptrdiff_t value) { return static_cast<std::int32_t>(value); };
+  const Frame& frame = placed.frame;
+  const FramePlacement& to = placed.placement;
+  FittedFrame fitted = {};
+  fitted.columns = AxisOf(int32(frame.width), int32(to.resized_width));
+  fitted.rows = AxisOf(int32(frame.height), int32(to.resized_height));
+  fitted.offset_x = int32(to.offset_x), fitted.offset_y = int32(to.offset_y);
+  const auto set = [&](std::size_t at, const Plane& plane, std::ptrdiff_t offset) {
+    fitted.planes[at] = plane.data + offset;
+    fitted.row_strides[at] = plane.row_stride;
+  };
+  const FormatLayout layout = LayoutOf(frame.format);
+  const Component& luma = layout.components[0];
+  set(0, frame.planes[luma.plane], layout.kind == Kind::kRgb ? 0 : luma.offset);
+  if (source == Source::kNv12) {
+    set(1, frame.planes[1], 0);
+  } else if (source == Source::kYuv) {
+    const Component& first = layout.components[is_bgr ? 1 : 2];
+    const Component& second = layout.components[is_bgr ? 2 : 1];
+    set(1, frame.planes[first.plane], first.offset);
+    set(2, frame.planes[second.plane], second.offset);
+  }
+  return fitted;
+}
+
+// What the frames of a launch have in common, of images that begin at `out.data`.
+Fit FitOf(const Frame& frame, Source source, const Normalisation& norm, const Input& out) {
+  Fit fit = {};
+  fit.out = out.data;
+  fit.type = out.type;
+  fit.channels_last = out.channels_last;
+  fit.height = static_cast<std::uint32_t>(out.height);
+  fit.width = static_cast<std::uint32_t>(out.width);
+  fit.is_aligned = fit.width % kQuad == 0 &&
+                   reinterpret_cast<std::uintptr_t>(out.data) % (kQuad * SizeOf(out.type)) == 0;
+  for (std::size_t c = 0; c < 3; ++c) {
+    fit.gain[c] = norm.gain[c] * (255.0f / White(source));
+    fit.bias[c] = norm.bias[c];
+    fit.bar[c] = std::fmaf(norm.pad, norm.gain[c], norm.bias[c]);  // as a pixel of that value
+  }
+  const FormatLayout layout = LayoutOf(frame.format);
+  const bool is_bgr = norm.colour == Colour::kBgr;
+  if (layout.kind == Kind::kRgb) {
+    for (std::size_t c = 0; c < 3; ++c)
+      fit.channel_byte[c] = static_cast<std::int32_t>(layout.components[is_bgr ? 2 - c : c].offset);
+    return fit;
+  }
+  fit.luma_step = static_cast<std::int32_t>(layout.components[0].step);
+  fit.factors.luma = 1.0f;
+  if (layout.kind == Kind::kYuv) {
+    fit.factors = ColourFactorsOf(frame.matrix, frame.range, is_bgr);
+    if (!HasChroma(source))
+      fit.factors.luma = static_cast<float>(ExactFactorsOf(frame.matrix, frame.range).luma);
+    fit.chroma_step = static_cast<std::int32_t>(layout.components[1].step);
+    fit.chroma_shift_y = layout.components[1].shift_y;
+    fit.first_chroma_bit = is_bgr ? 0 : 8;
+  }
+  return fit;
+}
+
+}  // namespace
+
+cudaError_t LetterboxCuda(const PlacedFrame* frames, std::size_t num_frames,
+                          Interpolation interpolation, const Normalisation& norm, const Input& out,
+                          cudaStream_t stream) {
+  if (num_frames == 0) return cudaSuccess;
+  if (LayoutOf(frames[0].frame.format).kind == Kind::kBayer) return cudaErrorInvalidValue;
+  for (std::size_t i = 0; i < num_frames; ++i)
+    if (!IsWithin(frames[i], out)) return cudaErrorInvalidValue;
+  const Source source = SourceOf(frames, num_frames, norm.colour);
+  Fit fit = FitOf(frames[0].frame, source, norm, out);
+  const std::size_t image_bytes = static_cast<std::size_t>(NumChannels(source)) * fit.height *
+                                  fit.width * SizeOf(out.type);
+  const unsigned rows = CeilDiv(fit.height, kBlockRows * kRowsPerThread);
+  dim3 grid(CeilDiv(fit.width, kBlockColumns * kQuad), rows < kMaxGridY ? rows : kMaxGridY);
+  for (std::size_t first = 0; first < num_frames; first += kFramesPerLaunch) {
+    const std::size_t rest = num_frames - first;
+    grid.z = static_cast<unsigned>(rest < kFramesPerLaunch ? rest : kFramesPerLaunch);
+    for (unsigned i = 0; i < grid.z; ++i)
+      fit.frames[i] = FittedFrameOf(frames[first + i], source, norm.colour == Colour::kBgr);
+    fit.out = static_cast<unsigned char*>(out.data) + first * image_bytes;
+    const cudaError_t status = Launch(KernelOf(source, interpolation), grid,
+                                      dim3(kBlockColumns, kBlockRows), 0, stream, fit);
+    if (status != cudaSuccess) return status;
+  }
+  return cudaSuccess;
+}
+
+}  // namespace edgecv
