@@ -32,6 +32,7 @@ namespace {
 constexpr unsigned kBlockColumns = kWarpSize, kBlockRows = 4;
 constexpr unsigned kThreads = kBlockColumns * kBlockRows;
 constexpr unsigned kRowsPerThread = 2;
+constexpr unsigned kBlocks = 8;  // of a multiprocessor: what hides the latency of the loads
 constexpr unsigned kQuad = 4;  // output pixels a thread makes of a row
 
 // How colours lie in the planes that a kernel reads; what it converts to is said by `num_colours`.
@@ -269,17 +270,32 @@ class Sampler<kSource, Method::kMean> {
   float per_unit_;
 };
 
-template <typename Element>
-struct alignas(kQuad * sizeof(Element)) ElementQuad {
-  Element elements[kQuad];
-};
-
-__device__ __forceinline__ void ToElement(float value, float& element) { element = value; }
-__device__ __forceinline__ void ToElement(float value, __half& element) {
-  element = __float2half_rn(value);
+__device__ __forceinline__ void StoreElement(float value, float* out) { *out = value; }
+__device__ __forceinline__ void StoreElement(float value, __half* out) {
+  *out = __float2half_rn(value);
 }
-__device__ __forceinline__ void ToElement(float value, std::uint8_t& element) {
-  element = static_cast<std::uint8_t>(fminf(fmaxf(value + 0.5f, 0.0f), 255.0f));
+__device__ __forceinline__ unsigned ToByte(float value) {
+  return static_cast<unsigned>(fminf(fmaxf(value + 0.5f, 0.0f), 255.0f));
+}
+__device__ __forceinline__ void StoreElement(float value, std::uint8_t* out) {
+  *out = static_cast<std::uint8_t>(ToByte(value));
+}
+
+// Four elements at an address that is a multiple of their size. Vector types: a struct's members
+// would be stored one by one where the compiler finds that another path stores them so, too.
+__device__ __forceinline__ void StoreQuad(const float (&values)[kQuad], float* out) {
+  *reinterpret_cast<float4*>(out) = make_float4(values[0], values[1], values[2], values[3]);
+}
+__device__ __forceinline__ void StoreQuad(const float (&values)[kQuad], __half* out) {
+  const auto pair = [&](unsigned i) {
+    const __half2_raw halves = __floats2half2_rn(values[i], values[i + 1]);
+    return static_cast<unsigned>(halves.x) | static_cast<unsigned>(halves.y) << 16;
+  };
+  *reinterpret_cast<uint2*>(out) = make_uint2(pair(0), pair(2));
+}
+__device__ __forceinline__ void StoreQuad(const float (&values)[kQuad], std::uint8_t* out) {
+  *reinterpret_cast<unsigned*>(out) = ToByte(values[0]) | ToByte(values[1]) << 8 |
+                                      ToByte(values[2]) << 16 | ToByte(values[3]) << 24;
 }
 
 // Writes `values[i][c]` to pixel `x + i` of row `y`, channel c, as far as there is one.
@@ -290,22 +306,20 @@ __device__ __forceinline__ void Store(const Fit& fit, unsigned y, unsigned x,
   Element* image = static_cast<Element*>(fit.out) + blockIdx.z * (kChannels * plane);
   if (fit.is_aligned) {
     for (unsigned q = 0; q < kChannels; ++q) {  // of a channel, or as the elements come
-      ElementQuad<Element> four;
+      float four[kQuad];
       for (unsigned i = 0; i < kQuad; ++i) {
         const unsigned at = kQuad * q + i;
-        ToElement(kChannelsLast ? values[at / kChannels][at % kChannels] : values[i][q],
-                  four.elements[i]);
+        four[i] = kChannelsLast ? values[at / kChannels][at % kChannels] : values[i][q];
       }
-      const std::size_t first = kChannelsLast ? kChannels * pixel + kQuad * q : q * plane + pixel;
-      *reinterpret_cast<ElementQuad<Element>*>(image + first) = four;
+      StoreQuad(four, image + (kChannelsLast ? kChannels * pixel + kQuad * q : q * plane + pixel));
     }
     return;
   }
   for (unsigned i = 0; i < kQuad; ++i) {
     if (x + i >= fit.width) return;
     for (unsigned c = 0; c < kChannels; ++c)
-      ToElement(values[i][c],
-                image[kChannelsLast ? kChannels * (pixel + i) + c : c * plane + pixel + i]);
+      StoreElement(values[i][c], image + (kChannelsLast ? kChannels * (pixel + i) + c
+                                                        : c * plane + pixel + i));
   }
 }
 
@@ -349,7 +363,9 @@ __device__ __forceinline__ void FitColumns(const Fit& fit, const FittedFrame& fr
 }
 
 template <Source kSource, Interpolation kInterpolation>
-__global__ void __launch_bounds__(kThreads) LetterboxKernel(const __grid_constant__ Fit fit) {
+__global__ void
+__launch_bounds__(kThreads, kInterpolation == Interpolation::kBilinear ? kBlocks : 1)
+    LetterboxKernel(const __grid_constant__ Fit fit) {
   const FittedFrame& frame = fit.frames[blockIdx.z];
   const unsigned x = (blockIdx.x * kBlockColumns + threadIdx.x) * kQuad;
   if (x >= fit.width) return;
