@@ -32,7 +32,6 @@ namespace {
 constexpr unsigned kBlockColumns = kWarpSize, kBlockRows = 4;
 constexpr unsigned kThreads = kBlockColumns * kBlockRows;
 constexpr unsigned kRowsPerThread = 2;
-constexpr unsigned kBlocks = 8;  // of a multiprocessor: what hides the latency of the loads
 constexpr unsigned kQuad = 4;  // output pixels a thread makes of a row
 
 // How colours lie in the planes that a kernel reads; what it converts to is said by `num_colours`.
@@ -62,6 +61,13 @@ EDGECV_HOST_DEVICE constexpr float White(Source source) {
   return HasChroma(source) ? 1.0f : 255.0f;
 }
 
+// On a multiprocessor, at least: half of the threads that it has room for hide the latency of the
+// loads. Planes of U and V, of which there are more addresses, and area interpolation need more
+// registers.
+constexpr unsigned MinBlocks(Source source, Interpolation interpolation) {
+  return interpolation == Interpolation::kArea ? 4 : source == Source::kYuv ? 5 : 8;
+}
+
 // Area interpolation is kMean, and kReach for frames that it enlarges.
 enum class Method { kBilinear, kReach, kMean };
 
@@ -88,9 +94,9 @@ struct Fit {
   float gain[3], bias[3];  // of what the kernel computes, of which `White` is white
   float bar[3];            // normalised
   ColourFactors factors;   // without chroma `luma` is to pixel values
-  std::int32_t luma_step, chroma_step;  // bytes from one sample to the next
+  std::uint32_t luma_step, chroma_step;  // bytes from one sample to the next
   std::int32_t chroma_shift_y;
-  std::int32_t channel_byte[3];  // of a packed pixel
+  std::uint32_t channel_byte[3];  // of a packed pixel
   std::int32_t first_chroma_bit;  // of kNv12's word: 8 for V, 0 for U
 };
 static_assert(sizeof(Fit) <= 4096, "the most that every CUDA version takes as parameters");
@@ -118,19 +124,20 @@ __device__ __forceinline__ SourceRow RowOf(const Fit& fit, const FittedFrame& fr
   return row;
 }
 
-__device__ __forceinline__ float ByteAt(const std::uint8_t* row, std::int32_t at) {
+// Offsets in a row are unsigned: the upper half of an address that is a signed one away takes a
+// register of its own.
+__device__ __forceinline__ float ByteAt(const std::uint8_t* row, std::uint32_t at) {
   return static_cast<float>(__ldg(row + at));
 }
 
 // The colour of pixel `x`.
 template <Source kSource>
 __device__ __forceinline__ PixelOf<kSource> ColourAt(const Fit& fit, const SourceRow& row,
-                                                    std::int32_t x) {
+                                                    std::uint32_t x) {
   if constexpr (kSource == Source::kPacked || kSource == Source::kPackedGray) {
-    const std::uint8_t* pixel = row.planes[0] + 3 * x;
-    const float first = ByteAt(pixel, fit.channel_byte[0]);
-    const float second = ByteAt(pixel, fit.channel_byte[1]);
-    const float third = ByteAt(pixel, fit.channel_byte[2]);
+    const float first = ByteAt(row.planes[0], 3 * x + fit.channel_byte[0]);
+    const float second = ByteAt(row.planes[0], 3 * x + fit.channel_byte[1]);
+    const float third = ByteAt(row.planes[0], 3 * x + fit.channel_byte[2]);
     if constexpr (kSource == Source::kPackedGray) return {{GrayOf(first, second, third)}};
     else return {{first, second, third}};
   } else {
@@ -143,7 +150,7 @@ __device__ __forceinline__ PixelOf<kSource> ColourAt(const Fit& fit, const Sourc
         chroma = {static_cast<float>(pair >> fit.first_chroma_bit & 0xff),
                   static_cast<float>(pair >> (8 - fit.first_chroma_bit) & 0xff)};
       } else {
-        const std::int32_t at = (x >> 1) * fit.chroma_step;
+        const std::uint32_t at = (x >> 1) * fit.chroma_step;
         chroma = {ByteAt(row.planes[1], at), ByteAt(row.planes[2], at)};
       }
       const Rgb rgb = ColoursOf(luma, chroma, fit.factors);
@@ -185,15 +192,12 @@ __device__ __forceinline__ void BlendQuad(const Fit& fit, const FittedFrame& fra
 template <Source kSource, Method kMethod>
 class Sampler {
  public:
-  // Of the columns `first_k` to `first_k + 3` of the resized frame, the nearest where there is none.
+  // Of four columns of the resized frame.
   __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
-                                     std::int64_t first_k)
-      : fit_(fit), frame_(frame) {
-    const std::int32_t last = frame.columns.resized - 1;
-    blends_ = false;
+                                     const std::int32_t (&columns)[kQuad])
+      : fit_(fit), frame_(frame), blends_(false) {
     for (unsigned i = 0; i < kQuad; ++i) {
-      const std::int64_t k = first_k + i;
-      columns_[i] = TapAt(frame.columns, k < 0 ? 0 : k > last ? last : static_cast<std::int32_t>(k));
+      columns_[i] = TapAt(frame.columns, columns[i]);
       blends_ |= columns_[i].weight != 0.0f;
     }
   }
@@ -226,14 +230,9 @@ template <Source kSource>
 class Sampler<kSource, Method::kMean> {
  public:
   __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
-                                     std::int64_t first_k)
+                                     const std::int32_t (&columns)[kQuad])
       : fit_(fit), frame_(frame) {
-    const std::int32_t last = frame.columns.resized - 1;
-    for (unsigned i = 0; i < kQuad; ++i) {
-      const std::int64_t k = first_k + i;
-      columns_[i] =
-          MeanSpan(frame.columns, k < 0 ? 0 : k > last ? last : static_cast<std::int32_t>(k));
-    }
+    for (unsigned i = 0; i < kQuad; ++i) columns_[i] = MeanSpan(frame.columns, columns[i]);
     // Means are rounded to 1 / 128 of a pixel value, as the processor's: an area of one colour is
     // that colour, however its weights were rounded.
     per_unit_ = 128.0f * 255.0f / White(kSource) /
@@ -337,34 +336,35 @@ __device__ __forceinline__ void Store(const Fit& fit, unsigned y, unsigned x,
 template <Source kSource, Method kMethod>
 __device__ __forceinline__ void FitColumns(const Fit& fit, const FittedFrame& frame, unsigned x) {
   constexpr int kChannels = NumChannels(kSource);
-  const std::int64_t first_k = std::int64_t{x} - frame.offset_x;
-  const bool is_covered = first_k + kQuad > 0 && first_k < frame.columns.resized;
-  const Sampler<kSource, kMethod> sampler(fit, frame, first_k);
+  unsigned covered = 0;  // bit i: column x + i is not bar
+  std::int32_t columns[kQuad];
+  for (unsigned i = 0; i < kQuad; ++i) {
+    const unsigned k = x + i - static_cast<unsigned>(frame.offset_x);  // huge left of the frame
+    const bool is_covered = k < static_cast<unsigned>(frame.columns.resized);
+    covered |= static_cast<unsigned>(is_covered) << i;
+    columns[i] = is_covered ? static_cast<std::int32_t>(k) : 0;
+  }
+  const Sampler<kSource, kMethod> sampler(fit, frame, columns);
   for (unsigned y = blockIdx.y * kBlockRows + threadIdx.y; y < fit.height;
        y += gridDim.y * kBlockRows) {
     float values[kQuad][kChannels];
+    const unsigned k = y - static_cast<unsigned>(frame.offset_y);
+    const bool is_covered = k < static_cast<unsigned>(frame.rows.resized);
+    Quad<kSource> quad = {};
+    if (is_covered && covered != 0) sampler.Sample(static_cast<std::int32_t>(k), quad);
     for (unsigned i = 0; i < kQuad; ++i)
-      for (int c = 0; c < kChannels; ++c) values[i][c] = fit.bar[c];
-    const std::int64_t row_k = std::int64_t{y} - frame.offset_y;
-    if (is_covered && row_k >= 0 && row_k < frame.rows.resized) {
-      Quad<kSource> quad;
-      sampler.Sample(static_cast<std::int32_t>(row_k), quad);
-      for (unsigned i = 0; i < kQuad; ++i) {
-        const std::int64_t k = first_k + i;
-        if (k < 0 || k >= frame.columns.resized) continue;
-        for (int c = 0; c < kChannels; ++c)
-          values[i][c] = FusedMultiplyAdd(quad[i].values[NumColours(kSource) == 1 ? 0 : c],
-                                          fit.gain[c], fit.bias[c]);
-      }
-    }
+      for (int c = 0; c < kChannels; ++c)
+        values[i][c] = is_covered && covered >> i & 1
+                           ? FusedMultiplyAdd(quad[i].values[NumColours(kSource) == 1 ? 0 : c],
+                                              fit.gain[c], fit.bias[c])
+                           : fit.bar[c];
     if (kChannels > 1 && fit.channels_last) Store<true>(fit, y, x, values);
     else Store<false>(fit, y, x, values);
   }
 }
 
 template <Source kSource, Interpolation kInterpolation>
-__global__ void
-__launch_bounds__(kThreads, kInterpolation == Interpolation::kBilinear ? kBlocks : 1)
+__global__ void __launch_bounds__(kThreads, MinBlocks(kSource, kInterpolation))
     LetterboxKernel(const __grid_constant__ Fit fit) {
   const FittedFrame& frame = fit.frames[blockIdx.z];
   const unsigned x = (blockIdx.x * kBlockColumns + threadIdx.x) * kQuad;
@@ -472,16 +472,16 @@ Fit FitOf(const Frame& frame, Source source, const Normalisation& norm, const In
   const bool is_bgr = norm.colour == Colour::kBgr;
   if (layout.kind == Kind::kRgb) {
     for (std::size_t c = 0; c < 3; ++c)
-      fit.channel_byte[c] = static_cast<std::int32_t>(layout.components[is_bgr ? 2 - c : c].offset);
+      fit.channel_byte[c] = static_cast<std::uint32_t>(layout.components[is_bgr ? 2 - c : c].offset);
     return fit;
   }
-  fit.luma_step = static_cast<std::int32_t>(layout.components[0].step);
+  fit.luma_step = static_cast<std::uint32_t>(layout.components[0].step);
   fit.factors.luma = 1.0f;
   if (layout.kind == Kind::kYuv) {
     fit.factors = ColourFactorsOf(frame.matrix, frame.range, is_bgr);
     if (!HasChroma(source))
       fit.factors.luma = static_cast<float>(ExactFactorsOf(frame.matrix, frame.range).luma);
-    fit.chroma_step = static_cast<std::int32_t>(layout.components[1].step);
+    fit.chroma_step = static_cast<std::uint32_t>(layout.components[1].step);
     fit.chroma_shift_y = layout.components[1].shift_y;
     fit.first_chroma_bit = is_bgr ? 0 : 8;
   }
