@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstddef>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -14,7 +13,8 @@
 namespace edgecv::bindings {
 
 template <typename Value, std::size_t N>
-Value Named(std::string_view name, const std::array<std::pair<std::string_view, Value>, N>& values) {
+Value Named(std::string_view name,
+            const std::array<std::pair<std::string_view, Value>, N>& values) {
   for (const auto& [known, value] : values)
     if (known == name) return value;
   throw nanobind::value_error("letterbox: an option has a name that is not known.");

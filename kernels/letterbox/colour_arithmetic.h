@@ -39,8 +39,8 @@ EDGECV_HOST_DEVICE float GrayOf(float red, float green, float blue) {
   return (red * kRedInGray + green * kGreenInGray + blue * kBlueInGray) * (1.0f / (1 << kGrayBits));
 }
 
-// The first of `Chroma` decides over the first channel of the output, the second over the third: V and
-// U for R G B, U and V for B G R.
+// The first of `Chroma` decides over the first channel of the output, the second over the third: V
+// and U for R G B, U and V for B G R.
 struct Chroma {
   float first, second;  // 0..255
 };

@@ -1,19 +1,19 @@
 // CUDA implementation of letterbox.h: a thread makes four neighbouring pixels of an output row, all
-// channels, which it stores four elements at a time; a warp makes 128 pixels of one row. It works out
-// where its columns sample once, and then goes down the rows that its block column is given.
+// channels, which it stores four elements at a time; a warp makes 128 pixels of one row. It works
+// out where its columns sample once, and then goes down the rows that its block column is given.
 //
-// Memory-bound: 2.5 MB are written for a 640x640 input of halves, and 1.4 MB read of a 1080p frame of
-// NV12 that is fitted in it, the rows that are sampled. Bytes are loaded one by one where the pixels
-// want them, through the L1 cache, in which a warp's loads of the same lines meet: a stage in shared
-// memory would save no byte, and would cost barriers. Taps that weigh nothing are left out, three of
-// four in every fit by an odd whole ratio: whether rows blend is the same for a whole warp, whether
-// columns do for nearly every one.
+// Memory-bound: 2.5 MB are written for a 640x640 input of halves, and 1.4 MB read of a 1080p frame
+// of NV12 that is fitted in it, the rows that are sampled. Bytes are loaded one by one where the
+// pixels want them, through the L1 cache, in which a warp's loads of the same lines meet: a stage
+// in shared memory would save no byte, and would cost barriers. Taps that weigh nothing are left
+// out, three of four in every fit by an odd whole ratio: whether rows blend is the same for a whole
+// warp, whether columns do for nearly every one.
 //
-// Area interpolation reads each source pixel once, by the thread that makes the pixel of which it is
-// a part: it is made for reductions by 2 to 16 or so, where there are threads enough.
+// Area interpolation reads each source pixel once, by the thread that makes the pixel of which it
+// is a part: it is made for reductions by 2 to 16 or so, where there are threads enough.
 //
-// What the frames of a batch have of their own is passed as a kernel parameter: nothing is copied to
-// the GPU before, and a captured launch keeps it.
+// What the frames of a batch have of their own is passed as a kernel parameter: nothing is copied
+// to the GPU before, and a captured launch keeps it.
 
 #include "letterbox/letterbox.cuh"
 
@@ -71,8 +71,8 @@ constexpr unsigned MinBlocks(Source source, Interpolation interpolation) {
 // Area interpolation is kMean, and kReach for frames that it enlarges.
 enum class Method { kBilinear, kReach, kMean };
 
-// One frame of a launch. Planes: the packed one; or luma and the chroma that `Chroma` calls first and
-// second, of which kNv12 has both in the first.
+// One frame of a launch. Planes: the packed one; or luma and the chroma that `Chroma` calls first
+// and second, of which kNv12 has both in the first.
 struct FittedFrame {
   const std::uint8_t* planes[3];
   std::ptrdiff_t row_strides[3];
@@ -413,7 +413,7 @@ Source SourceOf(const PlacedFrame* frames, std::size_t num_frames, Colour colour
   return has_words ? Source::kNv12 : Source::kYuv;
 }
 
-// Whether the kernel's integers hold what lies along an axis.
+// Whether the kernel's integers hold what lies along an axis; `source` in pixels or bytes.
 bool IsWithin(std::ptrdiff_t source, std::ptrdiff_t resized, std::ptrdiff_t offset,
               std::ptrdiff_t side) {
   constexpr std::ptrdiff_t kMost = std::numeric_limits<std::int32_t>::max();
@@ -423,8 +423,9 @@ bool IsWithin(std::ptrdiff_t source, std::ptrdiff_t resized, std::ptrdiff_t offs
 
 bool IsWithin(const PlacedFrame& placed, const Input& out) {
   const FramePlacement& to = placed.placement;
+  const std::ptrdiff_t pixel_bytes = LayoutOf(placed.frame.format).components[0].step;
   return IsWithin(placed.frame.height, to.resized_height, to.offset_y, out.height) &&
-         IsWithin(placed.frame.width, to.resized_width, to.offset_x, out.width);
+         IsWithin(placed.frame.width * pixel_bytes, to.resized_width, to.offset_x, out.width);
 }
 
 FittedFrame FittedFrameOf(const PlacedFrame& placed, Source source, bool is_bgr) {
@@ -471,8 +472,10 @@ Fit FitOf(const Frame& frame, Source source, const Normalisation& norm, const In
   const FormatLayout layout = LayoutOf(frame.format);
   const bool is_bgr = norm.colour == Colour::kBgr;
   if (layout.kind == Kind::kRgb) {
-    for (std::size_t c = 0; c < 3; ++c)
-      fit.channel_byte[c] = static_cast<std::uint32_t>(layout.components[is_bgr ? 2 - c : c].offset);
+    for (std::size_t c = 0; c < 3; ++c) {
+      const Component& channel = layout.components[is_bgr ? 2 - c : c];
+      fit.channel_byte[c] = static_cast<std::uint32_t>(channel.offset);
+    }
     return fit;
   }
   fit.luma_step = static_cast<std::uint32_t>(layout.components[0].step);

@@ -1,8 +1,8 @@
-// Where an output pixel samples the frame along one axis, worked out by the thread that needs it: the
-// positions of taps.h on every device.
+// Where an output pixel samples the frame along one axis, worked out by the thread that needs it:
+// the positions of taps.h on every device.
 //
-// Positions are whole numbers of 2^-32 pixels: exact where a ratio is a multiple of that, and off by
-// at most 2^-33 of a pixel for each output before it otherwise, 2e-7 for the last of 2000.
+// Positions are whole numbers of 2^-32 pixels: exact where a ratio is a multiple of that, and off
+// by at most 2^-33 of a pixel for each output before it otherwise, 2e-7 for the last of 2000.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,8 @@ EDGECV_HOST_DEVICE Tap ReachTap(const SampledAxis& axis, std::int32_t k) {
           reach < 0 ? 0.0f : static_cast<float>(reach) / static_cast<float>(source)};
 }
 
-// The output is the sum of weight * source[i], first <= i <= last, over the sum of the weights, which
-// is `axis.step`; of the pixels between the first and the last it is 1.
+// The output is the sum of weight * source[i], first <= i <= last, over the sum of the weights,
+// which is `axis.step`; of the pixels between the first and the last it is 1.
 struct Span {
   std::int32_t first, last;
   float first_weight, last_weight;

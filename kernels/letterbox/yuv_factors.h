@@ -1,5 +1,5 @@
-// From YUV to RGB: exactly, and for processors in Q5, where the sum of all terms before clamping fits
-// 16 bits: at most 1.17 * 239 + 2.12 * 128 = 551, times 32.
+// From YUV to RGB: exactly, and for processors in Q5, where the sum of all terms before clamping
+// fits 16 bits: at most 1.17 * 239 + 2.12 * 128 = 551, times 32.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ inline ExactYuvFactors ExactFactorsOf(ColourMatrix matrix, ColourRange range) {
           -r * kr / kg, b};
 }
 
-// A luma factor is Q13 and meets a Q7 luma above `black`; a chroma factor is Q12 and meets a Q8 chroma
-// around 0.
+// A luma factor is Q13 and meets a Q7 luma above `black`; a chroma factor is Q12 and meets a Q8
+// chroma around 0.
 struct YuvFactors {
   std::int16_t black, luma;
   std::int16_t v_to_r, u_to_g, v_to_g, u_to_b;

@@ -21,8 +21,8 @@ namespace {
 
 using Pair = std::array<std::ptrdiff_t, 2>;
 
-// The planes, each an address and the bytes from a row to the next; the frame's height and width, the
-// resized frame's, and where its corner lies, x and y.
+// The planes, each an address and the bytes from a row to the next; the frame's height and width,
+// the resized frame's, and where its corner lies, x and y.
 using PlacedPlanes = std::tuple<std::vector<std::pair<Address, std::ptrdiff_t>>, Pair, Pair, Pair>;
 
 }  // namespace
