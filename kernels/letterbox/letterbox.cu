@@ -21,45 +21,19 @@
 #include <limits>
 
 #include "common/launch.cuh"
-#include "letterbox/colour_arithmetic.h"
 #include "letterbox/components.h"
 #include "letterbox/elements.h"
-#include "letterbox/sampling.h"
+#include "letterbox/fit.cuh"
+#include "letterbox/quad_sampler.cuh"
 
 namespace edgecv {
 namespace {
 
+using namespace fitting;
+
 constexpr unsigned kBlockColumns = kWarpSize, kBlockRows = 4;
 constexpr unsigned kThreads = kBlockColumns * kBlockRows;
 constexpr unsigned kRowsPerThread = 2;
-constexpr unsigned kQuad = 4;  // output pixels a thread makes of a row
-
-// How colours lie in the planes that a kernel reads; what it converts to is said by `num_colours`.
-enum class Source {
-  kPacked,      // three bytes a pixel
-  kPackedGray,  // the same, to gray
-  kYuv,         // a byte of luma and, for each pair of pixels, one of U and one of V
-  kNv12,        // the same, with U and V in one aligned 16-bit word
-  kLuma,        // a byte of luma, to gray
-  kGray,        // the same, to three equal channels
-};
-
-EDGECV_HOST_DEVICE constexpr bool HasChroma(Source source) {
-  return source == Source::kYuv || source == Source::kNv12;
-}
-
-// Channels that are computed, and channels that are written.
-EDGECV_HOST_DEVICE constexpr int NumColours(Source source) {
-  return source == Source::kPacked || HasChroma(source) ? 3 : 1;
-}
-EDGECV_HOST_DEVICE constexpr int NumChannels(Source source) {
-  return source == Source::kPackedGray || source == Source::kLuma ? 1 : 3;
-}
-
-// The value of white as the kernel computes it.
-EDGECV_HOST_DEVICE constexpr float White(Source source) {
-  return HasChroma(source) ? 1.0f : 255.0f;
-}
 
 // On a multiprocessor, at least: half of the threads that it has room for hide the latency of the
 // loads. Planes of U and V, of which there are more addresses, and area interpolation need more
@@ -67,207 +41,6 @@ EDGECV_HOST_DEVICE constexpr float White(Source source) {
 constexpr unsigned MinBlocks(Source source, Interpolation interpolation) {
   return interpolation == Interpolation::kArea ? 4 : source == Source::kYuv ? 5 : 8;
 }
-
-// Area interpolation is kMean, and kReach for frames that it enlarges.
-enum class Method { kBilinear, kReach, kMean };
-
-// One frame of a launch. Planes: the packed one; or luma and the chroma that `Chroma` calls first
-// and second, of which kNv12 has both in the first.
-struct FittedFrame {
-  const std::uint8_t* planes[3];
-  std::ptrdiff_t row_strides[3];
-  SampledAxis columns, rows;
-  std::int32_t offset_x, offset_y;
-
-  EDGECV_HOST_DEVICE bool IsEnlarged() const {
-    return columns.resized > columns.source || rows.resized > rows.source;
-  }
-};
-
-struct Fit {
-  FittedFrame frames[kFramesPerLaunch];
-  void* out;
-  ElementType type;
-  bool channels_last;
-  bool is_aligned;  // whether every four elements can be stored at once
-  std::uint32_t height, width;
-  float gain[3], bias[3];  // of what the kernel computes, of which `White` is white
-  float bar[3];            // normalised
-  ColourFactors factors;   // without chroma `luma` is to pixel values
-  std::uint32_t luma_step, chroma_step;  // bytes from one sample to the next
-  std::int32_t chroma_shift_y;
-  std::uint32_t channel_byte[3];  // of a packed pixel
-  std::int32_t first_chroma_bit;  // of kNv12's word: 8 for V, 0 for U
-};
-static_assert(sizeof(Fit) <= 4096, "the most that every CUDA version takes as parameters");
-
-template <Source kSource>
-struct PixelOf {
-  float values[NumColours(kSource)];
-};
-
-struct SourceRow {
-  const std::uint8_t* planes[3];
-};
-
-template <Source kSource>
-__device__ __forceinline__ SourceRow RowOf(const Fit& fit, const FittedFrame& frame,
-                                           std::int32_t y) {
-  SourceRow row;
-  row.planes[0] = frame.planes[0] + y * frame.row_strides[0];
-  if constexpr (HasChroma(kSource)) {
-    const std::int32_t chroma_y = y >> fit.chroma_shift_y;
-    row.planes[1] = frame.planes[1] + chroma_y * frame.row_strides[1];
-    if constexpr (kSource == Source::kYuv)
-      row.planes[2] = frame.planes[2] + chroma_y * frame.row_strides[2];
-  }
-  return row;
-}
-
-// Offsets in a row are unsigned: the upper half of an address that is a signed one away takes a
-// register of its own.
-__device__ __forceinline__ float ByteAt(const std::uint8_t* row, std::uint32_t at) {
-  return static_cast<float>(__ldg(row + at));
-}
-
-// The colour of pixel `x`.
-template <Source kSource>
-__device__ __forceinline__ PixelOf<kSource> ColourAt(const Fit& fit, const SourceRow& row,
-                                                    std::uint32_t x) {
-  if constexpr (kSource == Source::kPacked || kSource == Source::kPackedGray) {
-    const float first = ByteAt(row.planes[0], 3 * x + fit.channel_byte[0]);
-    const float second = ByteAt(row.planes[0], 3 * x + fit.channel_byte[1]);
-    const float third = ByteAt(row.planes[0], 3 * x + fit.channel_byte[2]);
-    if constexpr (kSource == Source::kPackedGray) return {{GrayOf(first, second, third)}};
-    else return {{first, second, third}};
-  } else {
-    const float luma = ByteAt(row.planes[0], x * fit.luma_step);
-    if constexpr (HasChroma(kSource)) {
-      Chroma chroma;
-      if constexpr (kSource == Source::kNv12) {
-        const auto* pairs = reinterpret_cast<const std::uint16_t*>(row.planes[1]);
-        const unsigned pair = __ldg(pairs + (x >> 1));
-        chroma = {static_cast<float>(pair >> fit.first_chroma_bit & 0xff),
-                  static_cast<float>(pair >> (8 - fit.first_chroma_bit) & 0xff)};
-      } else {
-        const std::uint32_t at = (x >> 1) * fit.chroma_step;
-        chroma = {ByteAt(row.planes[1], at), ByteAt(row.planes[2], at)};
-      }
-      const Rgb rgb = ColoursOf(luma, chroma, fit.factors);
-      return {{rgb.channels[0], rgb.channels[1], rgb.channels[2]}};
-    } else {
-      return {{GrayOfLuma(luma, fit.factors.black, fit.factors.luma)}};
-    }
-  }
-}
-
-template <Source kSource>
-__device__ __forceinline__ PixelOf<kSource> BlendPixels(PixelOf<kSource> a,
-                                                        const PixelOf<kSource>& b, float weight) {
-  for (int c = 0; c < NumColours(kSource); ++c)
-    a.values[c] = Blend(a.values[c], b.values[c], weight);
-  return a;
-}
-
-template <Source kSource>
-using Quad = PixelOf<kSource>[kQuad];
-
-template <Source kSource, bool kBlendsRows, bool kBlendsColumns>
-__device__ __forceinline__ void BlendQuad(const Fit& fit, const FittedFrame& frame, const Tap& row,
-                                          const Tap (&columns)[kQuad], Quad<kSource>& quad) {
-  const SourceRow low = RowOf<kSource>(fit, frame, row.low);
-  const SourceRow high = RowOf<kSource>(fit, frame, row.high);
-  for (unsigned i = 0; i < kQuad; ++i) {
-    const Tap column = columns[i];
-    const auto of_row = [&](const SourceRow& source) {
-      const auto left = ColourAt<kSource>(fit, source, column.low);
-      if constexpr (!kBlendsColumns) return left;
-      else return BlendPixels(left, ColourAt<kSource>(fit, source, column.high), column.weight);
-    };
-    quad[i] = of_row(low);
-    if constexpr (kBlendsRows) quad[i] = BlendPixels(quad[i], of_row(high), row.weight);
-  }
-}
-
-template <Source kSource, Method kMethod>
-class Sampler {
- public:
-  // Of four columns of the resized frame.
-  __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
-                                     const std::int32_t (&columns)[kQuad])
-      : fit_(fit), frame_(frame), blends_(false) {
-    for (unsigned i = 0; i < kQuad; ++i) {
-      columns_[i] = TapAt(frame.columns, columns[i]);
-      blends_ |= columns_[i].weight != 0.0f;
-    }
-  }
-
-  __device__ __forceinline__ void Sample(std::int32_t row_k, Quad<kSource>& quad) const {
-    const Tap row = TapAt(frame_.rows, row_k);
-    if (row.weight != 0.0f) {
-      if (blends_) BlendQuad<kSource, true, true>(fit_, frame_, row, columns_, quad);
-      else BlendQuad<kSource, true, false>(fit_, frame_, row, columns_, quad);
-    } else {
-      if (blends_) BlendQuad<kSource, false, true>(fit_, frame_, row, columns_, quad);
-      else BlendQuad<kSource, false, false>(fit_, frame_, row, columns_, quad);
-    }
-  }
-
- private:
-  __device__ __forceinline__ static Tap TapAt(const SampledAxis& axis, std::int32_t k) {
-    if constexpr (kMethod == Method::kReach) return ReachTap(axis, k);
-    else return BilinearTap(axis, k);
-  }
-
-  const Fit& fit_;
-  const FittedFrame& frame_;
-  Tap columns_[kQuad];
-  bool blends_;
-};
-
-// The thread that makes a pixel reads what it covers, each row once for the four.
-template <Source kSource>
-class Sampler<kSource, Method::kMean> {
- public:
-  __device__ __forceinline__ Sampler(const Fit& fit, const FittedFrame& frame,
-                                     const std::int32_t (&columns)[kQuad])
-      : fit_(fit), frame_(frame) {
-    for (unsigned i = 0; i < kQuad; ++i) columns_[i] = MeanSpan(frame.columns, columns[i]);
-    // Means are rounded to 1 / 128 of a pixel value, as the processor's: an area of one colour is
-    // that colour, however its weights were rounded.
-    per_unit_ = 128.0f * 255.0f / White(kSource) /
-                (InPixels(frame.columns.step) * InPixels(frame.rows.step));
-  }
-
-  __device__ __forceinline__ void Sample(std::int32_t row_k, Quad<kSource>& quad) const {
-    const Span rows = MeanSpan(frame_.rows, row_k);
-    for (unsigned i = 0; i < kQuad; ++i) quad[i] = {};
-    for (std::int32_t y = rows.first; y <= rows.last; ++y) {
-      const SourceRow row = RowOf<kSource>(fit_, frame_, y);
-      for (unsigned i = 0; i < kQuad; ++i) {
-        PixelOf<kSource> sum = {};
-        for (std::int32_t x = columns_[i].first; x <= columns_[i].last; ++x)
-          AddWeighted(ColourAt<kSource>(fit_, row, x), columns_[i].WeightOf(x), sum);
-        AddWeighted(sum, rows.WeightOf(y), quad[i]);
-      }
-    }
-    for (unsigned i = 0; i < kQuad; ++i)
-      for (float& value : quad[i].values)
-        value = rintf(value * per_unit_) * (White(kSource) / (128.0f * 255.0f));
-  }
-
- private:
-  __device__ __forceinline__ static void AddWeighted(const PixelOf<kSource>& colour, float weight,
-                                                     PixelOf<kSource>& sum) {
-    for (int c = 0; c < NumColours(kSource); ++c)
-      sum.values[c] = FusedMultiplyAdd(weight, colour.values[c], sum.values[c]);
-  }
-
-  const Fit& fit_;
-  const FittedFrame& frame_;
-  Span columns_[kQuad];
-  float per_unit_;
-};
 
 __device__ __forceinline__ void StoreElement(float value, float* out) { *out = value; }
 __device__ __forceinline__ void StoreElement(float value, __half* out) {
@@ -280,8 +53,7 @@ __device__ __forceinline__ void StoreElement(float value, std::uint8_t* out) {
   *out = static_cast<std::uint8_t>(ToByte(value));
 }
 
-// Four elements at an address that is a multiple of their size. Vector types: a struct's members
-// would be stored one by one where the compiler finds that another path stores them so, too.
+// Four elements, at an address that is a multiple of their size.
 __device__ __forceinline__ void StoreQuad(const float (&values)[kQuad], float* out) {
   *reinterpret_cast<float4*>(out) = make_float4(values[0], values[1], values[2], values[3]);
 }
