@@ -65,10 +65,7 @@ def planes_of(function: str, frame: Pixels, format: FrameFormat) -> tuple[Plane,
         TypeError: if a plane is not a uint8 array.
 
     """
-    if format not in FRAME_FORMATS:
-        raise ValueError(
-            f"{function}: `format` must be one of {', '.join(FRAME_FORMATS)}, got {format!r}."
-        )
+    check_frame_format(function, format)
     planes = frame if isinstance(frame, tuple) else (frame,)
     for plane in planes:
         if not isinstance(plane, np.ndarray):
@@ -81,20 +78,55 @@ def planes_of(function: str, frame: Pixels, format: FrameFormat) -> tuple[Plane,
                 f"{function}: `frame` must be uint8, got {plane.dtype}. "
                 "Scale it to 0..255 and convert it with `.astype(np.uint8)`."
             )
+    if format in ("yuv420p", "nv12") and len(planes) == 1:
+        planes = _planes_of_array(planes[0], format)
+    check_plane_shapes(function, tuple(plane.shape for plane in planes), format)
+    return tuple(_with_dense_rows(plane) for plane in planes)
+
+
+def check_frame_format(function: str, format: FrameFormat) -> None:  # noqa: A002
+    """Refuse a word that is not one of FRAME_FORMATS.
+
+    Raises:
+        ValueError: in the name of `function`.
+
+    """
+    if format not in FRAME_FORMATS:
+        raise ValueError(
+            f"{function}: `format` must be one of {', '.join(FRAME_FORMATS)}, got {format!r}."
+        )
+
+
+def check_plane_shapes(
+    function: str,
+    shapes: tuple[tuple[int, ...], ...],
+    format: FrameFormat,  # noqa: A002
+) -> None:
+    """Refuse planes of other shapes than a frame of `format` has, and a frame without pixels.
+
+    Raises:
+        ValueError: in the name of `function`.
+
+    """
     if format in ("yuv420p", "nv12"):
-        planes = _planes_of_array(planes[0], format) if len(planes) == 1 else planes
-        expected = _chroma_shapes(planes[0].shape, format)
+        expected = _chroma_shapes(shapes[0], format)
     else:
-        expected = _packed_shape(planes[0].shape, format)
-    shapes = tuple(plane.shape for plane in planes)
+        expected = _packed_shape(shapes[0], format)
     if shapes != expected:
         raise ValueError(
             f"{function}: `frame` must be {_EXPECTED[format]} for format {format}, "
             f"got {' and '.join(map(str, shapes))}."
         )
-    if planes[0].size == 0:
+    if 0 in shapes[0]:
         raise ValueError(f"{function}: `frame` must hold at least 1 pixel, got {shapes[0]}.")
-    return tuple(_with_dense_rows(plane) for plane in planes)
+
+
+def height_of_array(shape: tuple[int, ...]) -> int | None:
+    """Return the height of a `yuv420p` or `nv12` frame in one array, None if it is not one."""
+    rows, width = (*shape, 0, 0)[:2]
+    if len(shape) != 2 or rows % 3 or width % 2:  # noqa: PLR2004  # rows and columns
+        return None
+    return rows // 3 * 2
 
 
 def frame_size_hw(planes: tuple[Plane, ...]) -> tuple[int, int]:
@@ -130,10 +162,10 @@ def _chroma_shapes(shape: tuple[int, ...], format: FrameFormat) -> tuple[tuple[i
 
 def _planes_of_array(frame: Plane, format: FrameFormat) -> tuple[Plane, ...]:  # noqa: A002
     """Return the planes of a frame that is one array of 3 / 2 of its height."""
-    rows, width = (*frame.shape, 0, 0)[:2]
-    if frame.ndim != 2 or rows % 3 or width % 2:  # noqa: PLR2004
+    height = height_of_array(frame.shape)
+    if height is None:
         return (frame,)
-    height = rows // 3 * 2
+    width = frame.shape[1]
     luma, chroma = frame[:height], frame[height:]
     if format == "nv12":
         return luma, _with_dense_rows(chroma).reshape(height // 2, width // 2, 2)

@@ -13,10 +13,12 @@ set(edgecv_oldest_cuda 12.0)
 
 set(edgecv_cuda_sources
   box_iou/box_iou.cu
+  letterbox/letterbox.cu
   resize_argmax/resize_argmax.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
   bindings/cuda/device.cc
+  bindings/cuda/letterbox.cc
   bindings/cuda/module.cc
   bindings/cuda/resize_argmax.cc)
 

@@ -3,7 +3,7 @@
 from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes, draw_masks
-from edgecv.kernels.letterbox import letterbox
+from edgecv.kernels.letterbox import letterbox, letterbox_batch
 from edgecv.kernels.nms import nms
 from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
 from edgecv.kernels.resize_argmax import resize_argmax
@@ -22,6 +22,7 @@ __all__ = [
     "draw_boxes",
     "draw_masks",
     "letterbox",
+    "letterbox_batch",
     "nms",
     "num_threads",
     "paste_masks",

@@ -1,7 +1,10 @@
 # Addresses in device memory, sizes and a stream; nothing is checked here.
 
+from collections.abc import Sequence
+
 architectures: str
 cuda_version: str
+letterbox_frames_per_launch: int
 
 def allocate(num_bytes: int, device: int, stream: int) -> int: ...
 def box_iou(
@@ -13,6 +16,23 @@ def describe(
     capsule: object,
 ) -> tuple[int, list[int], list[int], tuple[int, int, int], int, bool]: ...
 def device_of(pointer: int) -> int: ...
+def letterbox(
+    frames: Sequence[tuple[Sequence[tuple[int, int]], Sequence[int], Sequence[int], Sequence[int]]],
+    pixel_format: str,
+    matrix: str,
+    colour_range: str,
+    interpolation: str,
+    colour: str,
+    gain: Sequence[float],
+    bias: Sequence[float],
+    pad: float,
+    dtype: str,
+    layout: str,
+    size_hw: Sequence[int],
+    out: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def num_devices() -> int: ...
 def release(pointer: int, device: int, stream: int) -> None: ...
 def resize_argmax(

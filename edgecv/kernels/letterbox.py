@@ -1,49 +1,84 @@
 """From a camera's frame to a network's input, in one pass over the pixels."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from math import inf, isfinite
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.frame_formats import (
-    COLOUR_MATRICES,
-    COLOUR_RANGES,
     ColourMatrix,
     ColourRange,
     FrameFormat,
     Pixels,
+    Plane,
     frame_size_hw,
     planes_of,
 )
 from edgecv.kernels._native import letterbox_cpu
-from edgecv.kernels.arguments import check_array, check_at_least, check_choice
-from edgecv.placement import FITS, Fit, Placement
+from edgecv.kernels.arguments import check_output
+from edgecv.kernels.cuda import letterbox as on_device
+from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.letterbox_options import (
+    DTYPES,
+    Colour,
+    ElementType,
+    Interpolation,
+    Layout,
+    Options,
+    Prepared,
+    prepared,
+)
+from edgecv.placement import Fit, Placement
 
-Colour = Literal["rgb", "bgr", "gray"]
-ElementType = Literal["float32", "float16", "uint8"]
-Layout = Literal["chw", "hwc"]
-Interpolation = Literal["bilinear", "area"]
-
-COLOURS: tuple[Colour, ...] = get_args(Colour)
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+__all__ = ["Colour", "ElementType", "Interpolation", "Layout", "letterbox", "letterbox_batch"]
 
 InputArray: TypeAlias = NDArray[Any]  # float32, float16 or uint8, as `dtype` says
 
-_DTYPES: dict[ElementType, type[np.generic]] = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "uint8": np.uint8,
-}
-_MAX_PIXEL = 255
 _MIN_BAYER_SIDE = 3  # a pixel needs neighbours on both sides
 
 
+@overload
 def letterbox(
     frame: Pixels,
+    size_hw: tuple[int, int],
+    *,
+    format: FrameFormat = "bgr24",
+    fit: Fit = "letterbox",
+    colour: Colour = "rgb",
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pad: float = 114,
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",
+    out: InputArray | None = None,
+) -> tuple[InputArray, Placement]: ...
+@overload
+def letterbox(
+    frame: AnyDeviceArray | tuple[AnyDeviceArray, ...],
+    size_hw: tuple[int, int],
+    *,
+    format: FrameFormat = "bgr24",
+    fit: Fit = "letterbox",
+    colour: Colour = "rgb",
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pad: float = 114,
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> tuple[AnyDeviceArray, Placement]: ...
+def letterbox(
+    frame: AnyDeviceArray | tuple[AnyDeviceArray, ...],
     size_hw: tuple[int, int],
     *,
     format: FrameFormat = "bgr24",  # noqa: A002  # the word that every video library uses
@@ -58,8 +93,9 @@ def letterbox(
     interpolation: Interpolation = "bilinear",
     matrix: ColourMatrix = "bt601",
     range: ColourRange = "limited",  # noqa: A002  # the word of every video standard
-    out: InputArray | None = None,
-) -> tuple[InputArray, Placement]:
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> tuple[AnyDeviceArray, Placement]:
     """Convert, resize and place a frame in a network's input, normalised and laid out for it.
 
     Every value is (pixel * scale - mean[c]) / std[c], where the pixel is converted to `colour`,
@@ -74,7 +110,8 @@ def letterbox(
     Args:
         frame: uint8 array or tuple of planes, see `edgecv.frame_formats`. Rows may have any stride:
             a cropped or flipped view and a decoder's planes are read in place. A Bayer frame has at
-            least 3 rows and 3 columns.
+            least 3 rows and 3 columns. On a GPU, one array or a tuple of planes there
+            (`edgecv.kernels.cuda.arrays`) of any format but Bayer's, whose rows are dense.
         size_hw: height and width of the input in pixels, at least 1 each.
         format: how the pixels lie in `frame`.
         fit: how the frame is placed, see `edgecv.placement.Placement.of`.
@@ -93,7 +130,8 @@ def letterbox(
         range: of YUV frames: `limited` for luma 16..235 and chroma 16..240, `full` for 0..255 as in
             JPEG. Luma below 16 is black in the limited range.
         out: C-contiguous, where to write the input instead of allocating it, such as one image
-            `batch[i]` of a batch.
+            `batch[i]` of a batch; where the frame is.
+        stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
 
     Returns:
         (C, height, width) or (height, width, C) of `dtype`, C-contiguous, `out` itself if given;
@@ -101,23 +139,18 @@ def letterbox(
 
     Raises:
         ValueError: if a shape, a size, a factor or an option is not as described.
-        TypeError: if `frame` is not uint8 or `out` not of `dtype`; nothing is converted silently.
+        TypeError: if `frame` is not uint8, `out` not of `dtype`, or one of them on a GPU and the
+            other not; nothing is converted or moved silently.
+        DeviceError: if the GPU cannot do it.
 
     Source:
         Bilinear and area interpolation: `cv2.resize`, OpenCV 4 documentation, "Geometric Image
         Transformations". YUV: Rec. ITU-R BT.601-7, section 2.5, and BT.709-6, section 3.
 
     """
-    planes = planes_of("letterbox", frame, format)
-    frame_hw = frame_size_hw(planes)
-    if format.startswith("bayer") and min(frame_hw) < _MIN_BAYER_SIDE:
-        raise ValueError(
-            f"letterbox: `frame` must have at least 3 rows and columns for format {format}, "
-            f"got {frame_hw}."
-        )
-    placement, shape, gain, bias = _prepared(
-        frame_hw,
+    options = Options(
         tuple(size_hw),
+        format,
         fit,
         colour,
         scale,
@@ -130,104 +163,174 @@ def letterbox(
         matrix,
         range,
     )
+    if _are_on_device(frame, out):
+        return on_device.letterbox(frame, options, out=out, stream=stream)
+    planes = _planes_of("letterbox", frame, format)
+    fitted = prepared("letterbox", options, frame_size_hw(planes))
     if out is None:
-        out = np.empty(shape, _DTYPES[dtype])
-    else:
-        _check_out(out, dtype, shape)
+        out = np.empty(fitted.shape, DTYPES[dtype])
+    check_output("letterbox", "out", out, DTYPES[dtype], fitted.shape)
+    _fit(planes, options, fitted, out)
+    return out, fitted.placement
+
+
+@overload
+def letterbox_batch(
+    frames: Sequence[Pixels],
+    size_hw: tuple[int, int],
+    *,
+    format: FrameFormat = "bgr24",
+    fit: Fit = "letterbox",
+    colour: Colour = "rgb",
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pad: float = 114,
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",
+    out: InputArray | None = None,
+) -> tuple[InputArray, list[Placement]]: ...
+@overload
+def letterbox_batch(
+    frames: Sequence[AnyDeviceArray | tuple[AnyDeviceArray, ...]],
+    size_hw: tuple[int, int],
+    *,
+    format: FrameFormat = "bgr24",
+    fit: Fit = "letterbox",
+    colour: Colour = "rgb",
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pad: float = 114,
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> tuple[AnyDeviceArray, list[Placement]]: ...
+def letterbox_batch(
+    frames: Sequence[AnyDeviceArray | tuple[AnyDeviceArray, ...]],
+    size_hw: tuple[int, int],
+    *,
+    format: FrameFormat = "bgr24",  # noqa: A002  # the word that every video library uses
+    fit: Fit = "letterbox",
+    colour: Colour = "rgb",
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pad: float = 114,
+    dtype: ElementType = "float32",
+    layout: Layout = "chw",
+    interpolation: Interpolation = "bilinear",
+    matrix: ColourMatrix = "bt601",
+    range: ColourRange = "limited",  # noqa: A002  # the word of every video standard
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> tuple[AnyDeviceArray, list[Placement]]:
+    """Do what `letterbox` does to frames of any sizes, each into an image of one batch.
+
+    On a GPU one launch serves up to 32 frames, whatever their sizes and strides. The call copies
+    nothing to or from the GPU: with `out` it may be captured into a CUDA graph, which then reads
+    the same addresses again.
+
+    Args:
+        frames: at least one frame, each as in `letterbox`; all of one `format` and on one GPU, or
+            none on a GPU.
+        size_hw: height and width of the input in pixels, at least 1 each.
+        format: as in `letterbox`, as are the others up to `range`.
+        fit: see `letterbox`.
+        colour: see `letterbox`.
+        scale: see `letterbox`.
+        mean: see `letterbox`.
+        std: see `letterbox`.
+        pad: see `letterbox`.
+        dtype: see `letterbox`.
+        layout: see `letterbox`.
+        interpolation: see `letterbox`.
+        matrix: see `letterbox`.
+        range: see `letterbox`.
+        out: C-contiguous, where to write the batch instead of allocating it; where the frames are.
+        stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
+
+    Returns:
+        (B, C, height, width) or (B, height, width, C) of `dtype`, C-contiguous, `out` itself if
+        given; and where each frame lies in its image.
+
+    Raises:
+        ValueError: if there is no frame, or something is not as described.
+        TypeError: as `letterbox` does.
+        DeviceError: if the GPU cannot do it.
+
+    """
+    if len(frames) == 0:
+        raise ValueError("letterbox_batch: `frames` must hold at least 1 frame, got 0.")
+    options = Options(
+        tuple(size_hw),
+        format,
+        fit,
+        colour,
+        scale,
+        None if mean is None else tuple(mean),
+        None if std is None else tuple(std),
+        pad,
+        dtype,
+        layout,
+        interpolation,
+        matrix,
+        range,
+    )
+    if any(_are_on_device(frame, out) for frame in frames):
+        return on_device.letterbox_batch(frames, options, out=out, stream=stream)
+    batch = [
+        _planes_of(f"letterbox_batch: frames[{i}]", frame, format) for i, frame in enumerate(frames)
+    ]
+    fits = [prepared("letterbox_batch", options, frame_size_hw(planes)) for planes in batch]
+    shape = (len(batch), *fits[0].shape)
+    if out is None:
+        out = np.empty(shape, DTYPES[dtype])
+    check_output("letterbox_batch", "out", out, DTYPES[dtype], shape)
+    for planes, fitted, image in zip(batch, fits, out, strict=True):
+        _fit(planes, options, fitted, image)
+    return out, [fitted.placement for fitted in fits]
+
+
+def _are_on_device(frame: AnyDeviceArray, out: AnyDeviceArray) -> bool:
+    """Return whether the frame or the output is on a GPU: then both must be."""
+    return is_on_device(frame[0] if isinstance(frame, tuple) and frame else frame) or is_on_device(
+        out
+    )
+
+
+def _planes_of(function: str, frame: Pixels, format: FrameFormat) -> tuple[Plane, ...]:  # noqa: A002
+    planes = planes_of(function, frame, format)
+    frame_hw = frame_size_hw(planes)
+    if format.startswith("bayer") and min(frame_hw) < _MIN_BAYER_SIDE:
+        raise ValueError(
+            f"{function}: `frame` must have at least 3 rows and columns for format {format}, "
+            f"got {frame_hw}."
+        )
+    return planes
+
+
+def _fit(planes: tuple[Plane, ...], options: Options, fitted: Prepared, out: InputArray) -> None:
     letterbox_cpu(
         planes,
-        pixel_format=format,
-        matrix=matrix,
-        colour_range=range,
-        frame_hw=frame_hw,
-        resized_hw=placement.resized_hw,
-        offset_xy=placement.offset_xy,
-        interpolation=interpolation,
-        colour=colour,
-        gain=gain,
-        bias=bias,
-        pad=pad,
-        layout=layout,
+        pixel_format=options.format,
+        matrix=options.matrix,
+        colour_range=options.range,
+        frame_hw=fitted.placement.frame_hw,
+        resized_hw=fitted.placement.resized_hw,
+        offset_xy=fitted.placement.offset_xy,
+        interpolation=options.interpolation,
+        colour=options.colour,
+        gain=fitted.gain,
+        bias=fitted.bias,
+        pad=options.pad,
+        layout=options.layout,
         out=out,
     )
-    return out, placement
-
-
-# Cached: the frames of a stream come alike, and hundreds of Python steps are worth a small frame.
-@lru_cache(maxsize=256)
-def _prepared(
-    frame_hw: tuple[int, int],
-    size_hw: tuple[int, ...],
-    fit: Fit,
-    colour: Colour,
-    scale: float | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    pad: float,
-    dtype: ElementType,
-    layout: Layout,
-    interpolation: Interpolation,
-    matrix: ColourMatrix,
-    range: ColourRange,  # noqa: A002
-) -> tuple[Placement, tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Check the options; return the placement, the input's shape, and gain and bias."""
-    for name, value, choices in (
-        ("fit", fit, FITS),
-        ("colour", colour, COLOURS),
-        ("dtype", dtype, tuple(_DTYPES)),
-        ("layout", layout, LAYOUTS),
-        ("interpolation", interpolation, INTERPOLATIONS),
-        ("matrix", matrix, COLOUR_MATRICES),
-        ("range", range, COLOUR_RANGES),
-    ):
-        check_choice("letterbox", name, value, choices)
-    height, width = size_hw
-    check_at_least("letterbox", "size_hw", min(height, width), 1)
-    if not 0 <= pad <= _MAX_PIXEL:
-        raise ValueError(f"letterbox: `pad` must be in [0, 255], got {pad}.")
-    channels = 1 if colour == "gray" else 3
-    gain, bias = _affine(dtype, channels, scale, mean, std)
-
-    shape = (channels, height, width) if layout == "chw" else (height, width, channels)
-    return Placement.of(frame_hw, (height, width), fit), shape, gain, bias
-
-
-def _check_out(out: InputArray, dtype: ElementType, shape: tuple[int, ...]) -> None:
-    check_array("letterbox", "out", out, _DTYPES[dtype], shape)
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError(
-            "letterbox: `out` must be C-contiguous and writeable, got a view that is not. "
-            f"Allocate it with `np.empty({shape}, np.{dtype})`."
-        )
-
-
-def _affine(
-    dtype: ElementType,
-    channels: int,
-    scale: float | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the normalisation as one factor and one addend for each of 3 channels."""
-    if scale is None:
-        scale = 1.0 if dtype == "uint8" else 1 / _MAX_PIXEL
-    if not 0 < scale < inf:
-        raise ValueError(f"letterbox: `scale` must be positive and finite, got {scale}.")
-    mean = (0.0,) * channels if mean is None else mean
-    std = (1.0,) * channels if std is None else std
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != channels or not all(map(isfinite, values)):
-            raise ValueError(
-                f"letterbox: `{name}` must hold {channels} finite numbers, got {values}."
-            )
-    if min(std) <= 0:
-        raise ValueError(f"letterbox: `std` must be positive, got {std}.")
-    if dtype == "uint8" and (any(mean) or any(deviation != 1 for deviation in std)):
-        raise ValueError(
-            f"letterbox: `mean` and `std` must be 0 and 1 for uint8, got {mean} and {std}. "
-            "Normalise inside the network, or ask for a float dtype."
-        )
-    gain = [scale / float(deviation) for deviation in std]
-    bias = [-float(centre) / float(deviation) for centre, deviation in zip(mean, std, strict=True)]
-    unused = (0.0,) * (3 - channels)
-    return (*gain, *unused), (*bias, *unused)

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "bindings/letterbox_names.h"
 #include "letterbox/letterbox.h"
 
 namespace edgecv::bindings {
@@ -36,26 +36,6 @@ Plane ToPlane(const Pixels& pixels) {
           pixels.stride(0)};
 }
 
-template <typename Value, std::size_t N>
-Value Named(std::string_view name, const std::array<std::pair<std::string_view, Value>, N>& values) {
-  for (const auto& [known, value] : values)
-    if (known == name) return value;
-  throw nb::value_error("letterbox_cpu: an option has a name that is not known.");
-}
-
-PixelFormat FormatNamed(std::string_view name) {
-  return Named<PixelFormat, 10>(name, {{{"bgr24", PixelFormat::kBgr24},
-                                        {"rgb24", PixelFormat::kRgb24},
-                                        {"gray8", PixelFormat::kGray8},
-                                        {"yuv420p", PixelFormat::kYuv420p},
-                                        {"nv12", PixelFormat::kNv12},
-                                        {"yuyv422", PixelFormat::kYuyv422},
-                                        {"bayer_rggb8", PixelFormat::kBayerRggb8},
-                                        {"bayer_bggr8", PixelFormat::kBayerBggr8},
-                                        {"bayer_grbg8", PixelFormat::kBayerGrbg8},
-                                        {"bayer_gbrg8", PixelFormat::kBayerGbrg8}}});
-}
-
 ElementType TypeOf(const Tensor& tensor) {
   if (tensor.dtype() == nb::dtype<float>()) return ElementType::kFloat32;
   if (tensor.dtype() == nb::dtype<std::uint8_t>()) return ElementType::kUint8;
@@ -75,32 +55,23 @@ void BindLetterbox(nb::module_& m) {
          std::array<std::ptrdiff_t, 2> resized_hw, std::array<std::ptrdiff_t, 2> offset_xy,
          std::string_view interpolation, std::string_view colour, std::array<float, 3> gain,
          std::array<float, 3> bias, float pad, std::string_view layout, Tensor out) {
-        Frame frame{FormatNamed(format),
-                    Named<ColourMatrix, 2>(matrix, {{{"bt601", ColourMatrix::kBt601},
-                                                     {"bt709", ColourMatrix::kBt709}}}),
-                    Named<ColourRange, 2>(range, {{{"limited", ColourRange::kLimited},
-                                                   {"full", ColourRange::kFull}}}),
-                    frame_hw[0], frame_hw[1], {}};
+        Frame frame{FormatNamed(format), MatrixNamed(matrix), RangeNamed(range), frame_hw[0],
+                    frame_hw[1], {}};
         Require(planes.size() <= frame.planes.size(), "letterbox_cpu: `planes` must be 1 to 3.");
         for (std::size_t i = 0; i < planes.size(); ++i) frame.planes[i] = ToPlane(planes[i]);
         Require(PlanesFit(frame, planes.size()),
                 "letterbox_cpu: `planes` must hold a frame of `frame_hw` in this format.");
         Require(resized_hw[0] >= 1 && resized_hw[1] >= 1,
                 "letterbox_cpu: `resized_hw` must be at least 1.");
-        const Normalisation norm{Named<Colour, 3>(colour, {{{"rgb", Colour::kRgb},
-                                                            {"bgr", Colour::kBgr},
-                                                            {"gray", Colour::kGray}}}),
-                                 pad, gain, bias};
-        const bool channels_last =
-            Named<bool, 2>(layout, {{{"chw", false}, {"hwc", true}}});
+        const Normalisation norm{ColourNamed(colour), pad, gain, bias};
+        const bool channels_last = IsChannelsLast(layout);
         const std::size_t rows_axis = channels_last ? 0 : 1;
         Require(out.shape(channels_last ? 2 : 0) == (norm.colour == Colour::kGray ? 1u : 3u),
                 "letterbox_cpu: `out` must have a plane per channel of `colour`.");
         const Input input{out.data(), TypeOf(out), channels_last,
                           static_cast<std::ptrdiff_t>(out.shape(rows_axis)),
                           static_cast<std::ptrdiff_t>(out.shape(rows_axis + 1))};
-        const auto how = Named<Interpolation, 2>(
-            interpolation, {{{"bilinear", Interpolation::kBilinear}, {"area", Interpolation::kArea}}});
+        const Interpolation how = InterpolationNamed(interpolation);
         const WithoutGil nogil;
         LetterboxCpu(frame, {resized_hw[0], resized_hw[1], offset_xy[0], offset_xy[1]}, how, norm,
                      input);

@@ -4,6 +4,7 @@
 
 #include "common/simd.h"
 #include "letterbox/demosaic.h"
+#include "letterbox/gray_factors.h"
 #include "letterbox/yuv_factors.h"
 
 namespace edgecv {
@@ -109,15 +110,14 @@ void BlendLuma(Samples samples, YuvFactors factors, const Weight* __restrict__ w
   }
 }
 
-// 0.299 R + 0.587 G + 0.114 B in Q15; the factors add up to 1, so that gray stays what it was.
 EDGECV_INLINE
 void Gray(const std::array<Pixel*, 3>* rgb, std::size_t count, Pixel* __restrict__ out) {
   const Pixel* __restrict__ red = (*rgb)[0];
   const Pixel* __restrict__ green = (*rgb)[1];
   const Pixel* __restrict__ blue = (*rgb)[2];
   for (std::size_t x = 0; x < count; ++x) {
-    const std::int32_t sum = red[x] * 9798 + green[x] * 19235 + blue[x] * 3735;
-    out[x] = static_cast<Pixel>((sum + (1 << 14)) >> 15);
+    const std::int32_t sum = red[x] * kRedInGray + green[x] * kGreenInGray + blue[x] * kBlueInGray;
+    out[x] = static_cast<Pixel>((sum + (1 << (kGrayBits - 1))) >> kGrayBits);
   }
 }
 

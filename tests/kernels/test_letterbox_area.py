@@ -1,6 +1,7 @@
 """The fit by area interpolation: spans of every length, and sums at their limit."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from edgecv.frame_formats import FrameFormat, Pixels
 from edgecv.kernels import letterbox, reference
 from edgecv.kernels.letterbox import Colour
 from edgecv.placement import Fit
+
+from .conftest import Place
+from .fits import fitted, on_places
 
 # In pixel values of 255, see kernels/letterbox/letterbox.h.
 ERRORS: dict[FrameFormat, float] = {
@@ -35,6 +39,7 @@ def random_frame(form: FrameFormat, height: int, width: int) -> NDArray[np.uint8
 
 
 def assert_matches_reference(
+    place: Place,
     frame: Pixels,
     size_hw: tuple[int, int],
     form: FrameFormat,
@@ -42,30 +47,18 @@ def assert_matches_reference(
     fit: Fit = "stretch",
     colour: Colour = "rgb",
 ) -> None:
-    out = np.full((1 if colour == "gray" else 3, *size_hw), np.nan, np.float32)
-    _, placement = letterbox(
-        frame,
-        size_hw,
-        format=form,
-        fit=fit,
-        colour=colour,
-        scale=1,
-        pad=114,
-        interpolation="area",
-        out=out,
-    )
-    expected = reference.letterbox(
-        frame, placement, format=form, colour=colour, pad=114, interpolation="area"
-    )
+    options: dict[str, Any] = {"format": form, "colour": colour, "interpolation": "area"}
+    out, placement = fitted(place, frame, size_hw, fit=fit, scale=1, pad=114, **options)
+    expected = reference.letterbox(frame, placement, pad=114, **options)
     np.testing.assert_allclose(out, expected, rtol=0, atol=ERRORS[form])
 
 
 # Rows that are added in fours, columns alike or one longer than others, and none whole.
 @pytest.mark.parametrize("ratio", [1.01, 1.2, 1.5, 1.99, 2, 2.01, 3, 3.4, 4, 4.62, 5, 6, 8.3, 9])
 @pytest.mark.parametrize("colour", ["bgr", "gray"])
-@pytest.mark.parametrize("form", ["bgr24", "rgb24", "gray8", "nv12", "yuyv422", "bayer_grbg8"])
+@on_places("bgr24", "rgb24", "gray8", "nv12", "yuyv422", "bayer_grbg8")
 def test_matches_reference_at_every_ratio_of_both_axes(
-    form: FrameFormat, colour: Colour, ratio: float
+    place: Place, form: FrameFormat, colour: Colour, ratio: float
 ) -> None:
     resized_hw = (3, 8)
     height, width = (2 * math.ceil(side * ratio / 2) for side in resized_hw)
@@ -73,25 +66,25 @@ def test_matches_reference_at_every_ratio_of_both_axes(
     fits: list[tuple[Fit, tuple[int, int]]]
     fits = [("stretch", resized_hw), ("letterbox", (9, 8)), ("centre-crop", (3, 5))]
     for fit, size_hw in fits:
-        assert_matches_reference(frame, size_hw, form, fit=fit, colour=colour)
+        assert_matches_reference(place, frame, size_hw, form, fit=fit, colour=colour)
 
 
 # The sums of up to 257 bytes fit 16 bits, to which longer ones must not be left.
 @pytest.mark.parametrize("length", [256, 257, 258, 259, 515, 600])
-@pytest.mark.parametrize("form", ["bgr24", "gray8", "nv12"])
-def test_matches_reference_over_long_spans(form: FrameFormat, length: int) -> None:
+@on_places("bgr24", "gray8", "nv12")
+def test_matches_reference_over_long_spans(place: Place, form: FrameFormat, length: int) -> None:
     for side in (2 * length, 2 * length - 2):
         for frame_hw in ((side, 4), (4, side)):
             frame = random_frame(form, *frame_hw)
-            assert_matches_reference(frame, (2, 2), form)
-            assert_matches_reference(frame, (1, 1), form)
+            assert_matches_reference(place, frame, (2, 2), form)
+            assert_matches_reference(place, frame, (1, 1), form)
 
 
 @pytest.mark.parametrize("side", [255, 256, 257, 258, 300, 514, 515])
-def test_white_stays_white(side: int) -> None:
+def test_white_stays_white(place: Place, side: int) -> None:
     frame = np.full((side, side, 3), 255, np.uint8)
     for size_hw in ((1, 1), (2, 2), (7, 7)):
-        out, _ = letterbox(frame, size_hw, scale=1, interpolation="area")
+        out, _ = fitted(place, frame, size_hw, scale=1, interpolation="area")
         np.testing.assert_array_equal(out, np.full_like(out, 255))
 
 

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv.frame_formats import FrameFormat
-from edgecv.kernels import letterbox
 from edgecv.kernels.letterbox import Interpolation
+
+from .conftest import Place
+from .fits import fitted, on_places
 
 cv2 = pytest.importorskip("cv2")
 
@@ -27,7 +29,7 @@ CONVERSIONS: dict[FrameFormat, int | None] = {
     "bayer_gbrg8": cv2.COLOR_BayerGR2BGR,
 }
 FLAGS = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
-YUV = ("yuv420p", "nv12", "yuyv422")
+YUV: tuple[FrameFormat, ...] = ("yuv420p", "nv12", "yuyv422")
 
 # OpenCV rounds resized pixels to whole values, half of one, and blends both axes with weights of
 # 11 bits: off by at most 2^-12 of 255 each, 0.13, and rounded between the axes. On Arm it resizes
@@ -60,13 +62,14 @@ def to_bgr(form: FrameFormat, frame: NDArray[np.uint8]) -> Any:
 @pytest.mark.parametrize(
     "size_hw", [(48, 64), (24, 32), (36, 48), (33, 41), (144, 192), (100, 130), (200, 333), (13, 9)]
 )
-@pytest.mark.parametrize("form", CONVERSIONS)
+@on_places(*CONVERSIONS)
 def test_agrees_with_opencv(
-    form: FrameFormat, size_hw: tuple[int, int], interpolation: Interpolation
+    place: Place, form: FrameFormat, size_hw: tuple[int, int], interpolation: Interpolation
 ) -> None:
     frame = noise(form, 144, 192)
     resized = cv2.resize(to_bgr(form, frame), size_hw[::-1], interpolation=FLAGS[interpolation])
-    out, _ = letterbox(
+    out, _ = fitted(
+        place,
         frame,
         size_hw,
         format=form,
@@ -80,18 +83,19 @@ def test_agrees_with_opencv(
     np.testing.assert_allclose(out, resized, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("form", ["bgr24", "rgb24", "bayer_rggb8"])
-def test_gray_agrees_with_opencv(form: FrameFormat) -> None:
+@on_places("bgr24", "rgb24", "bayer_rggb8")
+def test_gray_agrees_with_opencv(place: Place, form: FrameFormat) -> None:
     frame = noise(form, 72, 96)
     gray = cv2.cvtColor(to_bgr(form, frame), cv2.COLOR_BGR2GRAY)
     resized = cv2.resize(gray, (64, 51), interpolation=cv2.INTER_LINEAR)
-    out, _ = letterbox(frame, (51, 64), format=form, fit="stretch", colour="gray", scale=1)
+    options: dict[str, Any] = {"format": form, "colour": "gray", "fit": "stretch"}
+    out, _ = fitted(place, frame, (51, 64), scale=1, **options)
     # Both the gray pixels and the resized ones are rounded there.
     np.testing.assert_allclose(out[0], resized, rtol=0, atol=TOLERANCE + 0.5)
 
 
-@pytest.mark.parametrize("form", YUV)
-def test_agrees_with_opencv_on_a_natural_picture(form: FrameFormat) -> None:
+@on_places(*YUV)
+def test_agrees_with_opencv_on_a_natural_picture(place: Place, form: FrameFormat) -> None:
     # Smooth and in gamut, where neighbouring errors of OpenCV are not independent.
     y, x = np.mgrid[:144, :192]
     bgr = np.stack([128 + 90 * np.sin(x / 19), 60 + y, 200 - x], axis=2).astype(np.uint8)
@@ -103,12 +107,13 @@ def test_agrees_with_opencv_on_a_natural_picture(form: FrameFormat) -> None:
         chroma = planar[144:].reshape(2, -1)
         planar = np.vstack([planar[:144], chroma.T.reshape(72, 192)])
     resized = cv2.resize(to_bgr(form, planar), (101, 77), interpolation=cv2.INTER_LINEAR)
-    out, _ = letterbox(planar, (77, 101), format=form, fit="stretch", colour="bgr", dtype="uint8")
+    options: dict[str, Any] = {"format": form, "colour": "bgr", "dtype": "uint8"}
+    out, _ = fitted(place, planar, (77, 101), fit="stretch", **options)
     difference = np.abs(np.moveaxis(out, 0, 2).astype(int) - resized)
     assert difference.max() <= 1
 
 
-def test_letterboxes_as_opencv_does() -> None:
+def test_letterboxes_as_opencv_does(place: Place) -> None:
     frame = noise("bgr24", 90, 160)
     params = cv2.dnn.Image2BlobParams()
     params.scalefactor = (1 / 255,) * 3
@@ -117,5 +122,5 @@ def test_letterboxes_as_opencv_does() -> None:
     params.paddingmode = cv2.dnn.DNN_PMODE_LETTERBOX
     params.borderValue = (114, 114, 114)
     blob = cv2.dnn.blobFromImageWithParams(frame, params)
-    out, _ = letterbox(frame, (64, 64))
+    out, _ = fitted(place, frame, (64, 64))
     np.testing.assert_allclose(out, blob[0], rtol=0, atol=TOLERANCE / 255)

@@ -4,8 +4,6 @@ Elsewhere its results come from several stages, as those in `hwc` do on every pr
 equal to the bit.
 """
 
-import ctypes
-import mmap
 import sys
 from typing import Any, Literal
 
@@ -17,6 +15,8 @@ from numpy.typing import NDArray
 
 from edgecv.kernels import letterbox, reference
 from edgecv.placement import FITS, Fit
+
+from .fits import between_guards
 
 Yuv = Literal["yuv420p", "nv12", "yuyv422"]
 Plane = NDArray[np.uint8]
@@ -146,22 +146,6 @@ def test_rows_apart(form: Yuv, *, turned: bool) -> None:
         padded.append(view)
     for size_hw in ((4, 75), (9, 150), (3, 40)):
         assert_fits(form, tuple(padded), size_hw)
-
-
-def between_guards(plane: Plane, *, at_end: bool) -> Plane:
-    """Return the plane in pages of its own, with its first or last byte next to forbidden ones."""
-    page = mmap.PAGESIZE
-    num_pages = -(-plane.nbytes // page)
-    pages = mmap.mmap(-1, (num_pages + 2) * page)
-    room = np.frombuffer(pages, np.uint8)  # keeps the pages
-    protect = ctypes.CDLL(None).mprotect
-    for forbidden in (0, num_pages + 1):
-        address = ctypes.c_void_p(room.ctypes.data + forbidden * page)
-        assert protect(address, ctypes.c_size_t(page), 0) == 0
-    begin = (num_pages + 1) * page - plane.nbytes if at_end else page
-    guarded = room[begin : begin + plane.nbytes].reshape(plane.shape)
-    guarded[...] = plane
-    return guarded
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no mprotect")

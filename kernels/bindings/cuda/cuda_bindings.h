@@ -54,6 +54,7 @@ void Enqueue(const char* function, int device, Address stream, LaunchOn launch) 
 
 void BindCudaBoxIou(nb::module_& m);
 void BindCudaDevice(nb::module_& m);
+void BindCudaLetterbox(nb::module_& m);
 void BindCudaResizeArgmax(nb::module_& m);
 
 }  // namespace edgecv::bindings
