@@ -11,11 +11,14 @@ set(EDGECV_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities, such as 87;
 set(edgecv_supported_architectures 75 80 86 87 89 90 110 120)
 
 set(edgecv_cuda_sources
-  box_iou/box_iou.cu)
+  box_iou/box_iou.cu
+  roi_align/roi_align.cu
+  roi_pool/roi_pool.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
   bindings/cuda/device.cc
-  bindings/cuda/module.cc)
+  bindings/cuda/module.cc
+  bindings/cuda/roi.cc)
 
 # Sets `architectures` in the caller to what is to be built for.
 function(edgecv_find_architectures nvcc)

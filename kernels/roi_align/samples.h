@@ -126,6 +126,33 @@ EDGECV_HOST_DEVICE void ListCells(const Samples& samples, std::uint32_t num_cell
     list.weight(k) /= static_cast<float>(samples.count);
 }
 
+// The cells that the samples of `inside` are between, at least.
+EDGECV_HOST_DEVICE CellRange HullOf(const Samples& samples, SampleRange inside,
+                                    std::uint32_t num_cells) {
+  if (inside.begin >= inside.end) return {0, 0};
+  const std::uint32_t first = SharesOf(samples.at(inside.begin), num_cells).low;
+  const std::uint32_t last = SharesOf(samples.at(inside.end - 1), num_cells).low;
+  const std::uint32_t low = first < last ? first : last, high = first < last ? last : first;
+  return {low, high + 1 < num_cells ? high + 2 : num_cells};
+}
+
+// The weight that the samples of `inside` give one cell: what `ListCells` lists, found by bisection.
+EDGECV_HOST_DEVICE float WeightOfCell(const Samples& samples, SampleRange inside,
+                                      std::uint32_t num_cells, std::uint32_t cell) {
+  const bool rises = samples.Rise();
+  const auto low = [&](float p) { return SharesOf(p, num_cells).low; };
+  const std::uint32_t begin = samples.Until(
+      inside.begin, [&](float p) { return rises ? low(p) + 1 < cell : low(p) > cell; });
+  const std::uint32_t end = samples.Until(
+      begin, [&](float p) { return rises ? low(p) <= cell : low(p) + 1 >= cell; });
+  float weight = 0.0f;
+  samples.ForEach({begin, end < inside.end ? end : inside.end}, [&](float position, float times) {
+    const Shares shares = SharesOf(position, num_cells);
+    weight += times * (shares.low == cell ? shares.of_low : shares.of_next);
+  });
+  return weight / static_cast<float>(samples.count);
+}
+
 // The bins of a RoI along one axis of a map.
 struct SampledAxis {
   float start, bin_size;

@@ -9,10 +9,6 @@
 
 namespace edgecv {
 
-struct CellRange {
-  std::uint32_t begin, end;
-};
-
 // The first and the last cell of a RoI along one axis, rounded.
 struct RoundedSide {
   float first, last;

@@ -53,5 +53,6 @@ void Enqueue(const char* function, int device, Address stream, LaunchOn launch) 
 
 void BindCudaBoxIou(nb::module_& m);
 void BindCudaDevice(nb::module_& m);
+void BindCudaRoi(nb::module_& m);
 
 }  // namespace edgecv::bindings

@@ -6,4 +6,5 @@ NB_MODULE(_cuda, m) {
   using namespace edgecv::bindings;
   BindCudaBoxIou(m);
   BindCudaDevice(m);
+  BindCudaRoi(m);
 }
