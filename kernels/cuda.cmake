@@ -81,9 +81,9 @@ elseif(EDGECV_CUDA STREQUAL "EMULATED")
     HINTS ENV CUDA_HOME /usr/local/cuda PATH_SUFFIXES include)
   add_library(edgecv_cuda STATIC ${edgecv_cuda_sources} emulated/device.cc emulated/runtime.cc)
   set_source_files_properties(${edgecv_cuda_sources} PROPERTIES LANGUAGE CXX)
-  # Fortified, longjmp takes a switch between stacks for an error.
+  # Fortified, longjmp takes a switch between stacks for an error; the pragmas are those of nvcc.
   target_compile_options(edgecv_cuda PRIVATE -x c++ -U_FORTIFY_SOURCE -ffp-contract=off
-    -Wall -Wextra -Werror)
+    -Wall -Wextra -Werror -Wno-unknown-pragmas)
   target_include_directories(edgecv_cuda SYSTEM PUBLIC "${EDGECV_CUDA_INCLUDE}")
   set(architectures emulated)
 endif()

@@ -41,6 +41,7 @@ def _built() -> Path:
     flags = [
         *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"),
         *("-ffp-contract=off", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-Werror"),
+        "-Wno-unknown-pragmas",  # nvcc's, such as unroll
         '-DEDGECV_CUDA_ARCHITECTURES="emulated"',
         *(f"-I{folder}" for folder in includes[:1]),
         *(word for folder in (*includes[1:], robin_map) for word in ("-isystem", str(folder))),
