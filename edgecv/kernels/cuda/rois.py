@@ -157,7 +157,7 @@ def _maps(
     axes = ("H", "W", "C") if is_hwc8 else ("C", "H", "W")
     views: list[DeviceView] = []
     sizes_hw: list[tuple[int, int]] = []
-    first: tuple[int, int] | None = None  # images and channels
+    agreed: list[tuple[int, int]] = []  # images and channels
     for name, array in zip(names, features, strict=True):
         is_image = len(view_of(function, name, array).shape) == len(axes)
         view = check_view(
@@ -169,26 +169,24 @@ def _maps(
             device=views[0].device if views else None,
         )
         batch, *sides = (1, *view.shape) if is_image else view.shape
-        height, width = size_hw = (sides[0], sides[1]) if is_hwc8 else (sides[1], sides[2])
-        found = batch, sides[2] if is_hwc8 else sides[0]
-        if 0 in size_hw:
+        channels, height, width = (sides[2], *sides[:2]) if is_hwc8 else sides
+        if 0 in (height, width):
             raise ValueError(f"{function}: `{name}` must have at least 1 cell, got {view.shape}.")
-        if found != (first or found):
+        agreed.append((batch, channels))
+        if agreed[0] != agreed[-1]:
             raise ValueError(
                 f"{function}: `{name}` must have the images and channels of `{names[0]}`, "
-                f"{first}, got {found}."
+                f"{agreed[0]}, got {agreed[-1]}."
             )
-        if is_hwc8 and (found[1] % _GROUP or view.pointer % _ALIGNMENT):
+        if is_hwc8 and (channels % _GROUP or view.pointer % _ALIGNMENT):
             raise ValueError(
                 f"{function}: `{name}` must have a multiple of {_GROUP} channels and an address "
                 f"that is one of {_ALIGNMENT} bytes in layout 'hwc8', got {view.shape} at "
                 f"{view.pointer:#x}. Pad the channels and pass how many count as `num_channels`."
             )
-        first = found
         views.append(view)
         sizes_hw.append((height, width))
-    assert first is not None
-    batch, num_lanes = first
+    batch, num_lanes = agreed[0]
     return _Maps(
         tuple(views),
         tuple(sizes_hw),
