@@ -18,7 +18,10 @@ namespace edgecv {
 
 constexpr unsigned kChwChannels = 64;  // of a block in kChw
 constexpr unsigned kHwc8Items = 512;   // of a block in kHwc8: bins times groups of 8 channels
-constexpr unsigned kRoiBlocks = 7;     // that a multiprocessor has registers for, at least
+
+// Blocks that a multiprocessor has registers for, at least: 80 and 72 of them a thread.
+constexpr unsigned kChwBlocks = 6;
+constexpr unsigned kHwc8Blocks = 7;
 
 constexpr unsigned kDepth = 4;       // channels that a lane folds at a time, for loads in flight
 constexpr unsigned kRowsAtOnce = 4;  // rows of bins that meet in shared memory
@@ -66,7 +69,7 @@ class ChwFold {
         lines_(lines),
         hull_(HullOf(table.columns, task.bins_w, strides.columns)),
         map_(static_cast<const Element*>(roi.map)),
-        plane_(std::size_t{roi.height} * roi.width),
+        plane_(roi.height * roi.width),
         width_(roi.width),
         num_channels_(task.features.channels),
         bins_h_(task.bins_h),
@@ -113,10 +116,13 @@ class ChwFold {
     const unsigned slot = lane % lanes_, local = lane / lanes_ * kDepth;
     const std::uint32_t column = ColumnOf(slot, first_bin, num_bins);
     if (column == kNoColumn) return;
-    const Element* top[kDepth];
+    // Channels that are not there are read as the last one, and not written.
+    const unsigned top_channel = min(channel + local, num_channels_ - 1);
+    const Element* const top = map_ + column + std::size_t{plane_} * top_channel;
+    std::uint32_t behind[kDepth];  // the top channel's plane
 #pragma unroll
     for (unsigned k = 0; k < kDepth; ++k)
-      top[k] = map_ + column + plane_ * min(channel + local + k, num_channels_ - 1);
+      behind[k] = plane_ * min(k, num_channels_ - 1 - top_channel);
     for (unsigned r = 0; r < num_rows; ++r) {
       const unsigned first = (row + r) * strides_.rows;
       const unsigned end = first + table_.rows.counts[row + r];
@@ -125,11 +131,11 @@ class ChwFold {
       for (unsigned k = 0; k < kDepth; ++k) sum[k] = Operation::template Start<Sum>();
 #pragma unroll 2
       for (unsigned cell = first; cell < end; ++cell) {
-        const std::size_t down = std::size_t{table_.rows.cells[cell]} * width_;
+        const Element* const line = top + table_.rows.cells[cell] * width_;
         const float weight = table_.rows.weights[cell];
 #pragma unroll
         for (unsigned k = 0; k < kDepth; ++k)
-          Operation::Add(sum[k], weight, Widened(__ldg(top[k] + down)));
+          Operation::Add(sum[k], weight, Widened(__ldg(line + behind[k])));
       }
 #pragma unroll
       for (unsigned k = 0; k < kDepth; ++k) LineOf(local + k, r)[slot] = sum[k];
@@ -171,14 +177,13 @@ class ChwFold {
   Sum* const lines_;
   const ColumnHull hull_;
   const Element* const map_;
-  const std::size_t plane_;
-  const std::uint32_t width_, num_channels_, bins_h_, bins_w_;
+  const std::uint32_t plane_, width_, num_channels_, bins_h_, bins_w_;
   unsigned tile_bins_, lanes_;
 };
 
 // A block for each RoI and, of its channels, each chunk.
 template <typename Operation, typename Element>
-__global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
+__global__ void __launch_bounds__(kRoiThreads, kChwBlocks)
     RoiChwKernel(const RoiTask<Operation> task) {
   using Sum = typename Operation::template SumOf<Element>;
   __shared__ RoiTable table;
@@ -195,7 +200,8 @@ __global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
       out[k] = Narrowed<Element>(Sum{0});
     return;
   }
-  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w);
+  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w,
+                                       std::size_t{placed.height} * placed.width * kDepth);
   if (!strides.fit) return ScanChw<Operation, Element>(task, placed, begin, end, out);
   Tabulate(placed, strides, task.bins_h, task.bins_w, table);
   const unsigned warp = threadIdx.x / kWarpSize;
@@ -207,7 +213,7 @@ __global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
 
 // A block for each RoI and, of its items, each chunk: bin after bin, the groups of eight channels.
 template <typename Operation>
-__global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
+__global__ void __launch_bounds__(kRoiThreads, kHwc8Blocks)
     RoiHwc8Kernel(const RoiTask<Operation> task) {
   using Sum = typename Operation::template SumOf<__half>;
   __shared__ RoiTable table;
@@ -224,10 +230,11 @@ __global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
       StoreEight<Sum>({}, 0, out + std::size_t{item} * 8);
     return;
   }
-  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w);
+  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w,
+                                       std::size_t{placed.width} * num_groups);
   if (!strides.fit) return ScanHwc8<Operation>(task, placed, begin, end, out);
   Tabulate(placed, strides, task.bins_h, task.bins_w, table);
-  const __half* const map = static_cast<const __half*>(placed.map);
+  const uint4* const map = static_cast<const uint4*>(placed.map);
   for (unsigned item = begin + threadIdx.x; item < end; item += kRoiThreads) {
     const unsigned bin = item / num_groups, group = item % num_groups;
     const unsigned bin_y = bin / task.bins_w, bin_x = bin % task.bins_w;
@@ -238,14 +245,13 @@ __global__ void __launch_bounds__(kRoiThreads, kRoiBlocks)
     const bool is_empty = num_rows == 0 || num_columns == 0;
     sums.Fill(is_empty ? Sum{0} : Operation::template Start<Sum>());
     for (unsigned y = row; y < row + num_rows; ++y) {
-      const __half* const line =
-          map + (std::size_t{table.rows.cells[y]} * placed.width * num_groups + group) * 8;
+      const uint4* const line =
+          map + std::size_t{table.rows.cells[y]} * (placed.width * num_groups) + group;
       const float weight = table.rows.weights[y];
 #pragma unroll 4
       for (unsigned x = column; x < column + num_columns; ++x)
-        AddEight<Operation>(
-            sums, weight * table.columns.weights[x],
-            LoadEight(line + std::size_t{table.columns.cells[x]} * num_groups * 8));
+        AddEight<Operation>(sums, weight * table.columns.weights[x],
+                            LoadEight(line + table.columns.cells[x] * num_groups));
     }
     StoreEight(sums, ChannelsOf(group, task.features.channels), out + std::size_t{item} * 8);
   }

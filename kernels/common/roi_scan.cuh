@@ -148,8 +148,8 @@ __device__ void ScanHwc8(const RoiTask<Operation>& task, const PlacedRoi<Operati
               const std::size_t cell =
                   std::size_t{row} * roi.width + x + static_cast<unsigned>(source);
               AddEight<Operation>(sums, weight,
-                                  LoadEight(static_cast<const __half*>(roi.map) +
-                                            (cell * num_groups + group) * 8));
+                                  LoadEight(static_cast<const uint4*>(roi.map) +
+                                            cell * num_groups + group));
             }
           });
         }

@@ -126,12 +126,14 @@ struct RoiStrides {
   bool fit;  // whether the RoI is to be tabulated
 };
 
+// `reach` is what the kernel adds to a pointer at most; 32 bits hold it in a tabulated RoI.
 template <typename Operation>
 __device__ RoiStrides StridesOf(const PlacedRoi<Operation>& roi, std::uint32_t bins_h,
-                                std::uint32_t bins_w) {
+                                std::uint32_t bins_w, std::size_t reach) {
   const unsigned rows = Operation::MostCells(roi.rows);
   const unsigned columns = Operation::MostCells(roi.columns);
-  const bool fit = bins_h <= kMaxListedBins && bins_w <= kMaxListedBins &&
+  const bool fit = reach <= 0xffffffffu &&
+                   bins_h <= kMaxListedBins && bins_w <= kMaxListedBins &&
                    rows <= kMaxListedCells && columns <= kMaxListedCells &&
                    bins_h * rows <= kTableCells && bins_w * columns <= kTableCells;
   return {rows, columns, fit};
@@ -171,11 +173,11 @@ struct alignas(16) EightHalves {
   __half2 pairs[4];
 };
 
-__device__ inline EightHalves LoadEight(const __half* from) {
+__device__ inline EightHalves LoadEight(const uint4* from) {
   union {
     uint4 bits;
     EightHalves halves;
-  } loaded = {__ldg(reinterpret_cast<const uint4*>(from))};
+  } loaded = {__ldg(from)};
   return loaded.halves;
 }
 
