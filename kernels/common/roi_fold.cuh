@@ -43,8 +43,8 @@ __device__ inline ColumnHull HullOf(const AxisTable& columns, std::uint32_t num_
   unsigned first = 0xffffffffu, last = 0;
   if (lane < num_bins) {
     for (unsigned k = 0; k < columns.counts[lane]; ++k) {
-      first = min(first, columns.cells[lane * stride + k]);
-      last = max(last, columns.cells[lane * stride + k]);
+      first = min(first, columns.cells[lane * stride + k].offset);
+      last = max(last, columns.cells[lane * stride + k].offset);
     }
   }
   for (unsigned step = kWarpSize / 2; step > 0; step /= 2) {
@@ -102,12 +102,13 @@ class ChwFold {
     if (hull_.count > 0) return slot < hull_.count ? hull_.first + slot : kNoColumn;
     const unsigned bin = slot / strides_.columns, k = slot % strides_.columns;
     if (bin >= num_bins || k >= table_.columns.counts[first_bin + bin]) return kNoColumn;
-    return table_.columns.cells[(first_bin + bin) * strides_.columns + k];
+    return table_.columns.cells[(first_bin + bin) * strides_.columns + k].offset;
   }
 
   __device__ Sum* LineOf(unsigned local_channel, unsigned row) const {
-    return lines_ + (local_channel * kRowsAtOnce + row) * (lanes_ + 1);
+    return lines_ + local_channel * channel_step() + row * (lanes_ + 1);
   }
+  __device__ unsigned channel_step() const { return kRowsAtOnce * (lanes_ + 1); }
 
   // A lane is a column of kDepth channels.
   __device__ void FoldRows(unsigned channel, unsigned first_bin, unsigned num_bins, unsigned row,
@@ -118,27 +119,30 @@ class ChwFold {
     if (column == kNoColumn) return;
     // Channels that are not there are read as the last one, and not written.
     const unsigned top_channel = min(channel + local, num_channels_ - 1);
-    const Element* const top = map_ + column + std::size_t{plane_} * top_channel;
-    std::uint32_t behind[kDepth];  // the top channel's plane
+    const char* const top =
+        reinterpret_cast<const char*>(map_ + column + std::size_t{plane_} * top_channel);
+    std::uint32_t behind[kDepth];  // the top channel's plane, in bytes
 #pragma unroll
     for (unsigned k = 0; k < kDepth; ++k)
-      behind[k] = plane_ * min(k, num_channels_ - 1 - top_channel);
-    for (unsigned r = 0; r < num_rows; ++r) {
-      const unsigned first = (row + r) * strides_.rows;
-      const unsigned end = first + table_.rows.counts[row + r];
+      behind[k] = plane_ * min(k, num_channels_ - 1 - top_channel) * unsigned{sizeof(Element)};
+    Sum* to = LineOf(local, 0) + slot;
+    for (unsigned r = 0; r < num_rows; ++r, to += lanes_ + 1) {
+      const TableCell* cell = table_.rows.cells + (row + r) * strides_.rows;
+      const TableCell* const end = cell + table_.rows.counts[row + r];
       Sum sum[kDepth];
 #pragma unroll
       for (unsigned k = 0; k < kDepth; ++k) sum[k] = Operation::template Start<Sum>();
 #pragma unroll 2
-      for (unsigned cell = first; cell < end; ++cell) {
-        const Element* const line = top + table_.rows.cells[cell] * width_;
-        const float weight = table_.rows.weights[cell];
+      for (; cell < end; ++cell) {
+        const auto [offset, weight] = *cell;
+        const char* const line = top + offset;
 #pragma unroll
         for (unsigned k = 0; k < kDepth; ++k)
-          Operation::Add(sum[k], weight, Widened(__ldg(line + behind[k])));
+          Operation::Add(sum[k], weight,
+                         Widened(__ldg(reinterpret_cast<const Element*>(line + behind[k]))));
       }
 #pragma unroll
-      for (unsigned k = 0; k < kDepth; ++k) LineOf(local + k, r)[slot] = sum[k];
+      for (unsigned k = 0; k < kDepth; ++k) to[k * channel_step()] = sum[k];
     }
   }
 
@@ -146,23 +150,28 @@ class ChwFold {
   __device__ void FoldColumns(unsigned channel, unsigned first_bin, unsigned num_bins,
                               unsigned row, unsigned num_rows, Element* out) const {
     const std::size_t bins = std::size_t{bins_h_} * bins_w_;
+    const TableCell* const tile = table_.columns.cells + first_bin * strides_.columns;
     for (unsigned k = threadIdx.x % kWarpSize; k < num_rows * num_bins; k += kWarpSize) {
       const unsigned r = k / num_bins, bin = first_bin + k % num_bins;
-      const unsigned count = table_.columns.counts[bin], first = bin * strides_.columns;
-      const bool is_empty = count == 0 || table_.rows.counts[row + r] == 0;
+      const bool is_empty =
+          table_.columns.counts[bin] == 0 || table_.rows.counts[row + r] == 0;
+      const TableCell* const begin = table_.columns.cells + bin * strides_.columns;
+      const TableCell* const end = begin + (is_empty ? 0 : table_.columns.counts[bin]);
       Element* to = out + channel * bins + std::size_t{row + r} * bins_w_ + bin;
       for (unsigned local = 0; local < channels_at_once(); local += kDepth) {
         Sum sum[kDepth];
 #pragma unroll
         for (unsigned c = 0; c < kDepth; ++c)
           sum[c] = is_empty ? Sum{0} : Operation::template Start<Sum>();
-        for (unsigned cell = first; cell < first + count && !is_empty; ++cell) {
-          const unsigned slot = hull_.count > 0 ? table_.columns.cells[cell] - hull_.first
-                                                : cell - first_bin * strides_.columns;
-          const float weight = table_.columns.weights[cell];
+        const Sum* const line = LineOf(local, r);
+#pragma unroll 2
+        for (const TableCell* cell = begin; cell < end; ++cell) {
+          const auto [offset, weight] = *cell;
+          const unsigned slot =
+              hull_.count > 0 ? offset - hull_.first : static_cast<unsigned>(cell - tile);
 #pragma unroll
           for (unsigned c = 0; c < kDepth; ++c)
-            Operation::Add(sum[c], weight, LineOf(local + c, r)[slot]);
+            Operation::Add(sum[c], weight, line[slot + c * channel_step()]);
         }
 #pragma unroll
         for (unsigned c = 0; c < kDepth; ++c)
@@ -200,10 +209,12 @@ __global__ void __launch_bounds__(kRoiThreads, kChwBlocks)
       out[k] = Narrowed<Element>(Sum{0});
     return;
   }
+  const std::size_t plane = std::size_t{placed.height} * placed.width;
   const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w,
-                                       std::size_t{placed.height} * placed.width * kDepth);
+                                       plane * kDepth * sizeof(Element));
   if (!strides.fit) return ScanChw<Operation, Element>(task, placed, begin, end, out);
-  Tabulate(placed, strides, task.bins_h, task.bins_w, table);
+  const RoiSteps steps = {placed.width * unsigned{sizeof(Element)}, 1};
+  Tabulate(placed, strides, steps, task.bins_h, task.bins_w, table);
   const unsigned warp = threadIdx.x / kWarpSize;
   const ChwFold<Operation, Element> fold(task, placed, table, strides, lines[warp]);
   for (unsigned channel = begin + warp * fold.channels_at_once(); channel < end;
@@ -230,28 +241,27 @@ __global__ void __launch_bounds__(kRoiThreads, kHwc8Blocks)
       StoreEight<Sum>({}, 0, out + std::size_t{item} * 8);
     return;
   }
-  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w,
-                                       std::size_t{placed.width} * num_groups);
+  const std::size_t row_step = std::size_t{placed.width} * num_groups;
+  const RoiStrides strides = StridesOf(placed, task.bins_h, task.bins_w, placed.height * row_step);
   if (!strides.fit) return ScanHwc8<Operation>(task, placed, begin, end, out);
-  Tabulate(placed, strides, task.bins_h, task.bins_w, table);
-  const uint4* const map = static_cast<const uint4*>(placed.map);
+  const RoiSteps steps = {static_cast<std::uint32_t>(row_step), num_groups};
+  Tabulate(placed, strides, steps, task.bins_h, task.bins_w, table);
   for (unsigned item = begin + threadIdx.x; item < end; item += kRoiThreads) {
     const unsigned bin = item / num_groups, group = item % num_groups;
     const unsigned bin_y = bin / task.bins_w, bin_x = bin % task.bins_w;
-    const unsigned num_rows = table.rows.counts[bin_y];
-    const unsigned num_columns = table.columns.counts[bin_x];
-    const unsigned row = bin_y * strides.rows, column = bin_x * strides.columns;
+    const TableCell* const rows = table.rows.cells + bin_y * strides.rows;
+    const TableCell* const columns = table.columns.cells + bin_x * strides.columns;
+    const TableCell* const rows_end = rows + table.rows.counts[bin_y];
+    const TableCell* const columns_end = columns + table.columns.counts[bin_x];
+    const uint4* const map = static_cast<const uint4*>(placed.map) + group;
     EightSums<Sum> sums;
-    const bool is_empty = num_rows == 0 || num_columns == 0;
+    const bool is_empty = rows == rows_end || columns == columns_end;
     sums.Fill(is_empty ? Sum{0} : Operation::template Start<Sum>());
-    for (unsigned y = row; y < row + num_rows; ++y) {
-      const uint4* const line =
-          map + std::size_t{table.rows.cells[y]} * (placed.width * num_groups) + group;
-      const float weight = table.rows.weights[y];
+    for (const TableCell* row = rows; row < rows_end; ++row) {
+      const auto [down, weight] = *row;
 #pragma unroll 4
-      for (unsigned x = column; x < column + num_columns; ++x)
-        AddEight<Operation>(sums, weight * table.columns.weights[x],
-                            LoadEight(line + table.columns.cells[x] * num_groups));
+      for (const TableCell* column = columns; column < columns_end; ++column)
+        AddEight<Operation>(sums, weight * column->weight, LoadEight(map + (down + column->offset)));
     }
     StoreEight(sums, ChannelsOf(group, task.features.channels), out + std::size_t{item} * 8);
   }

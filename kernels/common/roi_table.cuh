@@ -89,10 +89,14 @@ __device__ PlacedRoi<Operation> PlaceRoi(const RoiTask<Operation>& task, unsigne
   return placed;
 }
 
+struct alignas(8) TableCell {
+  std::uint32_t offset;  // of the row or column, in what the kernel counts in
+  float weight;
+};
+
 // The bins of one axis: bin b has `counts[b]` cells, from b * stride on.
 struct AxisTable {
-  std::uint32_t cells[kTableCells];
-  float weights[kTableCells];
+  TableCell cells[kTableCells];
   std::uint32_t counts[kMaxListedBins];
 };
 
@@ -100,23 +104,24 @@ struct RoiTable {
   AxisTable rows, columns;
 };
 
-// The cells of one bin of a table.
+// The cells of one bin of a table; rows and columns are counted in cells until it is complete.
 class CellList {
  public:
-  __device__ CellList(AxisTable& table, unsigned first)
-      : cells_(table.cells + first), weights_(table.weights + first) {}
+  explicit __device__ CellList(TableCell* cells) : cells_(cells) {}
 
   __device__ std::size_t size() const { return size_; }
-  __device__ std::uint32_t cell(std::size_t k) const { return cells_[k]; }
-  __device__ float& weight(std::size_t k) { return weights_[k]; }
-  __device__ void push(std::uint32_t cell, float weight) {
-    cells_[size_] = cell;
-    weights_[size_++] = weight;
+  __device__ std::uint32_t cell(std::size_t k) const { return cells_[k].offset; }
+  __device__ float& weight(std::size_t k) { return cells_[k].weight; }
+  __device__ void push(std::uint32_t cell, float weight) { cells_[size_++] = {cell, weight}; }
+
+  // Ends the list and returns its length.
+  __device__ unsigned Scale(std::uint32_t step) {
+    for (unsigned k = 0; k < size_; ++k) cells_[k].offset *= step;
+    return size_;
   }
 
  private:
-  std::uint32_t* cells_;
-  float* weights_;
+  TableCell* cells_;
   unsigned size_ = 0;
 };
 
@@ -126,7 +131,12 @@ struct RoiStrides {
   bool fit;  // whether the RoI is to be tabulated
 };
 
-// `reach` is what the kernel adds to a pointer at most; 32 bits hold it in a tabulated RoI.
+// From one row, and one column, to the next, in what the kernel counts in.
+struct RoiSteps {
+  std::uint32_t row, column;
+};
+
+// `reach` is more than any offset that the kernel forms; 32 bits hold those of a tabulated RoI.
 template <typename Operation>
 __device__ RoiStrides StridesOf(const PlacedRoi<Operation>& roi, std::uint32_t bins_h,
                                 std::uint32_t bins_w, std::size_t reach) {
@@ -142,15 +152,16 @@ __device__ RoiStrides StridesOf(const PlacedRoi<Operation>& roi, std::uint32_t b
 // A thread a bin: the first warp those of the rows, the second those of the columns.
 template <typename Operation>
 __device__ void Tabulate(const PlacedRoi<Operation>& roi, const RoiStrides& strides,
-                         std::uint32_t bins_h, std::uint32_t bins_w, RoiTable& table) {
+                         const RoiSteps& steps, std::uint32_t bins_h, std::uint32_t bins_w,
+                         RoiTable& table) {
   static_assert(kRoiWarps >= 2 && kMaxListedBins <= kWarpSize);
   const bool is_column = threadIdx.x >= kWarpSize;
   const unsigned bin = threadIdx.x - (is_column ? kWarpSize : 0);
   if (bin < (is_column ? bins_w : bins_h)) {
     AxisTable& axis = is_column ? table.columns : table.rows;
-    CellList list(axis, bin * (is_column ? strides.columns : strides.rows));
+    CellList list(axis.cells + bin * (is_column ? strides.columns : strides.rows));
     Operation::List(is_column ? roi.columns : roi.rows, bin, list);
-    axis.counts[bin] = static_cast<std::uint32_t>(list.size());
+    axis.counts[bin] = list.Scale(is_column ? steps.column : steps.row);
   }
   __syncthreads();
 }
