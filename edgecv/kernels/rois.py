@@ -1,10 +1,10 @@
-"""Fixed-size features of regions of interest (RoIs): from feature maps and boxes to bins."""
+"""Averages of regions of interest (RoIs): from feature maps and boxes to bins."""
 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import Literal, get_args, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,22 @@ from edgecv.kernels._native import (
     assign_pyramid_levels_cpu,
     least_pyramid_areas_cpu,
     roi_align_cpu,
-    roi_pool_cpu,
 )
-from edgecv.kernels.arguments import check_at_least, check_choice
+from edgecv.kernels.arguments import check_at_least
 from edgecv.kernels.cuda import rois as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
-from edgecv.kernels.roi_arrays import check_maps, check_output, check_rois
+from edgecv.kernels.roi_arguments import (
+    Implementation,
+    Layout,
+    check_layout,
+    check_maps,
+    check_options_of_the_processor,
+    check_output,
+    check_rois,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
-Layout = Literal["chw", "hwc8"]
-Implementation = Literal["auto", "cuda", "triton"]
 
 _MAX_SAMPLING_RATIO = 1024
 
@@ -123,7 +128,7 @@ def roi_align(
     function = "roi_align"
     _check_scale(function, "spatial_scale", spatial_scale)
     _check_sampling_ratio(function, sampling_ratio)
-    _check_layout(function, layout, implementation)
+    check_layout(function, layout, implementation)
     if is_on_device(features):
         return _align_on_device(
             function,
@@ -141,7 +146,7 @@ def roi_align(
             stream=stream,
             implementation=implementation,
         )
-    _check_options_of_the_processor(function, layout, num_channels, implementation)
+    check_options_of_the_processor(function, layout, num_channels, implementation)
     maps = check_maps(function, "features", features)
     rois, batch_ids = check_rois(function, rois_xyxy, batch_ids, len(maps))
     out, bins = check_output(function, out, rois_xyxy, maps.shape[1], output_size_hw)
@@ -248,7 +253,7 @@ def roi_align_pyramid(
     finest_level = _finest_level(function, spatial_scales, len(features))
     _check_scale(function, "canonical_size", canonical_size)
     _check_sampling_ratio(function, sampling_ratio)
-    _check_layout(function, layout, implementation)
+    check_layout(function, layout, implementation)
     if is_on_device(features[0]):
         rule = finest_level, min(len(features), on_device.MAX_LEVELS)
         return _align_on_device(
@@ -269,7 +274,7 @@ def roi_align_pyramid(
             canonical_size=canonical_size,
             canonical_level=canonical_level,
         )
-    _check_options_of_the_processor(function, layout, num_channels, implementation)
+    check_options_of_the_processor(function, layout, num_channels, implementation)
     levels = [check_maps(function, f"features[{k}]", level) for k, level in enumerate(features)]
     for k, level in enumerate(levels):
         if level.shape[:2] != levels[0].shape[:2]:
@@ -301,95 +306,6 @@ def roi_align_pyramid(
     return out
 
 
-@overload
-def roi_pool(
-    features: Floats,
-    rois_xyxy: Floats,
-    output_size_hw: tuple[int, int],
-    *,
-    spatial_scale: float,
-    batch_ids: Ints | None = None,
-    out: Floats | None = None,
-) -> Floats: ...
-@overload
-def roi_pool(
-    features: AnyDeviceArray,
-    rois_xyxy: AnyDeviceArray,
-    output_size_hw: tuple[int, int],
-    *,
-    spatial_scale: float,
-    batch_ids: AnyDeviceArray | None = None,
-    layout: Layout = "chw",
-    num_channels: int | None = None,
-    out: AnyDeviceArray | None = None,
-    stream: object = None,
-) -> AnyDeviceArray: ...
-def roi_pool(
-    features: AnyDeviceArray,
-    rois_xyxy: AnyDeviceArray,
-    output_size_hw: tuple[int, int],
-    *,
-    spatial_scale: float,
-    batch_ids: AnyDeviceArray | None = None,
-    layout: Layout = "chw",
-    num_channels: int | None = None,
-    out: AnyDeviceArray | None = None,
-    stream: object = None,
-) -> AnyDeviceArray:
-    """Return the greatest value in the bins of each region of interest.
-
-    The corners of a RoI are scaled and rounded to cells, halves away from 0; it spans both corner
-    cells. Bins take the cells that they touch, so that neighbours may share some. The results are
-    those of `torchvision.ops.roi_pool`, bit for bit.
-
-    Args:
-        features: as for `roi_align`; on a GPU in layout "chw" also int8, quantised with the scale
-            that the result is to have. NaN is greater than nothing: a bin of nothing but NaN or
-            -inf gives the lowest finite float32, -inf as float16.
-        rois_xyxy: as for `roi_align`. A RoI whose corners are inverted spans one cell.
-        output_size_hw: as for `roi_align`. A bin outside the map gives 0.
-        spatial_scale: as for `roi_align`.
-        batch_ids: as for `roi_align`.
-        layout: as for `roi_align`.
-        num_channels: as for `roi_align`.
-        out: as for `roi_align`.
-        stream: as for `roi_align`.
-
-    Returns:
-        (R, C, *output_size_hw) of the features' dtype, C-contiguous, `out` itself if given.
-
-    Raises:
-        ValueError: if a shape, an image id or an option is not as described.
-        TypeError: if an array has another dtype; nothing is converted silently.
-        DeviceError: if the GPU cannot do it.
-
-    Source:
-        Girshick, "Fast R-CNN", ICCV 2015, section 2.1.
-
-    """
-    function = "roi_pool"
-    _check_scale(function, "spatial_scale", spatial_scale)
-    _check_layout(function, layout)
-    if is_on_device(features):
-        return on_device.roi_pool(
-            features,
-            rois_xyxy,
-            output_size_hw,
-            spatial_scale=spatial_scale,
-            batch_ids=batch_ids,
-            layout=layout,
-            num_channels=num_channels,
-            out=out,
-            stream=stream,
-        )
-    _check_options_of_the_processor(function, layout, num_channels)
-    maps = check_maps(function, "features", features)
-    rois, batch_ids = check_rois(function, rois_xyxy, batch_ids, len(maps))
-    out, bins = check_output(function, out, rois_xyxy, maps.shape[1], output_size_hw)
-    roi_pool_cpu(maps, spatial_scale, rois, batch_ids=batch_ids, out=bins)
-    return out
-
-
 def _check_scale(function: str, name: str, value: float) -> None:
     if not 0 < value < np.inf:
         raise ValueError(f"{function}: `{name}` must be positive and finite, got {value}.")
@@ -418,28 +334,6 @@ def _finest_level(function: str, spatial_scales: Sequence[float], num_levels: in
             f"got {tuple(spatial_scales)}."
         )
     return finest_level
-
-
-def _check_layout(function: str, layout: str, implementation: str = "auto") -> None:
-    check_choice(function, "layout", layout, get_args(Layout))
-    check_choice(function, "implementation", implementation, get_args(Implementation))
-
-
-def _check_options_of_the_processor(
-    function: str, layout: str, num_channels: int | None, implementation: str = "auto"
-) -> None:
-    """Refuse what only arrays on a GPU have."""
-    options = (
-        ("layout", layout, "chw"),
-        ("num_channels", num_channels, None),
-        ("implementation", implementation, "auto"),
-    )
-    for name, value, only in options:
-        if value != only:
-            raise ValueError(
-                f"{function}: `{name}` must be {only!r} for arrays that are not on a GPU, "
-                f"got {value!r}."
-            )
 
 
 @lru_cache(maxsize=64)

@@ -1,18 +1,44 @@
-"""The arrays of `edgecv.kernels.rois` in the processor's memory, checked and in order."""
+"""What the RoI operators take: options, and arrays in the processor's memory, in order."""
 
 from math import prod
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.kernels import arguments
-from edgecv.kernels.arguments import check_array, check_at_least
+from edgecv.kernels.arguments import check_array, check_at_least, check_choice
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
+Layout = Literal["chw", "hwc8"]
+Implementation = Literal["auto", "cuda", "triton"]
 
 _IMAGE_AXES = 3  # (C, H, W), or (B, C, H, W)
 _AXES_BY_IMAGE = 3  # (B, R, 4), or (R, 4)
+
+
+def check_layout(function: str, layout: str, implementation: str = "auto") -> None:
+    """Refuse a layout or an implementation that there is not."""
+    check_choice(function, "layout", layout, get_args(Layout))
+    check_choice(function, "implementation", implementation, get_args(Implementation))
+
+
+def check_options_of_the_processor(
+    function: str, layout: str, num_channels: int | None, implementation: str = "auto"
+) -> None:
+    """Refuse what only arrays on a GPU have."""
+    options = (
+        ("layout", layout, "chw"),
+        ("num_channels", num_channels, None),
+        ("implementation", implementation, "auto"),
+    )
+    for name, value, only in options:
+        if value != only:
+            raise ValueError(
+                f"{function}: `{name}` must be {only!r} for arrays that are not on a GPU, "
+                f"got {value!r}."
+            )
 
 
 def check_maps(function: str, name: str, features: Floats) -> Floats:
