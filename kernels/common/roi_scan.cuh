@@ -98,7 +98,8 @@ __device__ void ScanChw(const RoiTask<Operation>& task, const PlacedRoi<Operatio
           const Element* const from = map + std::size_t{row} * roi.width;
 #pragma unroll
           for (unsigned k = 0; k < kScanDepth; ++k)
-            if (channel + k < end) Operation::Add(line[k], of_row, Widened(__ldg(from + k * plane)));
+            if (channel + k < end)
+              Operation::Add(line[k], of_row, Widened(__ldg(from + k * plane)));
         });
       }
       if (weight != 0.0f) {
@@ -111,7 +112,8 @@ __device__ void ScanChw(const RoiTask<Operation>& task, const PlacedRoi<Operatio
       for (unsigned step = kWarpSize / 2; step > 0; step /= 2)
         sum[k] = Operation::Join(
             sum[k], __shfl_xor_sync(kAllLanes, sum[k], static_cast<int>(step)));
-      if (lane == 0 && channel + k < end) out[(channel + k) * bins + bin] = Narrowed<Element>(sum[k]);
+      if (lane == 0 && channel + k < end)
+        out[(channel + k) * bins + bin] = Narrowed<Element>(sum[k]);
     }
   }
 }

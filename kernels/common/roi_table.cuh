@@ -5,7 +5,7 @@
 //   Options           what its callers choose
 //   Axis              how the bins of a RoI lie along one axis of a map
 //   Place             finds the axes of a RoI on a level, or that it lies nowhere
-//   MostCells(axis)   what no bin of `axis` has more cells than, kMaxListedCells + 1 if that is many
+//   MostCells(axis)   no bin of `axis` has more cells; kMaxListedCells + 1 for any larger number
 //   List(axis, bin, list)       appends the cells of a bin to a `CellList`
 //   BinOf(axis, bin)            where `WeightOf` may find something: `cells`, and what it needs
 //   WeightOf(bin, cell)         of one of these cells, 0 if the bin does not fold it
@@ -21,8 +21,8 @@ namespace edgecv {
 constexpr unsigned kRoiThreads = 128;
 constexpr unsigned kRoiWarps = kRoiThreads / kWarpSize;
 
-// RoIs with more than that on an axis are not tabulated (roi_scan.cuh): bins, cells of a bin, a lane
-// for each, and cells of all bins.
+// RoIs with more than that on an axis are not tabulated (roi_scan.cuh): bins, cells of a bin, for
+// which there is a lane each, and cells of all bins.
 constexpr unsigned kMaxListedBins = 32;
 constexpr unsigned kMaxListedCells = kWarpSize;
 constexpr unsigned kTableCells = 512;

@@ -20,8 +20,8 @@ struct PyramidLevels {
   std::int32_t canonical_level;  // k0, the level of a box with sides of s0
 };
 
-// The same rule as areas: a RoI of at least `areas[k]` square pixels is on level k or a coarser one.
-// Areas are compared on a GPU, where a logarithm in double costs more than the rest of a RoI.
+// The same rule as areas: a RoI of `areas[k]` square pixels or more is on level k or a coarser
+// one. Areas are compared on a GPU, where a logarithm in double costs more than the rest of a RoI.
 struct LeastAreas {
   float areas[kMaxPyramidLevels];  // rising, areas[0] is 0
 };

@@ -12,12 +12,13 @@
 
 namespace edgecv {
 
-// `out`, (rois.count, channels, grid.height, grid.width) in the features' element and layout, padding
-// channels included, receives the bins of every RoI, 0 in padding and for RoIs that lie nowhere.
+// `out`, (rois.count, channels, grid.height, grid.width) in the features' element and layout,
+// padding channels included, receives the bins of every RoI, 0 in padding and for RoIs that lie
+// nowhere.
 //
 // Takes kFloat in kChw, kHalf in either layout. Asynchronous on `stream`; returns the
-// status of the launch alone: cudaErrorInvalidValue for another element, 2**31 RoIs or more, or RoIs
-// of 2**31 bins times channels or more.
+// status of the launch alone: cudaErrorInvalidValue for another element, 2**31 RoIs or more, or
+// RoIs of 2**31 bins times channels or more.
 cudaError_t RoiAlignCuda(const DeviceFeatures& features, const DeviceRois& rois, BinGrid grid,
                          const RoiAlignOptions& options, void* out, cudaStream_t stream);
 

@@ -1,7 +1,7 @@
 // The samples of a RoI along one axis: the arithmetic of roi_align.h on every device.
 //
-// The weight of a cell is separable, a product of one weight per axis, and what is here concerns one
-// axis: how bins lie, which of their samples are inside the map, and which cells a sample is between.
+// The weight of a cell is separable, a product of one weight per axis, and what is here concerns
+// one axis: how bins lie, which of their samples are inside the map, and between which cells.
 #pragma once
 
 #include <cmath>
@@ -136,7 +136,7 @@ EDGECV_HOST_DEVICE CellRange HullOf(const Samples& samples, SampleRange inside,
   return {low, high + 1 < num_cells ? high + 2 : num_cells};
 }
 
-// The weight that the samples of `inside` give one cell: what `ListCells` lists, found by bisection.
+// The weight that the samples of `inside` give one cell, as `ListCells` lists it: by bisection.
 EDGECV_HOST_DEVICE float WeightOfCell(const Samples& samples, SampleRange inside,
                                       std::uint32_t num_cells, std::uint32_t cell) {
   const bool rises = samples.Rise();

@@ -12,8 +12,9 @@
 namespace edgecv::bindings {
 namespace {
 
-using Level = std::tuple<Address, std::uint32_t, std::uint32_t, float>;  // of DeviceLevel
-using MapShape = std::tuple<std::uint32_t, std::uint32_t, int, int>;  // of the rest of DeviceFeatures
+// The fields of DeviceLevel, and of DeviceFeatures from `batch` on.
+using Level = std::tuple<Address, std::uint32_t, std::uint32_t, float>;
+using MapShape = std::tuple<std::uint32_t, std::uint32_t, int, int>;
 
 DeviceFeatures FeaturesOf(const std::vector<Level>& levels, const MapShape& shape) {
   DeviceFeatures features = {};
@@ -48,7 +49,8 @@ void BindCudaRoi(nb::module_& m) {
         [](const std::vector<Level>& levels, const MapShape& shape, Address rois_xyxy,
            Address batch_ids, Address level_ids, std::size_t num_rois,
            std::uint32_t rois_per_image, const std::vector<float>& least_areas, std::size_t bins_h,
-           std::size_t bins_w, std::size_t sampling_ratio, bool aligned, Address out, int device, Address stream) {
+           std::size_t bins_w, std::size_t sampling_ratio, bool aligned, Address out, int device,
+           Address stream) {
           Enqueue("roi_align", device, stream, [&](cudaStream_t on) {
             const DeviceRois rois = RoisOf(rois_xyxy, batch_ids, level_ids, num_rois,
                                            rois_per_image, least_areas);
@@ -57,8 +59,8 @@ void BindCudaRoi(nb::module_& m) {
           });
         },
         "levels"_a, "shape"_a, "rois_xyxy"_a, "batch_ids"_a, "level_ids"_a, "num_rois"_a,
-        "rois_per_image"_a, "least_areas"_a, "bins_h"_a, "bins_w"_a, "sampling_ratio"_a, "aligned"_a, "out"_a,
-        "device"_a, "stream"_a);
+        "rois_per_image"_a, "least_areas"_a, "bins_h"_a, "bins_w"_a, "sampling_ratio"_a,
+        "aligned"_a, "out"_a, "device"_a, "stream"_a);
   m.def("roi_pool",
         [](const Level& level, const MapShape& shape, Address rois_xyxy, Address batch_ids,
            std::size_t num_rois, std::uint32_t rois_per_image, std::size_t bins_h,
