@@ -4,8 +4,8 @@
 // Linear: a warp folds planes, its lanes neighbouring columns, so that it reads a row of the RoI in
 // a few whole sectors; the folds of the columns meet in shared memory, where lanes that are bins
 // fold them on. So a cell is read once for a row of bins; a thread per bin and channel would read
-// 4 x 4 for 2 x 2 samples. Bound by instructions, five a read, and by the L2 cache, as RoIs overlap:
-// 1000 RoIs of 20 x 20 cells and 256 channels are 0.4 GB of float32, and 50 MB of bins.
+// 4 x 4 for 2 x 2 samples. Bound by instructions, five a read, and by the L2 cache, as RoIs
+// overlap: 1000 of 20 x 20 cells and 256 channels are 0.4 GB of float32, and 50 MB of bins.
 // HWC8: a thread folds eight channels of a bin, its neighbours the channels beside, so that a warp
 // reads a cell of 256 channels at once. Bound by the L1 cache: 16 reads for 2 x 2 samples.
 #pragma once

@@ -318,11 +318,11 @@ def test_each_image_of_the_batch_has_its_rois(place: Place) -> None:
         np.testing.assert_array_equal(together[chosen], alone)
 
 
-def test_more_rois_than_are_tabulated_at_once(place: Place) -> None:
+def test_more_rois_than_the_processor_tabulates_at_once() -> None:
     features, rois = random_features(1, 5, 6), random_rois(5000, (5, 6))
-    actual = align(place, features, rois, (2, 2), spatial_scale=1.0)
+    actual = roi_align(features, rois, (2, 2), spatial_scale=1.0)
     np.testing.assert_array_equal(
-        actual[::500], align(place, features, rois[::500], (2, 2), spatial_scale=1.0)
+        actual[::500], roi_align(features, rois[::500], (2, 2), spatial_scale=1.0)
     )
     assert np.isfinite(actual).all()
 

@@ -1,5 +1,7 @@
 """The RoI operators on a GPU, where they take more than on the processor: dtypes and layouts."""
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -370,6 +372,22 @@ def test_refuses_more_levels_than_a_launch_takes_and_levels_that_disagree(gpu: P
         align(level, gpu.array(np.zeros((2, 4, 4), np.float32)))
     with pytest.raises(TypeError, match=r"`features\[1\]` must be float32, got float16"):
         align(level, gpu.array(np.zeros((3, 4, 4), np.float16)))
+
+
+def test_hands_over_to_triton(gpu: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("edgecv.kernels.triton.roi_align")
+    module.roi_align = lambda *args, **options: calls.append((args, options))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    options = good(gpu, implementation="triton", sampling_ratio=2)
+    roi_align(**options)
+    features = options.pop("features")
+    rules = {"canonical_size": 112, "canonical_level": 3, "spatial_scales": (0.25,)}
+    del options["spatial_scale"]
+    roi_align_pyramid([features], **options | rules)
+    shared = {"sampling_ratio": 2, "aligned": True, "out": None, "batch_ids": options["batch_ids"]}
+    arrays = ([features], options["rois_xyxy"], (7, 7))
+    assert calls == [(arrays, {"spatial_scales": [0.25], **shared}), (arrays, rules | shared)]
 
 
 def test_refuses_what_triton_has_not(gpu: Place) -> None:
