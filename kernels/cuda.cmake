@@ -14,13 +14,16 @@ set(edgecv_oldest_cuda 12.0)
 set(edgecv_cuda_sources
   box_iou/box_iou.cu
   letterbox/letterbox.cu
-  resize_argmax/resize_argmax.cu)
+  resize_argmax/resize_argmax.cu
+  roi_align/roi_align.cu
+  roi_pool/roi_pool.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
   bindings/cuda/device.cc
   bindings/cuda/letterbox.cc
   bindings/cuda/module.cc
-  bindings/cuda/resize_argmax.cc)
+  bindings/cuda/resize_argmax.cc
+  bindings/cuda/roi.cc)
 
 # Finds an nvcc that works, CMAKE_CUDA_COMPILER; sets `why_not` in the caller where there is none.
 function(edgecv_find_nvcc)

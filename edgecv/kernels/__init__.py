@@ -7,7 +7,8 @@ from edgecv.kernels.letterbox import letterbox, letterbox_batch
 from edgecv.kernels.nms import nms
 from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
 from edgecv.kernels.resize_argmax import resize_argmax
-from edgecv.kernels.rois import roi_align, roi_align_pyramid, roi_pool
+from edgecv.kernels.roi_pool import roi_pool
+from edgecv.kernels.rois import roi_align, roi_align_pyramid
 from edgecv.kernels.soft_nms import soft_nms
 from edgecv.kernels.threads import num_threads, set_num_threads
 

@@ -47,5 +47,35 @@ def resize_argmax(
     device: int,
     stream: int,
 ) -> None: ...
+def roi_align(
+    levels: Sequence[tuple[int, int, int, float]],
+    shape: tuple[int, int, int, int],
+    rois_xyxy: int,
+    batch_ids: int,
+    level_ids: int,
+    num_rois: int,
+    rois_per_image: int,
+    least_areas: Sequence[float],
+    bins_h: int,
+    bins_w: int,
+    sampling_ratio: int,
+    aligned: bool,
+    out: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def roi_pool(
+    level: tuple[int, int, int, float],
+    shape: tuple[int, int, int, int],
+    rois_xyxy: int,
+    batch_ids: int,
+    num_rois: int,
+    rois_per_image: int,
+    bins_h: int,
+    bins_w: int,
+    out: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def synchronize(device: int, stream: int) -> None: ...
 def wait_for(other: int, device: int, stream: int) -> None: ...

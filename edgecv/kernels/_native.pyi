@@ -160,6 +160,9 @@ def assign_pyramid_levels_cpu(
     canonical_level: int,
     level_ids: NDArray[np.int32],
 ) -> None: ...
+def least_pyramid_areas_cpu(
+    finest_level: int, num_levels: int, canonical_size: float, canonical_level: int
+) -> list[float]: ...
 def roi_pool_cpu(
     features: NDArray[np.float32],
     spatial_scale: float,

@@ -1,21 +1,39 @@
-"""Fixed-size features of regions of interest (RoIs): from feature maps and boxes to bins."""
+"""Averages of regions of interest (RoIs): from feature maps and boxes to bins."""
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.kernels._native import assign_pyramid_levels_cpu, roi_align_cpu, roi_pool_cpu
-from edgecv.kernels.arguments import check_array, check_at_least
+from edgecv.kernels._native import (
+    assign_pyramid_levels_cpu,
+    least_pyramid_areas_cpu,
+    roi_align_cpu,
+)
+from edgecv.kernels.arguments import check_at_least
+from edgecv.kernels.cuda import rois as on_device
+from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.roi_arguments import (
+    Implementation,
+    Layout,
+    check_layout,
+    check_maps,
+    check_options_of_the_processor,
+    check_output,
+    check_rois,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-_IMAGE_AXES, _BATCH_AXES = 3, 4  # (C, H, W) and (B, C, H, W)
 _MAX_SAMPLING_RATIO = 1024
 
 
+@overload
 def roi_align(
     features: Floats,
     rois_xyxy: Floats,
@@ -26,7 +44,38 @@ def roi_align(
     aligned: bool = True,
     batch_ids: Ints | None = None,
     out: Floats | None = None,
-) -> Floats:
+) -> Floats: ...
+@overload
+def roi_align(
+    features: AnyDeviceArray,
+    rois_xyxy: AnyDeviceArray,
+    output_size_hw: tuple[int, int],
+    *,
+    spatial_scale: float,
+    sampling_ratio: int = 0,
+    aligned: bool = True,
+    batch_ids: AnyDeviceArray | None = None,
+    layout: Layout = "chw",
+    num_channels: int | None = None,
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray: ...
+def roi_align(
+    features: AnyDeviceArray,
+    rois_xyxy: AnyDeviceArray,
+    output_size_hw: tuple[int, int],
+    *,
+    spatial_scale: float,
+    sampling_ratio: int = 0,
+    aligned: bool = True,
+    batch_ids: AnyDeviceArray | None = None,
+    layout: Layout = "chw",
+    num_channels: int | None = None,
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray:
     """Return the averages of bilinear samples in the bins of each region of interest.
 
     A RoI is scaled to the map's cells, cut into bins of equal size and each bin sampled on a
@@ -36,26 +85,40 @@ def roi_align(
 
     Args:
         features: (C, H, W) or (B, C, H, W) float32, at least one cell. What is not C-contiguous is
-            copied first.
-        rois_xyxy: (R, 4) float32, x1, y1, x2, y2 in pixels of the image. A RoI with a coordinate
-            that is not finite, or 2**30 cells away, gives 0. Size does not cost time: what lies
-            outside the map is not visited.
+            copied first. On a GPU (`edgecv.kernels.cuda.arrays`), then with all other arrays, also
+            float16, and C-contiguous.
+        rois_xyxy: (R, 4) float32, x1, y1, x2, y2 in pixels of the image, or (B, R, 4): R of each
+            image, and (B, R) wherever (R) is written here. A RoI with a coordinate that is not
+            finite, or 2**30 cells away, gives 0. Size does not cost time: what lies outside the map
+            is not visited.
         output_size_hw: number of bins, at least 1 each.
         spatial_scale: cells per pixel, positive: 1/8 for a map of stride 8.
         sampling_ratio: samples per bin and axis, 1 to 1024; if 0, as many as the bin is cells long,
             rounded up. A bin of no size then gives 0.
         aligned: whether the centre of the first cell is at half a cell, as that of a pixel is;
             otherwise it is at 0, and RoIs are at least one cell long and high.
-        batch_ids: (R,) int32, the image of each RoI, in [0, B); may be None if B is 1.
-        out: (R, C, *output_size_hw) float32, C-contiguous: where to write the result instead of
-            allocating it.
+        batch_ids: (R,) int32, the image of each RoI, in [0, B); may be None if B is 1, and is if
+            RoIs are (B, R, 4). On a GPU their values are not looked at here; a RoI of an image that
+            is not there gives 0.
+        layout: of features and result. On a GPU, "hwc8" stands for TensorRT's format kHWC8: (H, W,
+            C') or (B, H, W, C') and (R, *output_size_hw, C') float16 at addresses that are
+            multiples of 16 bytes, C' the number of channels rounded up to a multiple of 8.
+        num_channels: of "hwc8": C, if it is not C'. Padding may hold anything; in the result it is
+            0.
+        out: (R, C, *output_size_hw) of the features' dtype, C-contiguous: where to write the result
+            instead of allocating it.
+        stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
+        implementation: of a GPU: "cuda", or "triton" for OpenAI Triton's, on PyTorch's tensors of
+            layout "chw" and its current stream; "auto" is "cuda".
 
     Returns:
-        (R, C, *output_size_hw) float32, C-contiguous, `out` itself if given.
+        (R, C, *output_size_hw) of the features' dtype, C-contiguous, `out` itself if given. Sums
+        are float32.
 
     Raises:
         ValueError: if a shape, an image id or an option is not as described.
         TypeError: if an array has another dtype; nothing is converted silently.
+        DeviceError: if the GPU cannot do it.
 
     Source:
         He et al., "Mask R-CNN", ICCV 2017, section 3; half-cell alignment: Wu et al.,
@@ -63,24 +126,44 @@ def roi_align(
 
     """
     function = "roi_align"
-    maps = _maps(function, "features", features)
     _check_scale(function, "spatial_scale", spatial_scale)
     _check_sampling_ratio(function, sampling_ratio)
-    batch_ids = _check_rois(function, rois_xyxy, batch_ids, len(maps))
-    out = _output(function, out, len(rois_xyxy), maps.shape[1], output_size_hw)
+    check_layout(function, layout, implementation)
+    if is_on_device(features):
+        return _align_on_device(
+            function,
+            [features],
+            rois_xyxy,
+            output_size_hw,
+            spatial_scales=[spatial_scale],
+            least_areas=(),
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+            batch_ids=batch_ids,
+            layout=layout,
+            num_channels=num_channels,
+            out=out,
+            stream=stream,
+            implementation=implementation,
+        )
+    check_options_of_the_processor(function, layout, num_channels, implementation)
+    maps = check_maps(function, "features", features)
+    rois, batch_ids = check_rois(function, rois_xyxy, batch_ids, len(maps))
+    out, bins = check_output(function, out, rois_xyxy, maps.shape[1], output_size_hw)
     roi_align_cpu(
         [maps],
         [spatial_scale],
-        np.ascontiguousarray(rois_xyxy),
+        rois,
         batch_ids=batch_ids,
         level_ids=None,
         sampling_ratio=sampling_ratio,
         aligned=aligned,
-        out=out,
+        out=bins,
     )
     return out
 
 
+@overload
 def roi_align_pyramid(
     features: Sequence[Floats],
     rois_xyxy: Floats,
@@ -93,16 +176,51 @@ def roi_align_pyramid(
     canonical_level: int = 4,
     batch_ids: Ints | None = None,
     out: Floats | None = None,
-) -> Floats:
+) -> Floats: ...
+@overload
+def roi_align_pyramid(
+    features: Sequence[AnyDeviceArray],
+    rois_xyxy: AnyDeviceArray,
+    output_size_hw: tuple[int, int],
+    *,
+    spatial_scales: Sequence[float],
+    sampling_ratio: int = 0,
+    aligned: bool = True,
+    canonical_size: float = 224,
+    canonical_level: int = 4,
+    batch_ids: AnyDeviceArray | None = None,
+    layout: Layout = "chw",
+    num_channels: int | None = None,
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray: ...
+def roi_align_pyramid(
+    features: Sequence[AnyDeviceArray],
+    rois_xyxy: AnyDeviceArray,
+    output_size_hw: tuple[int, int],
+    *,
+    spatial_scales: Sequence[float],
+    sampling_ratio: int = 0,
+    aligned: bool = True,
+    canonical_size: float = 224,
+    canonical_level: int = 4,
+    batch_ids: AnyDeviceArray | None = None,
+    layout: Layout = "chw",
+    num_channels: int | None = None,
+    out: AnyDeviceArray | None = None,
+    stream: object = None,
+    implementation: Implementation = "auto",
+) -> AnyDeviceArray:
     """Return `roi_align` of each region of interest on the pyramid level that suits its size.
 
     The level is floor(canonical_level + log2(sqrt(area) / canonical_size) + 1e-6), in float32,
     clamped to the levels given: level k is the one of stride 2**k. `torchvision.ops.
-    MultiScaleRoIAlign` gives the same with `aligned=False`.
+    MultiScaleRoIAlign` gives the same with `aligned=False`. On a GPU all levels are one launch.
 
     Args:
         features: one array per level, finest first, as for `roi_align`; the levels have the same
-            number of images and channels.
+            number of images and channels. At most 8 on a GPU.
         rois_xyxy: as for `roi_align`. A RoI whose area is negative gives 0.
         output_size_hw: as for `roi_align`.
         spatial_scales: cells per pixel of each level, 1 / 2**k for a whole k, each half the one
@@ -112,37 +230,63 @@ def roi_align_pyramid(
         canonical_size: pixels, positive: a square box with this side is on `canonical_level`.
         canonical_level: the level k of such a box.
         batch_ids: as for `roi_align`.
+        layout: as for `roi_align`.
+        num_channels: as for `roi_align`.
         out: as for `roi_align`.
+        stream: as for `roi_align`.
+        implementation: as for `roi_align`.
 
     Returns:
-        (R, C, *output_size_hw) float32, C-contiguous, `out` itself if given.
+        (R, C, *output_size_hw) of the features' dtype, C-contiguous, `out` itself if given.
 
     Raises:
         ValueError: if a shape, an image id or an option is not as described.
         TypeError: if an array has another dtype; nothing is converted silently.
+        DeviceError: if the GPU cannot do it.
 
     Source:
         Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, equation 1.
 
     """
     function = "roi_align_pyramid"
-    levels = [_maps(function, f"features[{k}]", level) for k, level in enumerate(features)]
-    check_at_least(function, "len(features)", len(levels), 1)
+    check_at_least(function, "len(features)", len(features), 1)
+    finest_level = _finest_level(function, spatial_scales, len(features))
+    _check_scale(function, "canonical_size", canonical_size)
+    _check_sampling_ratio(function, sampling_ratio)
+    check_layout(function, layout, implementation)
+    if is_on_device(features[0]):
+        rule = finest_level, min(len(features), on_device.MAX_LEVELS)
+        return _align_on_device(
+            function,
+            features,
+            rois_xyxy,
+            output_size_hw,
+            spatial_scales=spatial_scales,
+            least_areas=_least_areas(*rule, canonical_size, canonical_level),
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+            batch_ids=batch_ids,
+            layout=layout,
+            num_channels=num_channels,
+            out=out,
+            stream=stream,
+            implementation=implementation,
+            canonical_size=canonical_size,
+            canonical_level=canonical_level,
+        )
+    check_options_of_the_processor(function, layout, num_channels, implementation)
+    levels = [check_maps(function, f"features[{k}]", level) for k, level in enumerate(features)]
     for k, level in enumerate(levels):
         if level.shape[:2] != levels[0].shape[:2]:
             raise ValueError(
                 f"{function}: `features[{k}]` must have the images and channels of `features[0]`, "
                 f"{levels[0].shape[:2]}, got {level.shape[:2]}."
             )
-    finest_level = _finest_level(function, spatial_scales, len(levels))
-    _check_scale(function, "canonical_size", canonical_size)
-    _check_sampling_ratio(function, sampling_ratio)
-    batch_ids = _check_rois(function, rois_xyxy, batch_ids, len(levels[0]))
-    out = _output(function, out, len(rois_xyxy), levels[0].shape[1], output_size_hw)
-    rois_xyxy = np.ascontiguousarray(rois_xyxy)
-    level_ids = np.empty(len(rois_xyxy), np.int32)
+    rois, batch_ids = check_rois(function, rois_xyxy, batch_ids, len(levels[0]))
+    out, bins = check_output(function, out, rois_xyxy, levels[0].shape[1], output_size_hw)
+    level_ids = np.empty(len(rois), np.int32)
     assign_pyramid_levels_cpu(
-        rois_xyxy,
+        rois,
         finest_level=finest_level,
         num_levels=len(levels),
         canonical_size=canonical_size,
@@ -152,69 +296,14 @@ def roi_align_pyramid(
     roi_align_cpu(
         levels,
         list(spatial_scales),
-        rois_xyxy,
+        rois,
         batch_ids=batch_ids,
         level_ids=level_ids,
         sampling_ratio=sampling_ratio,
         aligned=aligned,
-        out=out,
+        out=bins,
     )
     return out
-
-
-def roi_pool(
-    features: Floats,
-    rois_xyxy: Floats,
-    output_size_hw: tuple[int, int],
-    *,
-    spatial_scale: float,
-    batch_ids: Ints | None = None,
-    out: Floats | None = None,
-) -> Floats:
-    """Return the greatest value in the bins of each region of interest.
-
-    The corners of a RoI are scaled and rounded to cells, halves away from 0; it spans both corner
-    cells. Bins take the cells that they touch, so that neighbours may share some. The results are
-    those of `torchvision.ops.roi_pool`, bit for bit.
-
-    Args:
-        features: as for `roi_align`. NaN is greater than nothing: a bin of nothing but NaN or
-            -inf gives the lowest finite float32.
-        rois_xyxy: as for `roi_align`. A RoI whose corners are inverted spans one cell.
-        output_size_hw: as for `roi_align`. A bin outside the map gives 0.
-        spatial_scale: as for `roi_align`.
-        batch_ids: as for `roi_align`.
-        out: as for `roi_align`.
-
-    Returns:
-        (R, C, *output_size_hw) float32, C-contiguous, `out` itself if given.
-
-    Raises:
-        ValueError: if a shape, an image id or an option is not as described.
-        TypeError: if an array has another dtype; nothing is converted silently.
-
-    Source:
-        Girshick, "Fast R-CNN", ICCV 2015, section 2.1.
-
-    """
-    function = "roi_pool"
-    maps = _maps(function, "features", features)
-    _check_scale(function, "spatial_scale", spatial_scale)
-    batch_ids = _check_rois(function, rois_xyxy, batch_ids, len(maps))
-    out = _output(function, out, len(rois_xyxy), maps.shape[1], output_size_hw)
-    roi_pool_cpu(maps, spatial_scale, np.ascontiguousarray(rois_xyxy), batch_ids=batch_ids, out=out)
-    return out
-
-
-def _maps(function: str, name: str, features: Floats) -> Floats:
-    """Return the features as (B, C, H, W), C-contiguous."""
-    is_image = isinstance(features, np.ndarray) and features.ndim == _IMAGE_AXES
-    check_array(
-        function, name, features, np.float32, ("C", "H", "W") if is_image else ("B", "C", "H", "W")
-    )
-    if 0 in features.shape[-2:]:
-        raise ValueError(f"{function}: `{name}` must have at least 1 cell, got {features.shape}.")
-    return np.ascontiguousarray(features[None] if is_image else features)
 
 
 def _check_scale(function: str, name: str, value: float) -> None:
@@ -247,39 +336,74 @@ def _finest_level(function: str, spatial_scales: Sequence[float], num_levels: in
     return finest_level
 
 
-def _check_rois(
-    function: str, rois_xyxy: Floats, batch_ids: Ints | None, batch: int
-) -> Ints | None:
-    """Check the RoIs and return their image ids, C-contiguous."""
-    check_array(function, "rois_xyxy", rois_xyxy, np.float32, ("R", 4))
-    if batch_ids is None:
-        if batch > 1:
+@lru_cache(maxsize=64)
+def _least_areas(
+    finest_level: int, num_levels: int, canonical_size: float, canonical_level: int
+) -> tuple[float, ...]:
+    """Return the area in square pixels from which on a RoI is on each level."""
+    return tuple(
+        least_pyramid_areas_cpu(
+            finest_level=finest_level,
+            num_levels=num_levels,
+            canonical_size=canonical_size,
+            canonical_level=canonical_level,
+        )
+    )
+
+
+def _align_on_device(
+    function: str,
+    features: Sequence[AnyDeviceArray],
+    rois_xyxy: AnyDeviceArray,
+    output_size_hw: tuple[int, int],
+    *,
+    spatial_scales: Sequence[float],
+    least_areas: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    batch_ids: AnyDeviceArray | None,
+    layout: str,
+    num_channels: int | None,
+    out: AnyDeviceArray | None,
+    stream: object,
+    implementation: str,
+    **level_rule: float,
+) -> AnyDeviceArray:
+    """Align with the implementation that was asked for."""
+    if implementation != "triton":
+        return on_device.roi_align(
+            function,
+            features,
+            rois_xyxy,
+            output_size_hw,
+            spatial_scales=spatial_scales,
+            least_areas=least_areas,
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+            batch_ids=batch_ids,
+            layout=layout,
+            num_channels=num_channels,
+            out=out,
+            stream=stream,
+        )
+    for name, value, only in (
+        ("layout", layout, "chw"),
+        ("num_channels", num_channels, None),
+        ("stream", stream, None),
+    ):
+        if value != only:
             raise ValueError(
-                f"{function}: `batch_ids` must be given for features of {batch} images, got None."
+                f"{function}: `{name}` must be {only!r} for implementation 'triton', got {value!r}."
             )
-        return None
-    check_array(function, "batch_ids", batch_ids, np.int32, (len(rois_xyxy),))
-    if len(batch_ids) and not 0 <= batch_ids.min() <= batch_ids.max() < batch:
-        raise ValueError(
-            f"{function}: `batch_ids` must be in [0, {batch}), "
-            f"got {batch_ids.min()} to {batch_ids.max()}."
-        )
-    return np.ascontiguousarray(batch_ids)
-
-
-def _output(
-    function: str, out: Floats | None, num_rois: int, channels: int, size_hw: tuple[int, int]
-) -> Floats:
-    """Return `out`, checked, or a new array."""
-    height, width = size_hw
-    check_at_least(function, "output_size_hw", min(height, width), 1)
-    shape = (num_rois, channels, height, width)
-    if out is None:
-        return np.empty(shape, np.float32)
-    check_array(function, "out", out, np.float32, shape)
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError(
-            f"{function}: `out` must be C-contiguous and writeable, got a view that is not. "
-            f"Allocate it with `np.empty({shape}, np.float32)`."
-        )
-    return out
+    triton = import_module("edgecv.kernels.triton.roi_align")  # brings PyTorch
+    return triton.roi_align(
+        features,
+        rois_xyxy,
+        output_size_hw,
+        spatial_scales=spatial_scales,
+        sampling_ratio=sampling_ratio,
+        aligned=aligned,
+        batch_ids=batch_ids,
+        out=out,
+        **level_rule,
+    )

@@ -85,6 +85,17 @@ void BindRoi(nb::module_& m) {
       "rois_xyxy"_a.noconvert(), "finest_level"_a, "num_levels"_a, "canonical_size"_a,
       "canonical_level"_a, "level_ids"_a.noconvert());
   m.def(
+      "least_pyramid_areas_cpu",
+      [](std::int32_t finest_level, std::int32_t num_levels, float canonical_size,
+         std::int32_t canonical_level) {
+        Require(num_levels > 0 && num_levels <= kMaxPyramidLevels,
+                "least_pyramid_areas_cpu: `num_levels` must be in [1, 8].");
+        const LeastAreas least =
+            LeastAreasOf({finest_level, num_levels, canonical_size, canonical_level});
+        return std::vector<float>(least.areas, least.areas + num_levels);
+      },
+      "finest_level"_a, "num_levels"_a, "canonical_size"_a, "canonical_level"_a);
+  m.def(
       "roi_pool_cpu",
       [](Maps features, float spatial_scale, Boxes rois_xyxy, Ids batch_ids, Bins out) {
         const FeatureLevel level{features.data(), features.shape(2), features.shape(3),

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/host_device.h"
+
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -22,7 +24,7 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr unsigned kMaxGridY = 65535;  // of the y and z sides of a grid
 
 template <typename Integer>
-constexpr Integer CeilDiv(Integer value, Integer divisor) {
+EDGECV_HOST_DEVICE constexpr Integer CeilDiv(Integer value, Integer divisor) {
   return (value + divisor - 1) / divisor;
 }
 

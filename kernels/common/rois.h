@@ -43,6 +43,10 @@ struct BinGrid {
 // conversion to an integer in range, and is beyond what float32 tells from its neighbours.
 constexpr float kFarCells = 0x1p30f;
 
+struct CellRange {
+  std::uint32_t begin, end;
+};
+
 struct BinCell {
   std::uint32_t index;  // of the row or column
   float weight;

@@ -4,10 +4,8 @@
 
 #include "roi_align/roi_align.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "common/roi_fold.h"
+#include "roi_align/samples.h"
 
 namespace edgecv {
 namespace {
@@ -20,109 +18,46 @@ struct WeightedSum {
   }
 };
 
-// One axis of a RoI, in cells.
-struct Side {
-  float start, end;
+// The cells of the last bin of an axis.
+class LastBin {
+ public:
+  explicit LastBin(AxisBins& axis) : cells_(axis.cells), first_(axis.cells.size()) {}
 
-  bool IsNear() const { return std::fabs(start) < kFarCells && std::fabs(end) < kFarCells; }
+  std::size_t size() const { return cells_.size() - first_; }
+  std::uint32_t cell(std::size_t k) const { return cells_[first_ + k].index; }
+  float& weight(std::size_t k) { return cells_[first_ + k].weight; }
+  void push(std::uint32_t cell, float weight) { cells_.push_back({cell, weight}); }
+
+ private:
+  std::vector<BinCell>& cells_;
+  const std::size_t first_;
 };
 
-// The samples of one bin along one axis. Their positions rise or fall with their index, never both,
-// also after rounding.
-struct Samples {
-  float start, bin_size;
-  std::size_t count;
-
-  float at(std::size_t i) const {
-    return start + (static_cast<float>(i) + 0.5f) * bin_size / static_cast<float>(count);
+void AddAxis(const SampledAxis& sampled, std::size_t num_bins, AxisBins& axis) {
+  for (std::size_t bin = 0; bin < num_bins; ++bin) {
+    LastBin cells(axis);
+    ListCells(sampled.Bin(static_cast<std::uint32_t>(bin)), sampled.num_cells, cells);
+    axis.EndBin();
   }
-
-  // The first sample from `begin` on that fails `holds`, which no later one passes.
-  template <typename Holds>
-  std::size_t Until(std::size_t begin, Holds holds) const {
-    std::size_t end = count;
-    while (begin < end) {
-      const std::size_t middle = begin + (end - begin) / 2;
-      if (holds(at(middle))) {
-        begin = middle + 1;
-      } else {
-        end = middle;
-      }
-    }
-    return begin;
-  }
-};
-
-// Adds to a cell of the last bin, which began at `first`. Only the last two cells are looked at:
-// samples move on, and a cell that is listed twice is folded twice to the same sum.
-void AddWeight(std::size_t cell, float weight, std::size_t first, AxisBins& axis) {
-  if (weight == 0.0f) return;
-  for (std::size_t back = 1; back <= 2 && back <= axis.cells.size() - first; ++back) {
-    BinCell& earlier = axis.cells[axis.cells.size() - back];
-    if (earlier.index == cell) {
-      earlier.weight += weight;
-      return;
-    }
-  }
-  axis.cells.push_back({static_cast<std::uint32_t>(cell), weight});
-}
-
-void AddBin(const Samples& samples, std::size_t num_cells, AxisBins& axis) {
-  const std::size_t first = axis.cells.size();
-  const bool rises = samples.bin_size >= 0.0f;
-  const float extent = static_cast<float>(num_cells);
-  const std::size_t begin =
-      samples.Until(0, [&](float p) { return rises ? p < -1.0f : p > extent; });
-  const std::size_t end =
-      samples.Until(begin, [&](float p) { return rises ? p <= extent : p >= -1.0f; });
-  for (std::size_t i = begin; i < end;) {
-    const float position = samples.at(i);
-    // Far from the origin many samples round to one position; they are counted, not visited.
-    const std::size_t next = i + 1 < end && samples.at(i + 1) == position
-                                 ? samples.Until(i, [&](float p) { return p == position; })
-                                 : i + 1;
-    const float times = static_cast<float>(next - i);
-    const float inside = std::max(position, 0.0f);
-    const std::size_t low = static_cast<std::size_t>(inside);
-    if (low + 1 >= num_cells) {
-      AddWeight(num_cells - 1, times, first, axis);
-    } else {
-      const float share = inside - static_cast<float>(low);
-      AddWeight(low, times * (1.0f - share), first, axis);
-      AddWeight(low + 1, times * share, first, axis);
-    }
-    i = next;
-  }
-  for (std::size_t k = first; k < axis.cells.size(); ++k)
-    axis.cells[k].weight /= static_cast<float>(samples.count);
-  axis.EndBin();
-}
-
-void AddAxis(Side side, std::size_t num_cells, std::size_t num_bins,
-             const RoiAlignOptions& options, AxisBins& axis) {
-  float size = side.end - side.start;
-  if (!options.aligned) size = std::max(size, 1.0f);
-  const float bin_size = size / static_cast<float>(num_bins);
-  const std::size_t adaptive =
-      bin_size > 0.0f ? static_cast<std::size_t>(std::ceil(bin_size)) : 0;
-  const std::size_t count = options.sampling_ratio > 0 ? options.sampling_ratio : adaptive;
-  for (std::size_t bin = 0; bin < num_bins; ++bin)
-    AddBin({side.start + static_cast<float>(bin) * bin_size, bin_size, count}, num_cells, axis);
 }
 
 }  // namespace
 
 void RoiAlignCpu(const Features& features, const Rois& rois, BinGrid grid,
                  const RoiAlignOptions& options, float* out) {
-  const float offset = options.aligned ? 0.5f : 0.0f;
   const AddBins add_bins = [&](const FeatureLevel& level, const float* xyxy, AxisBins& rows,
                                AxisBins& columns) {
-    const float scale = level.spatial_scale;
-    const Side x{xyxy[0] * scale - offset, xyxy[2] * scale - offset};
-    const Side y{xyxy[1] * scale - offset, xyxy[3] * scale - offset};
+    const auto add = [&](RoiSide side, std::size_t num_cells, std::size_t num_bins,
+                         AxisBins& axis) {
+      AddAxis(AxisOf(side, static_cast<std::uint32_t>(num_cells),
+                     static_cast<std::uint32_t>(num_bins), options),
+              num_bins, axis);
+    };
+    const RoiSide x = SideOf(xyxy[0], xyxy[2], level.spatial_scale, options.aligned);
+    const RoiSide y = SideOf(xyxy[1], xyxy[3], level.spatial_scale, options.aligned);
     if (!x.IsNear() || !y.IsNear() || level.height == 0 || level.width == 0) return;
-    AddAxis(y, level.height, grid.height, options, rows);
-    AddAxis(x, level.width, grid.width, options, columns);
+    add(y, level.height, grid.height, rows);
+    add(x, level.width, grid.width, columns);
   };
   FoldRois(features, rois, grid, add_bins, FoldWith<WeightedSum>, out);
 }

@@ -3,11 +3,10 @@
 
 #include "roi_pool/roi_pool.h"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "common/roi_fold.h"
+#include "roi_pool/cells.h"
 
 namespace edgecv {
 namespace {
@@ -20,28 +19,11 @@ struct Maximum {
   }
 };
 
-// One axis of a RoI: the first and the last cell, rounded.
-struct Side {
-  float first, last;
-
-  bool IsNear() const { return std::fabs(first) < kFarCells && std::fabs(last) < kFarCells; }
-};
-
-void AddAxis(Side side, std::size_t num_cells, std::size_t num_bins, AxisBins& axis) {
-  const auto first = static_cast<std::int64_t>(side.first);
-  const auto size =
-      std::max<std::int64_t>(static_cast<std::int64_t>(side.last) - first + 1, 1);
-  const float bin_size = static_cast<float>(size) / static_cast<float>(num_bins);
-  const auto limit = static_cast<std::int64_t>(num_cells);
+void AddAxis(const PooledAxis& pooled, std::size_t num_bins, AxisBins& axis) {
   for (std::size_t bin = 0; bin < num_bins; ++bin) {
-    const float begin = std::floor(static_cast<float>(bin) * bin_size);
-    const float end = std::ceil(static_cast<float>(bin + 1) * bin_size);
-    const std::int64_t low = std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(begin) + first, 0, limit);
-    const std::int64_t high = std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(end) + first, 0, limit);
-    for (std::int64_t cell = low; cell < high; ++cell)
-      axis.cells.push_back({static_cast<std::uint32_t>(cell), 1.0f});
+    const CellRange range = pooled.Bin(static_cast<std::uint32_t>(bin));
+    for (std::uint32_t cell = range.begin; cell < range.end; ++cell)
+      axis.cells.push_back({cell, 1.0f});
     axis.EndBin();
   }
 }
@@ -51,12 +33,17 @@ void AddAxis(Side side, std::size_t num_cells, std::size_t num_bins, AxisBins& a
 void RoiPoolCpu(const Features& features, const Rois& rois, BinGrid grid, float* out) {
   const AddBins add_bins = [&](const FeatureLevel& level, const float* xyxy, AxisBins& rows,
                                AxisBins& columns) {
-    const float scale = level.spatial_scale;
-    const Side x{std::round(xyxy[0] * scale), std::round(xyxy[2] * scale)};
-    const Side y{std::round(xyxy[1] * scale), std::round(xyxy[3] * scale)};
+    const auto add = [](RoundedSide side, std::size_t num_cells, std::size_t num_bins,
+                        AxisBins& axis) {
+      AddAxis(PooledAxisOf(side, static_cast<std::uint32_t>(num_cells),
+                           static_cast<std::uint32_t>(num_bins)),
+              num_bins, axis);
+    };
+    const RoundedSide x = RoundedSideOf(xyxy[0], xyxy[2], level.spatial_scale);
+    const RoundedSide y = RoundedSideOf(xyxy[1], xyxy[3], level.spatial_scale);
     if (!x.IsNear() || !y.IsNear()) return;
-    AddAxis(y, level.height, grid.height, rows);
-    AddAxis(x, level.width, grid.width, columns);
+    add(y, level.height, grid.height, rows);
+    add(x, level.width, grid.width, columns);
   };
   FoldRois(features, rois, grid, add_bins, FoldWith<Maximum>, out);
 }

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from edgecv.kernels import reference, roi_align
 from edgecv.kernels._native import roi_align_cpu
 
+from .conftest import Place
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -46,11 +48,16 @@ def random_rois(count: int, size_hw: tuple[int, int], *, seed: int = 1) -> Float
     return np.hstack([centre - extent / 2, centre + extent / 2]).astype(np.float32)
 
 
-def align(features: Floats, rois: Floats, size_hw: tuple[int, int], **options: Any) -> Floats:
+def align(
+    place: Place, features: Floats, rois: Floats, size_hw: tuple[int, int], **options: Any
+) -> Floats:
     """The public function on a poisoned output: a value that it forgets stays NaN."""
-    out = np.full((len(rois), features.shape[-3], *size_hw), np.nan, np.float32)
-    assert roi_align(features, rois, size_hw, out=out, **options) is out
-    return out
+    out = place.poisoned((*rois.shape[:-1], features.shape[-3], *size_hw), np.float32)
+    if "batch_ids" in options:
+        options["batch_ids"] = place.array(options["batch_ids"])
+    found = roi_align(place.array(features), place.array(rois), size_hw, out=out, **options)
+    assert found is out
+    return place.numpy(out)
 
 
 def torchvision_align(
@@ -72,10 +79,10 @@ dyadic_rois = st.lists(
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_matches_reference_at_every_number_of_channels(channels: int) -> None:
+def test_matches_reference_at_every_number_of_channels(place: Place, channels: int) -> None:
     features, rois = random_features(channels, 9, 11), random_rois(5, (9, 11))
     np.testing.assert_allclose(
-        align(features, rois, (3, 5), spatial_scale=1.0),
+        align(place, features, rois, (3, 5), spatial_scale=1.0),
         reference.roi_align(features, rois, (3, 5), spatial_scale=1.0),
         rtol=0,
         atol=POSITION_TOLERANCE,
@@ -84,11 +91,11 @@ def test_matches_reference_at_every_number_of_channels(channels: int) -> None:
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_matches_reference_at_every_size_of_map(width: int, *, aligned: bool) -> None:
+def test_matches_reference_at_every_size_of_map(place: Place, width: int, *, aligned: bool) -> None:
     features, rois = random_features(2, 5, width), random_rois(9, (5, width))
     for feature, box in ((features, rois), (features.swapaxes(1, 2), rois[:, [1, 0, 3, 2]])):
         np.testing.assert_allclose(
-            align(feature, box, (2, 3), spatial_scale=1.0, aligned=aligned),
+            align(place, feature, box, (2, 3), spatial_scale=1.0, aligned=aligned),
             reference.roi_align(feature, box, (2, 3), spatial_scale=1.0, aligned=aligned),
             rtol=0,
             atol=POSITION_TOLERANCE,
@@ -97,11 +104,13 @@ def test_matches_reference_at_every_size_of_map(width: int, *, aligned: bool) ->
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 15), (16, 1), (3, 5), (4, 4), (7, 7), (1, 17)])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 3, 8])
-def test_matches_reference_at_every_grid(size_hw: tuple[int, int], sampling_ratio: int) -> None:
+def test_matches_reference_at_every_grid(
+    place: Place, size_hw: tuple[int, int], sampling_ratio: int
+) -> None:
     features, rois = random_features(3, 12, 10), random_rois(6, (12, 10))
     options: dict[str, Any] = {"spatial_scale": 1.0, "sampling_ratio": sampling_ratio}
     np.testing.assert_allclose(
-        align(features, rois, size_hw, **options),
+        align(place, features, rois, size_hw, **options),
         reference.roi_align(features, rois, size_hw, **options),
         rtol=0,
         atol=POSITION_TOLERANCE,
@@ -117,6 +126,7 @@ def test_matches_reference_at_every_grid(size_hw: tuple[int, int], sampling_rati
     aligned=st.booleans(),
 )
 def test_matches_reference_at_the_border(
+    place: Place,
     rois: Floats,
     size_hw: tuple[int, int],
     map_hw: tuple[int, int],
@@ -124,7 +134,7 @@ def test_matches_reference_at_the_border(
 ) -> None:
     features = random_features(2, *map_hw)
     np.testing.assert_allclose(
-        align(features, rois, size_hw, **options),
+        align(place, features, rois, size_hw, **options),
         reference.roi_align(features, rois, size_hw, **options),
         rtol=0,
         atol=TOLERANCE + 2 * 2 * 4 * 32 * EPS,  # positions of thirds round, below 32 cells
@@ -133,7 +143,7 @@ def test_matches_reference_at_the_border(
 
 @given(rois=dyadic_rois, aligned=st.booleans(), sampling_ratio=st.sampled_from([0, 2]))
 def test_a_plane_is_sampled_at_the_centres_of_bins(
-    rois: Floats, sampling_ratio: int, *, aligned: bool
+    place: Place, rois: Floats, sampling_ratio: int, *, aligned: bool
 ) -> None:
     # Bilinear samples of a plane average to its value at the bin's centre, if all lie inside.
     height, width = 24, 30
@@ -143,7 +153,7 @@ def test_a_plane_is_sampled_at_the_centres_of_bins(
     rois = np.hstack([np.minimum(rois[:, :2], rois[:, 2:]), np.maximum(rois[:, :2], rois[:, 2:])])
     rois[:, 2:] = np.maximum(rois[:, 2:], rois[:, :2] + 1)  # neither empty nor made longer
     options: dict[str, Any] = {"sampling_ratio": sampling_ratio, "aligned": aligned}
-    actual = align(plane, rois, (4, 2), spatial_scale=1.0, **options)
+    actual = align(place, plane, rois, (4, 2), spatial_scale=1.0, **options)
     low, extent = rois[:, :2] - (0.5 if aligned else 0.0), rois[:, 2:] - rois[:, :2]
     centre_x = low[:, :1] + extent[:, :1] * (np.arange(2) + 0.5) / 2
     centre_y = low[:, 1:] + extent[:, 1:] * (np.arange(4) + 0.5) / 4
@@ -156,7 +166,7 @@ def test_a_plane_is_sampled_at_the_centres_of_bins(
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 5])
 @pytest.mark.parametrize("size_hw", [(7, 7), (14, 14), (3, 5)])
 def test_agrees_with_torchvision(
-    size_hw: tuple[int, int], sampling_ratio: int, *, aligned: bool
+    place: Place, size_hw: tuple[int, int], sampling_ratio: int, *, aligned: bool
 ) -> None:
     features = random_features(2, 19, 50, 64)
     rois = random_rois(60, (50, 64)) * 8
@@ -167,7 +177,7 @@ def test_agrees_with_torchvision(
         "batch_ids": np.arange(60, dtype=np.int32) % 2,
     }
     np.testing.assert_allclose(
-        align(features, rois, size_hw, **options),
+        align(place, features, rois, size_hw, **options),
         torchvision_align(features, rois, size_hw, **options),
         rtol=0,
         atol=1e-5,  # positions are the same; both sum at most 400 terms whose weights sum to 1
@@ -175,7 +185,9 @@ def test_agrees_with_torchvision(
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_agrees_with_torchvision_where_samples_meet_the_border(*, aligned: bool) -> None:
+def test_agrees_with_torchvision_where_samples_meet_the_border(
+    place: Place, *, aligned: bool
+) -> None:
     features = random_features(2, 6, 5)
     offset = 0.5 if aligned else 0.0
     steps = np.array([-1.0, 0.0, 4.0, 5.0, 6.0], np.float32)
@@ -185,43 +197,43 @@ def test_agrees_with_torchvision_where_samples_meet_the_border(*, aligned: bool)
     rois = np.stack([x - 1, y - 1, x + 1, y + 1], 1) + np.float32(offset)
     options: dict[str, Any] = {"spatial_scale": 1.0, "sampling_ratio": 1, "aligned": aligned}
     np.testing.assert_allclose(
-        align(features, rois.astype(np.float32), (1, 1), **options),
+        align(place, features, rois.astype(np.float32), (1, 1), **options),
         torchvision_align(features, rois.astype(np.float32), (1, 1), **options),
         rtol=0,
         atol=8 * EPS,  # one sample of four cells
     )
 
 
-def test_worked_example() -> None:
+def test_worked_example(place: Place) -> None:
     features = np.array([[[0, 1], [2, 3]]], np.float32)
     roi = np.array([[0, 0, 2, 2]], np.float32)  # the whole map, one sample per bin: its cells
-    assert align(features, roi, (2, 2), spatial_scale=1.0).tolist() == [[[[0, 1], [2, 3]]]]
-    assert align(features, roi, (1, 1), spatial_scale=1.0).tolist() == [[[[1.5]]]]
+    assert align(place, features, roi, (2, 2), spatial_scale=1.0).tolist() == [[[[0, 1], [2, 3]]]]
+    assert align(place, features, roi, (1, 1), spatial_scale=1.0).tolist() == [[[[1.5]]]]
     # Not aligned, the cells' centres are at 0 and 1 and the samples at 0.5 and 1.5.
-    actual = align(features, roi, (2, 2), spatial_scale=1.0, aligned=False)
+    actual = align(place, features, roi, (2, 2), spatial_scale=1.0, aligned=False)
     assert actual.tolist() == [[[[1.5, 2], [2.5, 3]]]]
 
 
 @pytest.mark.parametrize("x", [-1.0, 2.0])
-def test_a_sample_on_the_edge_counts_and_one_beyond_does_not(x: float) -> None:
+def test_a_sample_on_the_edge_counts_and_one_beyond_does_not(place: Place, x: float) -> None:
     features = np.full((1, 2, 2), 3, np.float32)
     beyond = np.nextafter(np.float32(x), np.float32(9 * x))
     rois = np.array([[x, 0, x, 1], [beyond, 0, beyond, 1]], np.float32) + np.float32(0.5)
     # The coordinates of the second lose the step beyond unless it is far enough.
     rois[1, ::2] = np.float32(x + 0.5) + np.sign(x) * np.float32(2.0**-20)
-    actual = align(features, rois, (1, 1), spatial_scale=1.0, sampling_ratio=1)
+    actual = align(place, features, rois, (1, 1), spatial_scale=1.0, sampling_ratio=1)
     assert actual.ravel().tolist() == [3, 0]
 
 
-def test_inverted_and_empty_rois() -> None:
+def test_inverted_and_empty_rois(place: Place) -> None:
     features = random_features(3, 8, 8)
     rois = np.array([[6, 6, 2, 2], [4, 4, 4, 4], [2, 6, 6, 2]], np.float32)
     options: dict[str, Any] = {"spatial_scale": 1.0}
     # Adaptive and aligned: a bin of no size has no samples.
-    np.testing.assert_array_equal(align(features, rois, (2, 2), **options), 0)
+    np.testing.assert_array_equal(align(place, features, rois, (2, 2), **options), 0)
     # A fixed grid runs backwards.
-    flipped = align(features, rois[:1, [2, 3, 0, 1]], (2, 2), sampling_ratio=2, **options)
-    actual = align(features, rois, (2, 2), sampling_ratio=2, **options)
+    flipped = align(place, features, rois[:1, [2, 3, 0, 1]], (2, 2), sampling_ratio=2, **options)
+    actual = align(place, features, rois, (2, 2), sampling_ratio=2, **options)
     np.testing.assert_allclose(actual[0], flipped[0, :, ::-1, ::-1], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(
         actual[1],
@@ -232,8 +244,8 @@ def test_inverted_and_empty_rois() -> None:
     # Not aligned: one cell at least.
     unit = np.hstack([rois[:, :2], rois[:, :2] + 1])
     np.testing.assert_array_equal(
-        align(features, rois[:2], (2, 2), aligned=False, **options),
-        align(features, unit[:2], (2, 2), aligned=False, **options),
+        align(place, features, rois[:2], (2, 2), aligned=False, **options),
+        align(place, features, unit[:2], (2, 2), aligned=False, **options),
     )
 
 
@@ -241,40 +253,42 @@ def test_inverted_and_empty_rois() -> None:
 @pytest.mark.parametrize("column", range(4))
 @pytest.mark.parametrize("sampling_ratio", [0, 3])
 def test_coordinates_out_of_this_world_give_zero(
-    value: float, column: int, sampling_ratio: int
+    place: Place, value: float, column: int, sampling_ratio: int
 ) -> None:
     features, rois = random_features(3, 8, 8), random_rois(5, (8, 8))
-    expected = align(features, rois, (7, 7), spatial_scale=1.0, sampling_ratio=sampling_ratio)
+    expected = align(
+        place, features, rois, (7, 7), spatial_scale=1.0, sampling_ratio=sampling_ratio
+    )
     rois[2, column] = value
     expected[2] = 0
-    actual = align(features, rois, (7, 7), spatial_scale=1.0, sampling_ratio=sampling_ratio)
+    actual = align(place, features, rois, (7, 7), spatial_scale=1.0, sampling_ratio=sampling_ratio)
     np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("reach", [1e2, 1e3, 1e4, 1e6])
-def test_giant_rois_take_their_share_of_the_map(reach: float) -> None:
+def test_giant_rois_take_their_share_of_the_map(place: Place, reach: float) -> None:
     # Samples are nearly a cell apart and inside over 9 and 7 cells: at most one more per axis.
     features = np.ones((1, 8, 6), np.float32)
     rois = np.array([[-reach, -reach, reach, reach]], np.float32)
-    actual = align(features, rois, (1, 1), spatial_scale=1.0)
+    actual = align(place, features, rois, (1, 1), spatial_scale=1.0)
     share = (8 + 1) * (6 + 1) / (2 * reach) ** 2
     np.testing.assert_allclose(actual, share, rtol=1.001 * (10 / 9) * (8 / 7) - 1)
 
 
-def test_boxes_of_a_billion_cells_end() -> None:
+def test_boxes_of_a_billion_cells_end(place: Place) -> None:
     # A thousand million samples per axis, of which float32 tells one in 64 from its neighbours:
     # 64 or so round into the map.
     features = np.ones((17, 8, 6), np.float32)
     rois = np.array([[-1e9, -1e9, 1e9, 1e9], [0, 0, 1e9, 1e9], [-1e9, 0, 0, 8]], np.float32)
     for size_hw in ((1, 1), (7, 7)):
-        actual = align(features, rois, size_hw, spatial_scale=1.0)
+        actual = align(place, features, rois, size_hw, spatial_scale=1.0)
         assert (actual >= 0).all()
         assert (actual <= (128 * 7 / 1e9)).all()
         assert actual.any()
 
 
 @pytest.mark.parametrize("reach", [100, 3000])
-def test_large_rois_agree_with_torchvision(reach: int) -> None:
+def test_large_rois_agree_with_torchvision(place: Place, reach: int) -> None:
     features = random_features(2, 9, 12)
     rois = np.array(
         [[-reach, -9, 12, 9], [-5, -reach, 9, 7], [-reach, 2, reach, 4], [3, 3, 5, reach]],
@@ -287,53 +301,71 @@ def test_large_rois_agree_with_torchvision(reach: int) -> None:
             "aligned": False,
         }
         np.testing.assert_allclose(
-            align(features, rois, (3, 2), **options),
+            align(place, features, rois, (3, 2), **options),
             torchvision_align(features, rois, (3, 2), **options),
             rtol=0,
             atol=2e-5,  # torchvision sums up to 64 * 64 samples one by one
         )
 
 
-def test_each_image_of_the_batch_has_its_rois() -> None:
+def test_each_image_of_the_batch_has_its_rois(place: Place) -> None:
     features, rois = random_features(3, 5, 9, 9), random_rois(40, (9, 9))
     batch_ids = np.random.default_rng(2).integers(0, 3, 40).astype(np.int32)
-    together = align(features, rois, (7, 7), spatial_scale=1.0, batch_ids=batch_ids)
+    together = align(place, features, rois, (7, 7), spatial_scale=1.0, batch_ids=batch_ids)
     for image in range(3):
         chosen = batch_ids == image
-        alone = align(features[image], rois[chosen], (7, 7), spatial_scale=1.0)
+        alone = align(place, features[image], rois[chosen], (7, 7), spatial_scale=1.0)
         np.testing.assert_array_equal(together[chosen], alone)
 
 
-def test_more_rois_than_are_tabulated_at_once() -> None:
+def test_more_rois_than_the_processor_tabulates_at_once() -> None:
     features, rois = random_features(1, 5, 6), random_rois(5000, (5, 6))
-    actual = align(features, rois, (2, 2), spatial_scale=1.0)
+    actual = roi_align(features, rois, (2, 2), spatial_scale=1.0)
     np.testing.assert_array_equal(
-        actual[::500], align(features, rois[::500], (2, 2), spatial_scale=1.0)
+        actual[::500], roi_align(features, rois[::500], (2, 2), spatial_scale=1.0)
     )
     assert np.isfinite(actual).all()
 
 
-def test_only_the_cells_of_a_roi_are_read() -> None:
+def test_only_the_cells_of_a_roi_are_read(place: Place) -> None:
     # The samples of the box lie on cells 2 and 3 exactly: cells of weight 0 do not spread NaN.
     features = np.full((17, 6, 6), np.nan, np.float32)
     features[:, 2:4, 2:4] = 1
     roi = np.array([[2, 2, 4, 4]], np.float32)
-    np.testing.assert_array_equal(align(features, roi, (2, 2), spatial_scale=1.0), 1)
+    np.testing.assert_array_equal(align(place, features, roi, (2, 2), spatial_scale=1.0), 1)
 
 
-def test_reads_views_and_allocates_its_output() -> None:
+def test_reads_views() -> None:
     features, rois = random_features(6, 12, 14)[::2, ::-1, ::2], random_rois(8, (12, 7))[::-2]
-    actual = roi_align(features, rois, (3, 3), spatial_scale=1.0)
     np.testing.assert_array_equal(
-        actual, align(features.copy(), rois.copy(), (3, 3), spatial_scale=1.0)
+        roi_align(features, rois, (3, 3), spatial_scale=1.0),
+        roi_align(features.copy(), rois.copy(), (3, 3), spatial_scale=1.0),
     )
-    assert actual.flags.c_contiguous
 
 
-def test_no_rois() -> None:
-    assert roi_align(
-        random_features(3, 4, 4), np.zeros((0, 4), np.float32), (7, 5), spatial_scale=1.0
-    ).shape == (0, 3, 7, 5)
+def test_allocates_its_output(place: Place) -> None:
+    features, rois = random_features(3, 12, 7), random_rois(8, (12, 7))
+    actual = roi_align(place.array(features), place.array(rois), (3, 3), spatial_scale=1.0)
+    np.testing.assert_array_equal(
+        place.numpy(actual), align(place, features, rois, (3, 3), spatial_scale=1.0)
+    )
+
+
+def test_no_rois_and_no_channels(place: Place) -> None:
+    features, rois = random_features(3, 4, 4), random_rois(2, (4, 4))
+    assert align(place, features, rois[:0], (7, 5), spatial_scale=1.0).shape == (0, 3, 7, 5)
+    assert align(place, features[:0], rois, (7, 5), spatial_scale=1.0).shape == (2, 0, 7, 5)
+
+
+def test_rois_by_image(place: Place) -> None:
+    features, rois = random_features(3, 5, 9, 9), random_rois(12, (9, 9))
+    options: dict[str, Any] = {"spatial_scale": 1.0, "sampling_ratio": 2}
+    ids = np.repeat(np.arange(3, dtype=np.int32), 4)
+    by_image = align(place, features, rois.reshape(3, 4, 4), (7, 7), **options)
+    listed = align(place, features, rois, (7, 7), batch_ids=ids, **options)
+    np.testing.assert_array_equal(by_image, listed.reshape(3, 4, 5, 7, 7))
+    empty = align(place, features, rois[:0].reshape(3, 0, 4), (7, 7), **options)
+    assert empty.shape == (3, 0, 5, 7, 7)
 
 
 def test_kernel_gives_zero_for_an_image_or_level_that_is_not_there() -> None:

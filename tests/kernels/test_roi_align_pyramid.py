@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgecv.kernels import reference, roi_align, roi_align_pyramid
 from edgecv.kernels._native import assign_pyramid_levels_cpu
 
+from .conftest import Place
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -40,11 +42,16 @@ def random_rois(count: int) -> Floats:
     return np.hstack([centre - extent / 2, centre + extent / 2]).astype(np.float32)
 
 
-def align(features: list[Floats], rois: Floats, size_hw: tuple[int, int], **options: Any) -> Floats:
+def align(
+    place: Place, features: list[Floats], rois: Floats, size_hw: tuple[int, int], **options: Any
+) -> Floats:
     """The public function on a poisoned output: a value that it forgets stays NaN."""
-    out = np.full((len(rois), features[0].shape[-3], *size_hw), np.nan, np.float32)
-    assert roi_align_pyramid(features, rois, size_hw, out=out, **options) is out
-    return out
+    out = place.poisoned((*rois.shape[:-1], features[0].shape[-3], *size_hw), np.float32)
+    if "batch_ids" in options:
+        options["batch_ids"] = place.array(options["batch_ids"])
+    levels = [place.array(level) for level in features]
+    assert roi_align_pyramid(levels, place.array(rois), size_hw, out=out, **options) is out
+    return place.numpy(out)
 
 
 def level_ids(rois: Floats, **options: Any) -> list[int]:
@@ -86,7 +93,7 @@ def test_a_negative_area_has_no_level() -> None:
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
-def test_matches_reference(sampling_ratio: int, *, aligned: bool) -> None:
+def test_matches_reference(place: Place, sampling_ratio: int, *, aligned: bool) -> None:
     features, rois = random_pyramid(2, 3), random_rois(12)
     options: dict[str, Any] = {
         "spatial_scales": SCALES,
@@ -95,29 +102,47 @@ def test_matches_reference(sampling_ratio: int, *, aligned: bool) -> None:
         "batch_ids": np.arange(12, dtype=np.int32) % 2,
     }
     np.testing.assert_allclose(
-        align(features, rois, (3, 2), **options),
+        align(place, features, rois, (3, 2), **options),
         reference.roi_align_pyramid(features, rois, (3, 2), **options),
         rtol=0,
         atol=TOLERANCE,
     )
 
 
-def test_is_roi_align_on_each_level() -> None:
+def test_is_roi_align_on_each_level(place: Place) -> None:
     features, rois = random_pyramid(3, 17), random_rois(60)
     batch_ids = np.random.default_rng(2).integers(0, 3, 60).astype(np.int32)
-    actual = align(features, rois, (7, 7), spatial_scales=SCALES, batch_ids=batch_ids)
+    actual = align(place, features, rois, (7, 7), spatial_scales=SCALES, batch_ids=batch_ids)
     levels = np.array(level_ids(rois))
     assert set(levels) == {0, 1, 2, 3}
     for level, scale in enumerate(SCALES):
         chosen = levels == level
-        expected = roi_align(
-            features[level], rois[chosen], (7, 7), spatial_scale=scale, batch_ids=batch_ids[chosen]
+        alone = roi_align(
+            place.array(features[level]),
+            place.array(rois[chosen]),
+            (7, 7),
+            spatial_scale=scale,
+            batch_ids=place.array(batch_ids[chosen]),
         )
-        np.testing.assert_array_equal(actual[chosen], expected)
+        np.testing.assert_array_equal(actual[chosen], place.numpy(alone))
+
+
+def test_each_level_begins_at_the_area_that_the_rule_says(place: Place) -> None:
+    # Each map holds the number of its level.
+    steps = np.arange(-4, 5) * 1e-4
+    sides = [np.geomspace(60, 900, 40), *(octave + steps for octave in (112, 224, 448))]
+    half = np.concatenate(sides)[:, None].astype(np.float32) / 2
+    rois = np.hstack([100 - half, 100 - half, 100 + half, 100 + half])  # sampled at (100, 100)
+    features = [
+        np.full((1, int(256 * scale), int(256 * scale)), level, np.float32)
+        for level, scale in enumerate(SCALES)
+    ]
+    actual = align(place, features, rois, (1, 1), spatial_scales=SCALES, sampling_ratio=1)
+    np.testing.assert_array_equal(actual.ravel(), level_ids(rois))
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
-def test_agrees_with_torchvision(sampling_ratio: int) -> None:
+def test_agrees_with_torchvision(place: Place, sampling_ratio: int) -> None:
     torch, ops = pytest.importorskip("torch"), pytest.importorskip("torchvision.ops")
     features, rois = random_pyramid(2, 5), random_rois(80)
     rois[:4] = [[0, 0, 112, 112], [9, 9, 233, 233], [0, 0, 448, 448], [5, 5, 5, 9]]
@@ -126,6 +151,7 @@ def test_agrees_with_torchvision(sampling_ratio: int) -> None:
     boxes = [torch.from_numpy(rois[:50]), torch.from_numpy(rois[50:])]
     expected = pooler(named, boxes, [IMAGE_HW, IMAGE_HW]).numpy()
     actual = align(
+        place,
         features,
         rois,
         (7, 7),
@@ -138,19 +164,26 @@ def test_agrees_with_torchvision(sampling_ratio: int) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
-def test_a_roi_without_a_level_is_zero() -> None:
+def test_a_roi_without_a_level_is_zero(place: Place) -> None:
     features, rois = random_pyramid(1, 3), random_rois(6)
-    expected = align(features, rois, (7, 7), spatial_scales=SCALES)
+    expected = align(place, features, rois, (7, 7), spatial_scales=SCALES)
     rois[[1, 3]] = [[90, 0, 0, 90], [0, np.nan, 9, 9]]
     expected[[1, 3]] = 0
-    np.testing.assert_array_equal(align(features, rois, (7, 7), spatial_scales=SCALES), expected)
-
-
-def test_takes_a_pyramid_of_one_image() -> None:
-    features, rois = random_pyramid(1, 3), random_rois(6)
     np.testing.assert_array_equal(
-        roi_align_pyramid([level[0] for level in features], rois, (7, 7), spatial_scales=SCALES),
-        align(features, rois, (7, 7), spatial_scales=SCALES),
+        align(place, features, rois, (7, 7), spatial_scales=SCALES), expected
+    )
+
+
+def test_takes_a_pyramid_of_one_image(place: Place) -> None:
+    features, rois = random_pyramid(1, 3), random_rois(6)
+    actual = roi_align_pyramid(
+        [place.array(level[0]) for level in features],
+        place.array(rois),
+        (7, 7),
+        spatial_scales=SCALES,
+    )
+    np.testing.assert_array_equal(
+        place.numpy(actual), align(place, features, rois, (7, 7), spatial_scales=SCALES)
     )
 
 

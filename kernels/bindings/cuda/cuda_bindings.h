@@ -56,5 +56,6 @@ void BindCudaBoxIou(nb::module_& m);
 void BindCudaDevice(nb::module_& m);
 void BindCudaLetterbox(nb::module_& m);
 void BindCudaResizeArgmax(nb::module_& m);
+void BindCudaRoi(nb::module_& m);
 
 }  // namespace edgecv::bindings

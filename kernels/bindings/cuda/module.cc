@@ -8,4 +8,5 @@ NB_MODULE(_cuda, m) {
   BindCudaDevice(m);
   BindCudaLetterbox(m);
   BindCudaResizeArgmax(m);
+  BindCudaRoi(m);
 }
