@@ -3,9 +3,14 @@
 Run eagerly, each is a plain function of torchvision's operators and can be differentiated. While a
 model is exported, each is one node, which becomes `EdgeNMS`, `EdgeRoiAlign` or `EdgeRoiPool` (see
 `edgecv.export.operators.definitions`) and not the dozens that its definition would leave behind.
+
+On a GPU the node of the suppression is one of our kernels, where torchvision's would wait for the
+GPU once a class and image: an exported program always runs it, a network does within `on_kernels`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
@@ -13,6 +18,21 @@ from torch import Tensor
 from torchvision import ops
 
 CANONICAL_LEVEL, CANONICAL_SIZE = 4, 224
+
+_runs_kernels: ContextVar[bool] = ContextVar("runs_kernels", default=False)
+
+
+@contextmanager
+def on_kernels() -> Iterator[None]:
+    """Let `suppress` use `edgecv.kernels` for tensors on a GPU, so that it can be captured there.
+
+    Nothing is differentiated, and the module of the CUDA kernels must be there.
+    """
+    token = _runs_kernels.set(True)
+    try:
+        yield
+    finally:
+        _runs_kernels.reset(token)
 
 
 def suppress(
@@ -40,7 +60,7 @@ def suppress(
         the count are 0, their class is -1.
 
     """
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() or (boxes_xyxy.is_cuda and _runs_kernels.get()):
         score_limit, iou_limit = (
             torch.as_tensor(value, dtype=torch.float32)
             for value in (score_threshold, iou_threshold)
@@ -49,6 +69,26 @@ def suppress(
             "tuple[Tensor, Tensor, Tensor, Tensor]",
             _nms_node(boxes_xyxy, scores, score_limit, iou_limit, max_detections, class_agnostic),
         )
+    return _suppressed(
+        boxes_xyxy,
+        scores,
+        float(score_threshold),
+        float(iou_threshold),
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+    )
+
+
+def _suppressed(
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    score_threshold: float,
+    iou_threshold: float,
+    *,
+    max_detections: int,
+    class_agnostic: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Do what `suppress` says with torchvision's operator, image by image and class by class."""
     batch, _, num_classes = scores.shape
     counts = torch.zeros(batch, dtype=torch.int32, device=scores.device)
     out_boxes = boxes_xyxy.new_zeros(batch, max_detections, 4)
@@ -58,8 +98,8 @@ def suppress(
         pair = _kept_pairs(
             boxes_xyxy[image],
             scores[image],
-            float(score_threshold),
-            float(iou_threshold),
+            score_threshold,
+            iou_threshold,
             class_agnostic=class_agnostic,
         )
         best = scores[image].flatten()[pair].sort(descending=True, stable=True)
@@ -227,8 +267,8 @@ def _image_of_each(batch: int, num_rois: int, device: torch.device) -> Tensor:
     return torch.arange(batch, device=device).repeat_interleave(num_rois)
 
 
-# The nodes. Their bodies are never run by edgecv: the functions above call them only where the
-# exporter looks at shapes, for which the fake implementations stand.
+# The nodes. The functions above call them where the exporter looks at shapes, for which the fake
+# implementations stand, and within `on_kernels`; exported programs call them always.
 
 
 @torch.library.custom_op("edgecv::nms", mutates_args=())
@@ -240,14 +280,37 @@ def _nms_node(
     max_detections: int,
     class_agnostic: bool,  # noqa: FBT001  # a schema has no keywords
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return suppress(
+    return _suppressed(
         boxes_xyxy,
         scores,
-        score_threshold,
-        iou_threshold,
+        float(score_threshold),
+        float(iou_threshold),
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
+
+
+@_nms_node.register_kernel("cuda")
+def _(
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    score_threshold: Tensor,
+    iou_threshold: Tensor,
+    max_detections: int,
+    class_agnostic: bool,  # noqa: FBT001
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    from edgecv.kernels import edge_nms  # type: ignore[attr-defined]  # noqa: PLC0415  # GPU alone
+
+    found = edge_nms(
+        boxes_xyxy.contiguous(),
+        scores.contiguous(),
+        score_threshold=score_threshold.reshape(1),
+        iou_threshold=iou_threshold.reshape(1),
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+        layout="nc",
+    )
+    return found.num_detections.view(-1), found.boxes, found.scores, found.class_ids
 
 
 @_nms_node.register_fake
