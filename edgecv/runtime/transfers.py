@@ -218,8 +218,9 @@ class Downloads:
         """
         size = layout.num_bytes
         slot = self._pool.take(size)
-        compute.wait_event(slot.drained)
-        # Within the device: a few microseconds. A copy over the bus would hold the network up.
+        # Nobody waits for `drained`: a slot comes back when it has happened, or when nobody will
+        # look at what is still on its way. The first copy stays within the device and takes a few
+        # microseconds: one over the bus would hold the network up.
         self._device.copy(slot.device[:size], packed, compute)
         slot.filled.record(compute)
         self._stream.wait_event(slot.filled)
