@@ -29,6 +29,7 @@ from edgecv.frame_formats import (
 )
 from edgecv.kernels.cuda.arrays import AnyDeviceArray
 from edgecv.kernels.cuda.native import why_not
+from edgecv.models import Network
 from edgecv.models.fused import Fused, fused
 from edgecv.models.operators import on_kernels
 from edgecv.placement import Placement
@@ -77,7 +78,7 @@ class TorchSession:
         """Hold a network that lies on the device already.
 
         Args:
-            module: in evaluation mode; of `fp16`, what `halved` returned.
+            module: in evaluation mode; of `fp16`, after `halve`.
             spec: of its outputs.
             device: where everything happens.
             precision: what the network computes with; what follows it is float32.
@@ -275,25 +276,62 @@ def open_checkpoint(
 ) -> TorchSession:
     """Open `best.pt` or `last.pt` of a training, see `edgecv.runtime.session.open_session`.
 
-    It ends in results, as a `fused` export of it does.
-
     Args:
         path: the checkpoint.
-        device: `auto`, `cpu` or `cuda`.
+        device: see `open_network`, as is `precision`.
         threads: of PyTorch's operators on the processor, in this whole process; 0 leaves them.
-        precision: `fp16` multiplies in half precision and adds in single.
+        precision: see there.
 
     Raises:
         InputError: if the file or the device cannot be used.
 
     """
-    place = _choose_device(device)
+    place = _choose_device(device)  # before the file: reading it takes longer
     trained = load_trained(path)
     if threads:
         torch.set_num_threads(threads)
-    provenance = replace(trained.spec.provenance, precision=precision)
-    spec = replace(trained.spec, output=trained.network.fused_output(), provenance=provenance)
-    module = fused(trained.network, spec.postprocess).eval()
+    return _open(trained.network, trained.spec, place, precision)
+
+
+def open_network(
+    network: Network, spec: ModelSpec, device: str = "auto", precision: TorchPrecision = "fp32"
+) -> TorchSession:
+    """Open a network that ends in results, as a `fused` export of it does.
+
+    Args:
+        network: on the processor; it belongs to the session from now on.
+        spec: its description, with whatever output.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `fp16` multiplies in half precision and adds in single.
+
+    Raises:
+        InputError: if the device cannot be used.
+
+    """
+    return _open(network, spec, _choose_device(device), precision)
+
+
+def why_no_gpu() -> str | None:
+    """Return what a GPU lacks to run a network here, and the remedy; None if nothing."""
+    if torch.version.cuda is None:
+        return (
+            f"this PyTorch {torch.__version__} was built without CUDA. "
+            "Install a build with it: https://pytorch.org/get-started/locally."
+        )
+    if not torch.cuda.is_available():
+        return (
+            "PyTorch finds no NVIDIA GPU. Check `nvidia-smi` and that the driver is new enough for "
+            f"CUDA {torch.version.cuda}, or use `--device cpu`."
+        )
+    return why_not()
+
+
+def _open(
+    network: Network, spec: ModelSpec, place: Device, precision: TorchPrecision
+) -> TorchSession:
+    provenance = replace(spec.provenance, precision=precision)
+    spec = replace(spec, output=network.fused_output(), provenance=provenance)
+    module = fused(network, spec.postprocess).eval()
     if precision == "fp16":
         halve(module)
     if not isinstance(place, HostDevice):
@@ -317,7 +355,7 @@ def _choose_device(device: str) -> Device:
     """Return where a network runs."""
     if device not in _DEVICES:
         raise InputError(f"`device` must be one of {', '.join(_DEVICES)}, got {device!r}.")
-    reason = None if device == "cpu" else _why_no_gpu()
+    reason = None if device == "cpu" else why_no_gpu()
     if device == "cpu" or (device == "auto" and reason is not None):
         return HostDevice()
     if reason is not None:
@@ -325,18 +363,3 @@ def _choose_device(device: str) -> Device:
     from edgecv.runtime.torch_cuda import CudaDevice  # noqa: PLC0415  # only where there is a GPU
 
     return CudaDevice()
-
-
-def _why_no_gpu() -> str | None:
-    """Return what a GPU lacks to run a network here, and the remedy; None if nothing."""
-    if torch.version.cuda is None:
-        return (
-            f"this PyTorch {torch.__version__} was built without CUDA. "
-            "Install a build with it: https://pytorch.org/get-started/locally."
-        )
-    if not torch.cuda.is_available():
-        return (
-            "PyTorch finds no NVIDIA GPU. Check `nvidia-smi` and that the driver is new enough for "
-            f"CUDA {torch.version.cuda}, or use `--device cpu`."
-        )
-    return why_not()

@@ -70,9 +70,9 @@ def test_what_does_not_suit_the_file_is_one_line(
 
 
 def test_a_gpu_that_is_not_there_is_one_line(refused: Any, checkpoint: Path, video: Path) -> None:
-    from edgecv.runtime.torch import _why_no_gpu
+    from edgecv.runtime.torch import why_no_gpu
 
-    if _why_no_gpu() is None:
+    if why_no_gpu() is None:
         pytest.skip("there is one")
     message = refused("run", checkpoint, "--source", video, "--device", "cuda")
     assert "`device` is 'cuda', but" in message

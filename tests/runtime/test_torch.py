@@ -23,7 +23,7 @@ from edgecv.errors import InputError, MissingDependencyError
 from edgecv.evaluation import evaluate, evaluate_classifier
 from edgecv.kernels import letterbox
 from edgecv.models import build_model
-from edgecv.models.fused import Fused, FusedTorchSession, fused
+from edgecv.models.fused import Fused, FusedTorchSession
 from edgecv.output_spec import ProbabilitiesOutput
 from edgecv.results import Detections
 from edgecv.runtime import session as session_module
@@ -165,7 +165,7 @@ def test_regions_masks_and_keypoints(name: str) -> None:
         proposals=network.proposals_spec(),
         keypoints=points,
     ).with_postprocess(max_detections=5)
-    session = TorchSession(fused(network, spec.postprocess).eval(), spec, HostDevice())
+    session = backend.open_network(network, spec, "cpu")
     reference = FusedTorchSession(network, spec)
     batch = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     scalars = {"score_threshold": 0.05, "iou_threshold": 0.5}
@@ -363,12 +363,8 @@ def test_threads_are_those_of_pytorch(checkpoint: Path) -> None:
         torch.set_num_threads(before)
 
 
-def gpu_is_missing() -> str | None:
-    return backend._why_no_gpu()
-
-
 @pytest.mark.cuda
-@pytest.mark.skipif(gpu_is_missing() is not None, reason="needs an NVIDIA GPU and CUDA kernels")
+@pytest.mark.skipif(backend.why_no_gpu() is not None, reason="needs an NVIDIA GPU and CUDA kernels")
 class TestOnAGpu:
     """The same checkpoint there: as a graph, with frames and results in flight."""
 
