@@ -76,7 +76,7 @@ def stage_frame(
 
 
 def fit_frames(
-    frames: Sequence[StagedFrame],
+    frames: Sequence[tuple[AnyDeviceArray, Colours]],
     wanted: InputSpec,
     out: AnyDeviceArray,
     *,
@@ -85,7 +85,8 @@ def fit_frames(
     """Fit frames into a network's input, on the current stream of a GPU or on the processor.
 
     Args:
-        frames: whose uploads the stream waits for already; they may differ in everything.
+        frames: the pixels of each, whose uploads the stream waits for already, and format, matrix
+            and range; they may differ in everything.
         wanted: how.
         out: (B, C, H, W) or, with layout `hwc`, (B, H, W, C) of the device, float32 or float16.
         layout: of `out`.
@@ -103,8 +104,8 @@ def fit_frames(
         "layout": layout,
     }
     begin = 0
-    for colours, group in groupby(frames, key=lambda frame: frame.colours):
-        pixels = [frame.pixels for frame in group]
+    for colours, group in groupby(frames, key=lambda frame: frame[1]):
+        pixels = [frame[0] for frame in group]
         end = begin + len(pixels)
         options.update(zip(("format", "matrix", "range"), colours, strict=True))
         if is_on_host:

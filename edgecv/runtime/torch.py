@@ -134,10 +134,12 @@ class TorchSession:
         with self._lock:
             if self._module is None:
                 raise ValueError("TorchSession.run: the session is closed. Open it again.")
+            self._check(batch, proposals)
             self._set_scalars(scalars or {})
             program = self._programs.get(len(batch)) or self._built(self._module, len(batch))
             if isinstance(batch, np.ndarray):
-                self._copy_in(program.images, self._as_images(batch))
+                axes = (0, 2, 3, 1) if self._is_channels_last else (0, 1, 2, 3)
+                self._copy_in(program.images, batch.transpose(axes))
             else:
                 self._fit(batch, program)
             if proposals is not None and program.proposals is not None:
@@ -173,16 +175,25 @@ class TorchSession:
                 self._fill(target, value)
                 self._values[name] = value
 
-    def _as_images(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Return a batch in the axes of the network's own input, and refuse one of another form."""
-        wanted = self.spec.input
-        shape = input_shape(wanted)
-        if batch.shape[1:] != shape or batch.dtype != wanted.dtype:
+    def _check(
+        self, batch: NDArray[Any] | Sequence[StagedFrame], proposals: NDArray[np.float32] | None
+    ) -> None:
+        """Refuse a batch of another form, and proposals where there should be none, or too few."""
+        if len(batch) == 0:
+            raise ValueError("TorchSession.run: `batch` must hold at least 1 image, got 0.")
+        wanted, shape = self.spec.input, input_shape(self.spec.input)
+        if isinstance(batch, np.ndarray) and (
+            batch.shape[1:] != shape or batch.dtype != wanted.dtype
+        ):
             raise ValueError(
                 f"TorchSession.run: `batch` must be {wanted.dtype} (B, "
                 f"{', '.join(map(str, shape))}), got {batch.dtype} {batch.shape}."
             )
-        return batch.transpose(0, 2, 3, 1) if self._is_channels_last else batch
+        regions = self.spec.proposals
+        expected = None if regions is None else (len(batch), regions.count, 4)
+        found = None if proposals is None else proposals.shape
+        if found != expected:
+            raise ValueError(f"TorchSession.run: `proposals` must be {expected}, got {found}.")
 
     def _copy_in(self, target: AnyDeviceArray, source: NDArray[Any]) -> None:
         staged = self._uploads.stage([source])
@@ -194,7 +205,8 @@ class TorchSession:
         for frame in frames:
             frame.staged.begin(self._compute)
         layout: Literal["chw", "hwc"] = "hwc" if self._is_channels_last else "chw"
-        work = partial(fit_frames, frames, self.spec.input, program.images, layout=layout)
+        pictures = [(frame.pixels, frame.colours) for frame in frames]
+        work = partial(fit_frames, pictures, self.spec.input, program.images, layout=layout)
         self._device.launch(work, self._compute)
         for frame in frames:
             frame.staged.end(self._compute)

@@ -177,6 +177,9 @@ def test_regions_masks_and_keypoints(name: str) -> None:
     found, expected = (one.run(batch, scalars, boxes) for one in (session, reference))
     assert int(expected["num_detections"][0]) > 0
     assert set(found) == set(expected)
+    if boxes is not None:
+        with pytest.raises(ValueError, match=r"`proposals` must be \(1, \d+, 4\), got None"):
+            session.run(batch, scalars)
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, atol=1e-4)
 
@@ -300,12 +303,21 @@ def test_a_closed_session_and_a_batch_of_another_form_are_refused() -> None:
     for batch in (np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, *SIZE_HW))):
         with pytest.raises(ValueError, match=r"`batch` must be float32 \(B, 3, 12, 20\), got"):
             session.run(batch)
+    with pytest.raises(ValueError, match="at least 1 image, got 0"):
+        session.run([])
+    good = np.zeros((2, 3, *SIZE_HW), np.float32)
+    with pytest.raises(ValueError, match=r"`proposals` must be None, got \(1, 5, 4\)"):
+        session.run(good, proposals=np.zeros((1, 5, 4), np.float32))
+    with pytest.raises(ValueError, match=r"`scalars` must be of score_threshold, got iou, x"):
+        session.run(good, {"x": 1, "iou": 1})
     with pytest.raises(ValueError, match="letterbox: `frame` must be"):
         session.stage(np.zeros((4, 4), np.uint8), format="rgb24", matrix="bt601", range="full")
+    pending = session.run(good)
     session.close()
     session.close()
+    assert pending["probabilities"].shape == (2, 3)
     with pytest.raises(ValueError, match="the session is closed"):
-        session.run(np.zeros((1, 3, *SIZE_HW), np.float32))
+        session.run(good)
 
 
 @pytest.mark.parametrize(
