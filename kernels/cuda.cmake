@@ -11,11 +11,15 @@ set(EDGECV_CUDA_ARCHITECTURES "" CACHE STRING "Compute capabilities, such as 87;
 set(edgecv_supported_architectures 75 80 86 87 89 90 110 120)
 
 set(edgecv_cuda_sources
-  box_iou/box_iou.cu)
+  box_iou/box_iou.cu
+  edge_nms/edge_nms.cu
+  nms/nms.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
   bindings/cuda/device.cc
-  bindings/cuda/module.cc)
+  bindings/cuda/edge_nms.cc
+  bindings/cuda/module.cc
+  bindings/cuda/nms.cc)
 
 # Sets `architectures` in the caller to what is to be built for.
 function(edgecv_find_architectures nvcc)

@@ -13,6 +13,47 @@ def describe(
     capsule: object,
 ) -> tuple[int, list[int], list[int], tuple[int, int, int], int]: ...
 def device_of(pointer: int) -> int: ...
+def edge_nms(
+    boxes_xyxy: int,
+    scores: int,
+    num_images: int,
+    num_boxes: int,
+    num_classes: int,
+    classes_first: bool,
+    is_half: bool,
+    score_threshold: float,
+    score_threshold_at: int,
+    iou_threshold: float,
+    iou_threshold_at: int,
+    max_detections: int,
+    class_agnostic: bool,
+    background_class: int,
+    num_detections: int,
+    out_boxes: int,
+    out_scores: int,
+    class_ids: int,
+    box_rows: int,
+    workspace: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def edge_nms_workspace_bytes(
+    num_images: int, num_boxes: int, num_classes: int, max_detections: int
+) -> int: ...
+def nms(
+    boxes_xyxy: int,
+    scores: int,
+    class_ids: int,
+    n: int,
+    iou_threshold: float,
+    max_detections: int,
+    kept: int,
+    count: int,
+    workspace: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def nms_workspace_bytes(n: int, max_detections: int) -> int: ...
 def num_devices() -> int: ...
 def release(pointer: int, device: int, stream: int) -> None: ...
 def synchronize(device: int, stream: int) -> None: ...

@@ -6,4 +6,6 @@ NB_MODULE(_cuda, m) {
   using namespace edgecv::bindings;
   BindCudaBoxIou(m);
   BindCudaDevice(m);
+  BindCudaEdgeNms(m);
+  BindCudaNms(m);
 }
