@@ -19,9 +19,7 @@ from edgecv.kernels.cuda.workspace import workspace_for
 _MAX_PAIRS = 2**31  # of an image; there are fewer
 
 
-def workspace_bytes(
-    num_images: int, num_boxes: int, num_classes: int, max_detections: int
-) -> int:
+def workspace_bytes(num_images: int, num_boxes: int, num_classes: int, max_detections: int) -> int:
     """Return the size of the workspace that `edge_nms` needs at most for such arguments.
 
     Args:
