@@ -167,8 +167,7 @@ def test_visits_many_candidates_in_order(place: Place, count: int, kind: str) ->
 
 @pytest.mark.parametrize("count", [30_001, 40_000])
 def test_only_the_best_30000_take_part(place: Place, count: int) -> None:
-    # Equal boxes, of which the first suppresses the others, but for the last that takes part and the
-    # one after it.
+    # Equal boxes, of which the first suppresses all but the last that takes part and the one after.
     if place.name == "emulated" and count == 30_001:
         pytest.skip("plays a block of 1024 threads for seconds; the other one shows as much")
     boxes = np.tile(np.array([0, 0, 4, 4], np.float32), (1, count, 1))
