@@ -228,14 +228,24 @@ __device__ inline void SortSet(Shared& shared, unsigned count) {
 template <typename Head>
 struct ImageSuppression {
   const Head& head;
+  const SuppressionWorkspace& workspace;
   Shared& shared;
   std::size_t image;
   double iou_threshold;
   std::uint32_t max_detections;
-  // Kept boxes from number kSharedBoxes on.
-  float4* spilled_boxes;
-  float* spilled_limits;
-  std::int32_t* spilled_classes;
+
+  // Kept boxes from number kSharedBoxes on. Worked out where they are used: a pointer each, held all
+  // the time, is more registers than there are.
+  struct Spilled {
+    float4* boxes;
+    float* limits;
+    std::int32_t* classes;
+  };
+  __device__ Spilled SpilledBoxes() const {
+    const std::size_t first = image * workspace.num_spilled;
+    return {reinterpret_cast<float4*>(workspace.boxes) + first, workspace.limits + first,
+            workspace.classes + first};
+  }
 
   // One thread: the candidate `row` of the set.
   __device__ void Fetch(unsigned row) const {
@@ -267,9 +277,12 @@ struct ImageSuppression {
     for (std::uint32_t k = lane; k < num_shared && !is_out; k += kLanes)
       is_out = shared.classes[k] == class_id &&
                IsSuppressed(box, shared.boxes[k], shared.limits[k]);
-    for (std::uint32_t k = kSharedBoxes + lane; k < num_kept && !is_out; k += kLanes)
-      is_out = spilled_classes[k - kSharedBoxes] == class_id &&
-               IsSuppressed(box, spilled_boxes[k - kSharedBoxes], spilled_limits[k - kSharedBoxes]);
+    if (num_kept > kSharedBoxes) {
+      const Spilled spilled = SpilledBoxes();
+      for (std::uint32_t k = lane; k < num_kept - kSharedBoxes && !is_out; k += kLanes)
+        is_out = spilled.classes[k] == class_id &&
+                 IsSuppressed(box, spilled.boxes[k], spilled.limits[k]);
+    }
     const unsigned shift = threadIdx.x % kWarpSize / kLanes * kLanes;  // of the candidate's ballots
     constexpr std::uint32_t kMask = (1u << kLanes) - 1;
     is_out = (__ballot_sync(kAllLanes, is_out) >> shift & kMask) != 0;
@@ -326,9 +339,10 @@ struct ImageSuppression {
       shared.limits[row] = chunk.limits[i];
       shared.classes[row] = chunk.classes[i];
     } else {
-      spilled_boxes[row - kSharedBoxes] = chunk.boxes[i];
-      spilled_limits[row - kSharedBoxes] = chunk.limits[i];
-      spilled_classes[row - kSharedBoxes] = chunk.classes[i];
+      const Spilled spilled = SpilledBoxes();
+      spilled.boxes[row - kSharedBoxes] = chunk.boxes[i];
+      spilled.limits[row - kSharedBoxes] = chunk.limits[i];
+      spilled.classes[row - kSharedBoxes] = chunk.classes[i];
     }
   }
 
@@ -350,36 +364,44 @@ struct ImageSuppression {
   }
 };
 
+// Where there were more candidates than room: makes the image's keys those of the best `least` or some
+// more, as long as there is room, and returns how many. A function of its own, so that it takes no
+// registers from what all images go through.
+template <typename Head>
+__device__ __attribute__((noinline)) std::uint32_t FindBestAgain(
+    const Head& head, Shared& shared, std::size_t image, std::uint32_t least, std::uint32_t room,
+    std::uint64_t* keys) {
+  const auto for_each = [&](auto visit) { head.Visit(image, 0, head.num_tiles, visit); };
+  const Cut cut = FindCut(shared, kAboveAll, least, room, for_each);
+  if (threadIdx.x == 0) shared.num_keys = 0;
+  __syncthreads();
+  for_each([&](std::uint64_t key) {
+    if (key >= cut.key) keys[atomicAdd(&shared.num_keys, 1u)] = key;
+  });
+  __syncthreads();
+  return cut.count;
+}
+
 template <typename Head>
 __global__ void __launch_bounds__(kThreads)
-    SuppressKernel(Head head, SuppressionSize size, Threshold iou_threshold,
+    SuppressKernel(const __grid_constant__ Head head, SuppressionSize size, Threshold iou_threshold,
                    SuppressionWorkspace workspace) {
   auto& shared = *DynamicShared<Shared>();
-  const std::size_t image = blockIdx.x, spilled = image * workspace.num_spilled;
+  const std::size_t image = blockIdx.x;
   const unsigned thread = threadIdx.x;
   std::uint64_t* const keys = workspace.keys + image * workspace.capacity;
   const auto max_candidates = static_cast<std::uint32_t>(size.max_candidates);
 
   std::uint32_t num_keys = workspace.counts[image];
   if (num_keys > workspace.capacity) {
-    const auto for_each = [&](auto visit) { head.Visit(image, 0, head.num_tiles, visit); };
-    const Cut cut = FindCut(shared, kAboveAll, max_candidates,
-                            static_cast<std::uint32_t>(workspace.capacity), for_each);
-    if (thread == 0) shared.num_keys = 0;
-    __syncthreads();
-    for_each([&](std::uint64_t key) {
-      if (key >= cut.key) keys[atomicAdd(&shared.num_keys, 1u)] = key;
-    });
-    __syncthreads();
-    num_keys = cut.count;
+    num_keys = FindBestAgain(head, shared, image, max_candidates,
+                             static_cast<std::uint32_t>(workspace.capacity), keys);
   }
 
   const auto max_detections = static_cast<std::uint32_t>(
       size.max_detections < size.max_candidates ? size.max_detections : size.max_candidates);
-  const ImageSuppression<Head> suppression = {
-      head, shared, image, Read(iou_threshold), max_detections,
-      reinterpret_cast<float4*>(workspace.boxes) + spilled, workspace.limits + spilled,
-      workspace.classes + spilled};
+  const ImageSuppression<Head> suppression = {head,  workspace,           shared,
+                                              image, Read(iou_threshold), max_detections};
   std::uint32_t left = num_keys < max_candidates ? num_keys : max_candidates;
   std::uint32_t num_below = num_keys, num_kept = 0;
   std::uint64_t below = kAboveAll;

@@ -23,9 +23,11 @@
 #undef __shared__
 #undef __launch_bounds__
 #undef __constant__
+#undef __grid_constant__
 #define __shared__ static __attribute__((section("edgecv_shared")))
 #define __launch_bounds__(...)
 #define __constant__ static const
+#define __grid_constant__
 
 namespace edgecv::emulated {
 
