@@ -224,6 +224,20 @@ __device__ inline void SortSet(Shared& shared, unsigned count) {
   __syncthreads();
 }
 
+// One thread: the candidate `row` of the set becomes part of its chunk. A function of its own, so that
+// a decoder's arithmetic has registers to itself.
+template <typename Head>
+__device__ __attribute__((noinline)) void Fetch(const Head& head, Shared& shared, std::size_t image,
+                                                double iou_threshold, unsigned row) {
+  Chunk& chunk = shared.chunks[row / kChunk % 2];
+  const std::uint32_t pair = PairOfKey(shared.set[row]);
+  const float4 box = head.BoxOf(image, pair);
+  const OverlapLimit limit(iou_threshold);
+  chunk.boxes[row % kChunk] = box;
+  chunk.limits[row % kChunk] = Limited(box.x, box.y, box.z, box.w, limit).limit;
+  chunk.classes[row % kChunk] = head.ClassOf(image, pair);
+}
+
 // The suppression of one image; all members are the same in all threads.
 template <typename Head>
 struct ImageSuppression {
@@ -245,17 +259,6 @@ struct ImageSuppression {
     const std::size_t first = image * workspace.num_spilled;
     return {reinterpret_cast<float4*>(workspace.boxes) + first, workspace.limits + first,
             workspace.classes + first};
-  }
-
-  // One thread: the candidate `row` of the set.
-  __device__ void Fetch(unsigned row) const {
-    Chunk& chunk = shared.chunks[row / kChunk % 2];
-    const std::uint32_t pair = PairOfKey(shared.set[row]);
-    const float4 box = head.BoxOf(image, pair);
-    const OverlapLimit limit(iou_threshold);
-    chunk.boxes[row % kChunk] = box;
-    chunk.limits[row % kChunk] = Limited(box.x, box.y, box.z, box.w, limit).limit;
-    chunk.classes[row % kChunk] = head.ClassOf(image, pair);
   }
 
   __device__ bool IsSuppressed(const LimitedBox& box, float4 by, float by_limit) const {
@@ -349,14 +352,15 @@ struct ImageSuppression {
   // Visits the first `count` of the sorted set; returns how many are kept now.
   __device__ std::uint32_t Run(unsigned count, std::uint32_t num_kept) const {
     const unsigned thread = threadIdx.x;
-    if (thread < kChunk && thread < count) Fetch(thread);
+    if (thread < kChunk && thread < count) Fetch(head, shared, image, iou_threshold, thread);
     __syncthreads();
     for (unsigned first = 0; first < count && num_kept < max_detections; first += kChunk) {
       Compare(first, count, num_kept);
       __syncthreads();
       const unsigned next = first + kChunk + thread - kWarpSize;
       if (thread < kWarpSize) Settle(first, num_kept);
-      else if (thread < kWarpSize + kChunk && next < count) Fetch(next);
+      else if (thread < kWarpSize + kChunk && next < count)
+        Fetch(head, shared, image, iou_threshold, next);
       __syncthreads();
       num_kept = shared.num_kept;
     }
