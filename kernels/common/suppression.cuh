@@ -111,6 +111,7 @@ struct Shared {
   std::uint32_t sums[kWarps];
   std::uint32_t bin, before, after;
   std::uint32_t num_keys, num_kept;
+  double iou_threshold;  // asked for by few pairs: not worth two registers
 };
 static_assert(sizeof(Shared) <= 48 * 1024);
 
@@ -228,11 +229,11 @@ __device__ inline void SortSet(Shared& shared, unsigned count) {
 // a decoder's arithmetic has registers to itself.
 template <typename Head>
 __device__ __attribute__((noinline)) void Fetch(const Head& head, Shared& shared, std::size_t image,
-                                                double iou_threshold, unsigned row) {
+                                                unsigned row) {
   Chunk& chunk = shared.chunks[row / kChunk % 2];
   const std::uint32_t pair = PairOfKey(shared.set[row]);
   const float4 box = head.BoxOf(image, pair);
-  const OverlapLimit limit(iou_threshold);
+  const OverlapLimit limit(shared.iou_threshold);
   chunk.boxes[row % kChunk] = box;
   chunk.limits[row % kChunk] = Limited(box.x, box.y, box.z, box.w, limit).limit;
   chunk.classes[row % kChunk] = head.ClassOf(image, pair);
@@ -244,9 +245,7 @@ struct ImageSuppression {
   const Head& head;
   const SuppressionWorkspace& workspace;
   Shared& shared;
-  std::size_t image;
-  double iou_threshold;
-  std::uint32_t max_detections;
+  std::uint32_t image, max_detections;
 
   // Kept boxes from number kSharedBoxes on. Worked out where they are used: a pointer each, held all
   // the time, is more registers than there are.
@@ -256,13 +255,13 @@ struct ImageSuppression {
     std::int32_t* classes;
   };
   __device__ Spilled SpilledBoxes() const {
-    const std::size_t first = image * workspace.num_spilled;
+    const std::size_t first = std::size_t{image} * workspace.num_spilled;
     return {reinterpret_cast<float4*>(workspace.boxes) + first, workspace.limits + first,
             workspace.classes + first};
   }
 
   __device__ bool IsSuppressed(const LimitedBox& box, float4 by, float by_limit) const {
-    return Suppresses(box, {by.x, by.y, by.z, by.w, by_limit}, iou_threshold);
+    return Suppresses(box, {by.x, by.y, by.z, by.w, by_limit}, shared.iou_threshold);
   }
 
   // Compares the candidates of the chunk from `first` on with those kept and with each other.
@@ -352,7 +351,7 @@ struct ImageSuppression {
   // Visits the first `count` of the sorted set; returns how many are kept now.
   __device__ std::uint32_t Run(unsigned count, std::uint32_t num_kept) const {
     const unsigned thread = threadIdx.x;
-    if (thread < kChunk && thread < count) Fetch(head, shared, image, iou_threshold, thread);
+    if (thread < kChunk && thread < count) Fetch(head, shared, image, thread);
     __syncthreads();
     for (unsigned first = 0; first < count && num_kept < max_detections; first += kChunk) {
       Compare(first, count, num_kept);
@@ -360,7 +359,7 @@ struct ImageSuppression {
       const unsigned next = first + kChunk + thread - kWarpSize;
       if (thread < kWarpSize) Settle(first, num_kept);
       else if (thread < kWarpSize + kChunk && next < count)
-        Fetch(head, shared, image, iou_threshold, next);
+        Fetch(head, shared, image, next);
       __syncthreads();
       num_kept = shared.num_kept;
     }
@@ -391,9 +390,9 @@ __global__ void __launch_bounds__(kThreads)
     SuppressKernel(const __grid_constant__ Head head, SuppressionSize size, Threshold iou_threshold,
                    SuppressionWorkspace workspace) {
   auto& shared = *DynamicShared<Shared>();
-  const std::size_t image = blockIdx.x;
+  const std::uint32_t image = blockIdx.x;
   const unsigned thread = threadIdx.x;
-  std::uint64_t* const keys = workspace.keys + image * workspace.capacity;
+  std::uint64_t* const keys = workspace.keys + std::size_t{image} * workspace.capacity;
   const auto max_candidates = static_cast<std::uint32_t>(size.max_candidates);
 
   std::uint32_t num_keys = workspace.counts[image];
@@ -404,8 +403,9 @@ __global__ void __launch_bounds__(kThreads)
 
   const auto max_detections = static_cast<std::uint32_t>(
       size.max_detections < size.max_candidates ? size.max_detections : size.max_candidates);
-  const ImageSuppression<Head> suppression = {head,  workspace,           shared,
-                                              image, Read(iou_threshold), max_detections};
+  const ImageSuppression<Head> suppression = {head, workspace, shared, image, max_detections};
+  // Seen by all after the first of the barriers below.
+  if (thread == 0) shared.iou_threshold = Read(iou_threshold);
   std::uint32_t left = num_keys < max_candidates ? num_keys : max_candidates;
   std::uint32_t num_below = num_keys, num_kept = 0;
   std::uint64_t below = kAboveAll;
