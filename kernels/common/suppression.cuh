@@ -74,6 +74,12 @@ __device__ __forceinline__ double Read(const Threshold& threshold) {
   return threshold.address != nullptr ? static_cast<double>(*threshold.address) : threshold.value;
 }
 
+#if defined(__CUDACC__)
+#define EDGECV_NO_UNROLL _Pragma("unroll 1")
+#else
+#define EDGECV_NO_UNROLL
+#endif
+
 namespace suppression {
 
 constexpr unsigned kFilterThreads = 256;
@@ -281,6 +287,7 @@ struct ImageSuppression {
                IsSuppressed(box, shared.boxes[k], shared.limits[k]);
     if (num_kept > kSharedBoxes) {
       const Spilled spilled = SpilledBoxes();
+      EDGECV_NO_UNROLL
       for (std::uint32_t k = lane; k < num_kept - kSharedBoxes && !is_out; k += kLanes)
         is_out = spilled.classes[k] == class_id &&
                  IsSuppressed(box, spilled.boxes[k], spilled.limits[k]);
@@ -290,6 +297,7 @@ struct ImageSuppression {
     is_out = (__ballot_sync(kAllLanes, is_out) >> shift & kMask) != 0;
 
     std::uint64_t rivals = 0;
+    EDGECV_NO_UNROLL  // copies of the body take registers
     for (unsigned group = 0; group < kChunk; group += kLanes) {
       const unsigned j = group + lane;
       const bool is_rival = !is_out && j < i && chunk.classes[j] == class_id &&
@@ -323,6 +331,7 @@ struct ImageSuppression {
       kept |= settled;
     }
     const Chunk& chunk = shared.chunks[first / kChunk % 2];
+    EDGECV_NO_UNROLL
     for (unsigned i = lane; i < kChunk; i += kWarpSize) {
       const std::uint64_t bit = std::uint64_t{1} << i;
       const std::uint32_t row = num_kept + static_cast<unsigned>(__popcll(kept & (bit - 1)));
@@ -367,6 +376,29 @@ struct ImageSuppression {
   }
 };
 
+// Makes the best of the `num_below` keys below `below` the sorted set: all, or as many as there is room
+// for or somewhat fewer. Returns the last and how many.
+__device__ __attribute__((noinline)) inline Cut TakeBest(
+    Shared& shared, const SuppressionWorkspace& workspace, std::uint32_t image,
+    std::uint32_t num_keys, std::uint32_t num_below, std::uint64_t below) {
+  const std::uint64_t* const keys = workspace.keys + image * workspace.capacity;
+  Cut cut = {0, num_below};
+  if (num_below > kMaxSet) {
+    cut = FindCut(shared, below, kMinSet, kMaxSet, [&](auto count) {
+      for (std::uint32_t i = threadIdx.x; i < num_keys; i += kThreads) count(keys[i]);
+    });
+  }
+  if (threadIdx.x == 0) shared.num_keys = 0;
+  __syncthreads();
+  for (std::uint32_t i = threadIdx.x; i < num_keys; i += kThreads) {
+    const std::uint64_t key = keys[i];
+    if (key < below && key >= cut.key) shared.set[atomicAdd(&shared.num_keys, 1u)] = key;
+  }
+  __syncthreads();
+  SortSet(shared, cut.count);
+  return cut;
+}
+
 // Where there were more candidates than room: makes the image's keys those of the best `least` or some
 // more, as long as there is room, and returns how many. A function of its own, so that it takes no
 // registers from what all images go through.
@@ -388,17 +420,17 @@ __device__ __attribute__((noinline)) std::uint32_t FindBestAgain(
 template <typename Head>
 __global__ void __launch_bounds__(kThreads)
     SuppressKernel(const __grid_constant__ Head head, SuppressionSize size, Threshold iou_threshold,
-                   SuppressionWorkspace workspace) {
+                   const __grid_constant__ SuppressionWorkspace workspace) {
   auto& shared = *DynamicShared<Shared>();
   const std::uint32_t image = blockIdx.x;
   const unsigned thread = threadIdx.x;
-  std::uint64_t* const keys = workspace.keys + std::size_t{image} * workspace.capacity;
   const auto max_candidates = static_cast<std::uint32_t>(size.max_candidates);
 
   std::uint32_t num_keys = workspace.counts[image];
   if (num_keys > workspace.capacity) {
     num_keys = FindBestAgain(head, shared, image, max_candidates,
-                             static_cast<std::uint32_t>(workspace.capacity), keys);
+                             static_cast<std::uint32_t>(workspace.capacity),
+                             workspace.keys + image * workspace.capacity);
   }
 
   const auto max_detections = static_cast<std::uint32_t>(
@@ -410,20 +442,7 @@ __global__ void __launch_bounds__(kThreads)
   std::uint32_t num_below = num_keys, num_kept = 0;
   std::uint64_t below = kAboveAll;
   while (left > 0 && num_kept < max_detections) {
-    Cut cut = {0, num_below};
-    if (num_below > kMaxSet) {
-      cut = FindCut(shared, below, kMinSet, kMaxSet, [&](auto count) {
-        for (std::uint32_t i = thread; i < num_keys; i += kThreads) count(keys[i]);
-      });
-    }
-    if (thread == 0) shared.num_keys = 0;
-    __syncthreads();
-    for (std::uint32_t i = thread; i < num_keys; i += kThreads) {
-      const std::uint64_t key = keys[i];
-      if (key < below && key >= cut.key) shared.set[atomicAdd(&shared.num_keys, 1u)] = key;
-    }
-    __syncthreads();
-    SortSet(shared, cut.count);
+    const Cut cut = TakeBest(shared, workspace, image, num_keys, num_below, below);
     const std::uint32_t count = cut.count < left ? cut.count : left;
     num_kept = suppression.Run(count, num_kept);
     left -= count;
@@ -431,6 +450,7 @@ __global__ void __launch_bounds__(kThreads)
     below = cut.key;
   }
 
+  EDGECV_NO_UNROLL
   for (std::size_t row = num_kept + std::size_t{thread}; row < size.max_detections; row += kThreads)
     head.WriteNothing(image, row);
   if (thread == 0) head.WriteCount(image, num_kept);
