@@ -12,10 +12,13 @@ set(edgecv_supported_architectures 75 80 86 87 89 90 110 120)
 
 set(edgecv_cuda_sources
   box_iou/box_iou.cu
+  decode_ssd/decode_ssd.cu
+  decode_yolo/decode_yolo.cu
   edge_nms/edge_nms.cu
   nms/nms.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
+  bindings/cuda/decode.cc
   bindings/cuda/device.cc
   bindings/cuda/edge_nms.cc
   bindings/cuda/module.cc

@@ -1,5 +1,7 @@
 # Addresses in device memory, sizes and a stream; nothing is checked here.
 
+from collections.abc import Sequence
+
 architectures: str
 cuda_version: str
 
@@ -9,6 +11,63 @@ def box_iou(
 ) -> None: ...
 def compute_capability(device: int) -> str: ...
 def copy(target: int, source: int, num_bytes: int, device: int, stream: int) -> None: ...
+def decode_ssd(
+    offsets: int,
+    logits: int,
+    is_half: bool,
+    channels_first: bool,
+    num_images: int,
+    num_logits: int,
+    num_anchors: int,
+    anchors_cxcywh: int,
+    centre_variance: float,
+    size_variance: float,
+    sigmoid: bool,
+    score_threshold: float,
+    score_threshold_at: int,
+    iou_threshold: float,
+    iou_threshold_at: int,
+    max_detections: int,
+    class_agnostic: bool,
+    mapping: Sequence[float],
+    mappings_at: int,
+    num_detections: int,
+    boxes: int,
+    scores: int,
+    class_ids: int,
+    workspace: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def decode_workspace_bytes(num_images: int, num_pairs: int, max_detections: int) -> int: ...
+def decode_yolo(
+    head: int,
+    is_half: bool,
+    channels_first: bool,
+    num_images: int,
+    num_channels: int,
+    num_anchors: int,
+    num_bins: int,
+    first_anchors: Sequence[int],
+    columns: Sequence[int],
+    strides: Sequence[int],
+    multi_label: bool,
+    score_threshold: float,
+    score_threshold_at: int,
+    iou_threshold: float,
+    iou_threshold_at: int,
+    max_detections: int,
+    class_agnostic: bool,
+    mapping: Sequence[float],
+    mappings_at: int,
+    num_detections: int,
+    boxes: int,
+    scores: int,
+    class_ids: int,
+    workspace: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def describe(
     capsule: object,
 ) -> tuple[int, list[int], list[int], tuple[int, int, int], int]: ...

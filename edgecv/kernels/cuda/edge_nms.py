@@ -58,8 +58,8 @@ def edge_nms(
     num_classes = scored.shape[1 if classes_first else 2]
     check_num_pairs(num_boxes, num_classes)
     thresholds = (
-        *_threshold("score_threshold", score_threshold, device),
-        *_threshold("iou_threshold", iou_threshold, device),
+        *threshold_of("edge_nms", "score_threshold", score_threshold, device),
+        *threshold_of("edge_nms", "iou_threshold", iou_threshold, device),
     )
     rows = (batch, max_detections)
     outputs = {
@@ -105,12 +105,14 @@ def check_num_pairs(num_boxes: int, num_classes: int) -> None:
         )
 
 
-def _threshold(name: str, threshold: float | AnyDeviceArray, device: int) -> tuple[float, int]:
-    """Return a threshold's value, or the address that it is read from."""
+def threshold_of(
+    function: str, name: str, threshold: float | AnyDeviceArray, device: int
+) -> tuple[float, int]:
+    """Return a threshold's value, or the address that it is read from, for `function`."""
     if not is_on_device(threshold):
-        check_fraction("edge_nms", name, threshold)
+        check_fraction(function, name, threshold)
         return float(threshold), 0
-    is_scalar = view_of("edge_nms", name, threshold).shape == ()
+    is_scalar = view_of(function, name, threshold).shape == ()
     shape = () if is_scalar else (1,)
-    view = check_view("edge_nms", name, threshold, np.float32, shape, device=device)
+    view = check_view(function, name, threshold, np.float32, shape, device=device)
     return 0.0, view.pointer

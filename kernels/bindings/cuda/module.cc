@@ -5,6 +5,7 @@
 NB_MODULE(_cuda, m) {
   using namespace edgecv::bindings;
   BindCudaBoxIou(m);
+  BindCudaDecode(m);
   BindCudaDevice(m);
   BindCudaEdgeNms(m);
   BindCudaNms(m);
