@@ -13,15 +13,22 @@ set(edgecv_oldest_cuda 12.0)
 
 set(edgecv_cuda_sources
   box_iou/box_iou.cu
+  decode_ssd/decode_ssd.cu
+  decode_yolo/decode_yolo.cu
+  edge_nms/edge_nms.cu
   letterbox/letterbox.cu
+  nms/nms.cu
   resize_argmax/resize_argmax.cu
   roi_align/roi_align.cu
   roi_pool/roi_pool.cu)
 set(edgecv_cuda_bindings
   bindings/cuda/box_iou.cc
+  bindings/cuda/decode.cc
   bindings/cuda/device.cc
+  bindings/cuda/edge_nms.cc
   bindings/cuda/letterbox.cc
   bindings/cuda/module.cc
+  bindings/cuda/nms.cc
   bindings/cuda/resize_argmax.cc
   bindings/cuda/roi.cc)
 

@@ -3,6 +3,7 @@
 from edgecv.kernels.box_iou import box_iou
 from edgecv.kernels.decode import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.drawing import blend_labels, colorize, draw_boxes, draw_masks
+from edgecv.kernels.edge_nms import EdgeNmsOutput, edge_nms
 from edgecv.kernels.letterbox import letterbox, letterbox_batch
 from edgecv.kernels.nms import nms
 from edgecv.kernels.paste_masks import paste_masks, paste_masks_rle
@@ -13,6 +14,7 @@ from edgecv.kernels.soft_nms import soft_nms
 from edgecv.kernels.threads import num_threads, set_num_threads
 
 __all__ = [
+    "EdgeNmsOutput",
     "blend_labels",
     "box_iou",
     "colorize",
@@ -22,6 +24,7 @@ __all__ = [
     "decode_yolox",
     "draw_boxes",
     "draw_masks",
+    "edge_nms",
     "letterbox",
     "letterbox_batch",
     "nms",

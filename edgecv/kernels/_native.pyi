@@ -9,6 +9,20 @@ def box_iou_cpu(
     kind: int,
     out: NDArray[np.float32],
 ) -> None: ...
+def edge_nms_cpu(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32] | NDArray[np.float16],
+    classes_first: bool,
+    score_threshold: float,
+    iou_threshold: float,
+    class_agnostic: bool,
+    background_class: int,
+    num_detections: NDArray[np.int32],
+    out_boxes: NDArray[np.float32],
+    out_scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32],
+    box_rows: NDArray[np.int32] | None,
+) -> None: ...
 def letterbox_cpu(
     planes: Sequence[NDArray[np.uint8]],
     pixel_format: str,

@@ -5,10 +5,14 @@ none. More than 30000 candidates are cut to the best 30000 (Ultralytics, `max_nm
 `edgecv.kernels.nms`. Detections are sorted by score, equal scores by anchor, then by class.
 
 A head is read as it comes, channels first ("cn") or anchors first ("nc"), and once.
+
+`decode_yolo` and `decode_ssd` take heads on a GPU too, of float32 or float16, one or a batch with a
+leading axis. They return `EdgeNmsOutput`, rows of a fixed number per image, and nothing waits: with
+`out` and `workspace` a call can be captured in a CUDA graph.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +25,9 @@ from edgecv.kernels._native import (
     decode_yolox_cpu,
 )
 from edgecv.kernels.arguments import check_array, check_at_least, check_choice
+from edgecv.kernels.cuda import decode as on_device
+from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.edge_nms import EdgeNmsOutput
 from edgecv.kernels.points import anchor_points
 from edgecv.kernels.suppression import Suppression
 from edgecv.placement import Placement
@@ -33,6 +40,7 @@ _NUM_SIDES = 4  # numbers that a box has, distances that a distribution head pre
 _MAX_PAIRS = 2**32 - 1  # the kernels number the pairs of an anchor and a class with 32 bits
 
 
+@overload
 def decode_ssd(
     offsets: NDArray[np.float32],
     logits: NDArray[np.float32],
@@ -46,7 +54,42 @@ def decode_ssd(
     class_agnostic: bool = False,
     layout: Layout = "nc",
     placement: Placement | None = None,
-) -> Detections:
+) -> Detections: ...
+@overload
+def decode_ssd(
+    offsets: AnyDeviceArray,
+    logits: AnyDeviceArray,
+    anchors_cxcywh: AnyDeviceArray,
+    *,
+    variances: tuple[float, float] = (0.1, 0.2),
+    activation: Activation = "softmax",
+    score_threshold: float | AnyDeviceArray,
+    iou_threshold: float | AnyDeviceArray,
+    max_detections: int,
+    class_agnostic: bool = False,
+    layout: Layout = "nc",
+    placement: Placement | AnyDeviceArray | None = None,
+    out: EdgeNmsOutput | None = None,
+    workspace: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> EdgeNmsOutput: ...
+def decode_ssd(
+    offsets: AnyDeviceArray,
+    logits: AnyDeviceArray,
+    anchors_cxcywh: AnyDeviceArray,
+    *,
+    variances: tuple[float, float] = (0.1, 0.2),
+    activation: Activation = "softmax",
+    score_threshold: float | AnyDeviceArray,
+    iou_threshold: float | AnyDeviceArray,
+    max_detections: int,
+    class_agnostic: bool = False,
+    layout: Layout = "nc",
+    placement: Placement | AnyDeviceArray | None = None,
+    out: EdgeNmsOutput | None = None,
+    workspace: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> Detections | EdgeNmsOutput:
     """Return the detections of a head with anchors, such as those of SSD and RetinaNet.
 
     cx = dx * variances[0] * w_anchor + cx_anchor and w = exp(dw * variances[1]) * w_anchor, y and
@@ -54,22 +97,29 @@ def decode_ssd(
 
     Args:
         offsets: (N, 4) float32 for layout "nc", dx, dy, dw, dh per anchor; transposed for "cn".
+            Of NumPy or, then all arrays, on a GPU, see above.
         logits: (N, 1 + C) float32 for layout "nc", before the softmax, the background first, or
             (N, C), before the sigmoids; transposed for "cn".
         anchors_cxcywh: (N, 4) float32, cx, cy, w, h in input pixels.
         variances: scales of the centre's and of the size's offsets, positive.
-        activation: `softmax` of an anchor's logits, or a `sigmoid` of each.
-        score_threshold: in [0, 1].
-        iou_threshold: in [0, 1].
+        activation: `softmax` of an anchor's logits, on a GPU of at most 2048 classes, or a
+            `sigmoid` of each.
+        score_threshold: in [0, 1]. On a GPU also an array of one float32 there.
+        iou_threshold: likewise.
         max_detections: at least 1.
         class_agnostic: whether a box suppresses those of other classes too.
         layout: anchors first or channels first.
-        placement: how the frame was fitted; if None, boxes stay in input pixels.
+        placement: how the frame was fitted; if None, boxes stay in input pixels. On a GPU also one
+            for each image, (B, 4) float32: scale_x, scale_y, offset_x, offset_y.
+        out: of a GPU: what to fill and return, see `edgecv.kernels.edge_nms`.
+        workspace: of a GPU: likewise.
+        stream: of a GPU: likewise.
 
     Returns:
         Detections with class ids 0..C-1, the background not counted.
 
     Raises:
+        DeviceError: if the GPU cannot do it.
         ValueError: if a shape or an option is not as described.
         TypeError: if an array is not float32; nothing is converted silently.
 
@@ -79,18 +129,28 @@ def decode_ssd(
         Dense Object Detection", ICCV 2017, section 4.
 
     """
+    check_choice("decode_ssd", "activation", activation, get_args(Activation))
+    if not min(variances) > 0:
+        raise ValueError(f"decode_ssd: `variances` must be positive, got {variances}.")
+    if is_on_device(offsets):
+        batch_suppression = _batch_suppression(
+            "decode_ssd", layout, score_threshold, iou_threshold, max_detections, class_agnostic,
+            placement, out, workspace, stream,
+        )  # fmt: skip
+        filled = on_device.decode_ssd(
+            offsets, logits, anchors_cxcywh, batch_suppression, variances=variances,
+            is_sigmoid=activation == "sigmoid", channels_first=layout == "cn",
+        )  # fmt: skip
+        return EdgeNmsOutput(*filled)
     suppression = Suppression(
         score_threshold, iou_threshold, max_detections, class_agnostic, placement
     )
     suppression.check("decode_ssd")
     _, count = _check_head("decode_ssd", "offsets", offsets, _NUM_SIDES, layout)
-    check_choice("decode_ssd", "activation", activation, get_args(Activation))
     num_others, channels = (1, "1 + C") if activation == "softmax" else (0, "C")
     num_logits, _ = _check_head("decode_ssd", "logits", logits, channels, layout, count)
     check_array("decode_ssd", "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4))
     num_pairs = _num_pairs("decode_ssd", "logits", logits, num_logits - num_others, count)
-    if not min(variances) > 0:
-        raise ValueError(f"decode_ssd: `variances` must be positive, got {variances}.")
     return suppression.detections(
         decode_ssd_cpu,
         num_pairs,
@@ -104,6 +164,7 @@ def decode_ssd(
     )
 
 
+@overload
 def decode_yolo(
     head: NDArray[np.float32],
     *,
@@ -117,7 +178,42 @@ def decode_yolo(
     strides: Sequence[int] = (8, 16, 32),
     size_hw: tuple[int, int] | None = None,
     placement: Placement | None = None,
-) -> Detections:
+) -> Detections: ...
+@overload
+def decode_yolo(
+    head: AnyDeviceArray,
+    *,
+    score_threshold: float | AnyDeviceArray,
+    iou_threshold: float | AnyDeviceArray,
+    max_detections: int,
+    multi_label: bool = False,
+    class_agnostic: bool = False,
+    layout: Layout = "cn",
+    reg_max: int = 0,
+    strides: Sequence[int] = (8, 16, 32),
+    size_hw: tuple[int, int] | None = None,
+    placement: Placement | AnyDeviceArray | None = None,
+    out: EdgeNmsOutput | None = None,
+    workspace: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> EdgeNmsOutput: ...
+def decode_yolo(
+    head: AnyDeviceArray,
+    *,
+    score_threshold: float | AnyDeviceArray,
+    iou_threshold: float | AnyDeviceArray,
+    max_detections: int,
+    multi_label: bool = False,
+    class_agnostic: bool = False,
+    layout: Layout = "cn",
+    reg_max: int = 0,
+    strides: Sequence[int] = (8, 16, 32),
+    size_hw: tuple[int, int] | None = None,
+    placement: Placement | AnyDeviceArray | None = None,
+    out: EdgeNmsOutput | None = None,
+    workspace: AnyDeviceArray | None = None,
+    stream: object = None,
+) -> Detections | EdgeNmsOutput:
     """Return the detections of an anchor-free YOLO head, as Ultralytics exports it since v8.
 
     With `reg_max` 0 the head is decoded already: cx, cy, w, h in input pixels, then C class
@@ -126,23 +222,29 @@ def decode_yolo(
     points are the cells' centres, level by level in the order of `strides`.
 
     Args:
-        head: (4 + C, N) float32, or (4 * R + C, N), for layout "cn"; transposed for "nc".
-        score_threshold: in [0, 1].
-        iou_threshold: in [0, 1].
+        head: (4 + C, N) float32, or (4 * R + C, N), for layout "cn"; transposed for "nc". Of NumPy
+            or on a GPU, see above.
+        score_threshold: in [0, 1]. On a GPU also an array of one float32 there.
+        iou_threshold: likewise.
         max_detections: at least 1.
         multi_label: whether every class of an anchor above the threshold is a candidate, or only
             the best, the lowest of equal ones.
         class_agnostic: whether a box suppresses those of other classes too.
         layout: channels first or anchors first.
         reg_max: bins per distance, 0 for a decoded head.
-        strides: pixels per cell of each level, for a raw head.
+        strides: pixels per cell of each level, for a raw head; on a GPU at most 8.
         size_hw: height and width of the input in pixels, for a raw head.
-        placement: how the frame was fitted; if None, boxes stay in input pixels.
+        placement: how the frame was fitted; if None, boxes stay in input pixels. On a GPU also one
+            for each image, (B, 4) float32: scale_x, scale_y, offset_x, offset_y.
+        out: of a GPU: what to fill and return, see `edgecv.kernels.edge_nms`.
+        workspace: of a GPU: likewise.
+        stream: of a GPU: likewise.
 
     Returns:
         Detections, best first.
 
     Raises:
+        DeviceError: if the GPU cannot do it.
         ValueError: if a shape or an option is not as described, or N does not fit `size_hw`.
         TypeError: if `head` is not float32; nothing is converted silently.
 
@@ -151,11 +253,21 @@ def decode_yolo(
         Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2.
 
     """
+    check_at_least("decode_yolo", "reg_max", reg_max, 0)
+    if is_on_device(head):
+        batch_suppression = _batch_suppression(
+            "decode_yolo", layout, score_threshold, iou_threshold, max_detections, class_agnostic,
+            placement, out, workspace, stream,
+        )  # fmt: skip
+        filled = on_device.decode_yolo(
+            head, batch_suppression, multi_label=multi_label, channels_first=layout == "cn",
+            reg_max=reg_max, strides=strides, size_hw=size_hw,
+        )  # fmt: skip
+        return EdgeNmsOutput(*filled)
     suppression = Suppression(
         score_threshold, iou_threshold, max_detections, class_agnostic, placement
     )
     suppression.check("decode_yolo")
-    check_at_least("decode_yolo", "reg_max", reg_max, 0)
     num_box_channels = _NUM_SIDES * max(reg_max, 1)
     num_channels, count = _check_head(
         "decode_yolo", "head", head, f"{num_box_channels} + C", layout
@@ -314,6 +426,27 @@ def decode_nanodet(
         num_bins=num_bins,
         multi_label=multi_label,
     )
+
+
+def _batch_suppression(
+    function: str,
+    layout: Layout,
+    score_threshold: float | AnyDeviceArray,
+    iou_threshold: float | AnyDeviceArray,
+    max_detections: int,
+    class_agnostic: bool,  # noqa: FBT001  # passed on
+    placement: Placement | AnyDeviceArray | None,
+    out: EdgeNmsOutput | None,
+    workspace: AnyDeviceArray | None,
+    stream: object,
+) -> on_device.BatchSuppression:
+    """Return what a decoder on a GPU makes of its candidates, its options checked."""
+    check_choice(function, "layout", layout, get_args(Layout))
+    check_at_least(function, "max_detections", max_detections, 1)
+    return on_device.BatchSuppression(
+        score_threshold, iou_threshold, max_detections, class_agnostic, placement, out, workspace,
+        stream,
+    )  # fmt: skip
 
 
 def _check_head(

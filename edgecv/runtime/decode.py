@@ -58,7 +58,10 @@ def decode_yolo_objectness(
     np.multiply(likely[:, _BEFORE_CLASSES:], likely[:, 4:_BEFORE_CLASSES], out=plain[:, 4:])
     if len(plain) == 0:
         plain = np.zeros((1, plain.shape[1]), np.float32)  # an anchor that scores nothing
-    return decode_yolo(plain, layout="nc", score_threshold=score_threshold, **suppression)
+    found: Detections = decode_yolo(
+        plain, layout="nc", score_threshold=score_threshold, **suppression
+    )
+    return found
 
 
 def decode_detr(

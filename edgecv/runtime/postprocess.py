@@ -139,7 +139,7 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
     if isinstance(output, SSDOutput):
         anchors = _anchors(output.anchors, spec.input.size_hw)
         offsets, logits = outputs[output.offsets][0], outputs[output.logits][0]
-        return decode_ssd(
+        found: Detections = decode_ssd(
             offsets,
             logits,
             anchors,
@@ -147,13 +147,14 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
             activation=output.activation,
             **common,
         )
+        return found
     size_hw = spec.input.size_hw
     common["multi_label"] = wanted.multi_label
     if isinstance(output, YoloOutput):
         head = outputs[output.head][0]
         if output.has_objectness:
             return decode_yolo_objectness(head, layout=output.layout, **common)
-        return decode_yolo(
+        detections: Detections = decode_yolo(
             head,
             layout=output.layout,
             reg_max=output.reg_max,
@@ -161,6 +162,7 @@ def finish_detections(spec: ModelSpec, outputs: Outputs, placement: Placement) -
             size_hw=size_hw,
             **common,
         )
+        return detections
     if isinstance(output, YoloxOutput):
         head = outputs[output.head][0]
         return decode_yolox(head, size_hw=size_hw, strides=output.strides, **common)

@@ -47,6 +47,7 @@ class WithoutGil {
 void BindBoxIou(nb::module_& m);
 void BindDecode(nb::module_& m);
 void BindDrawing(nb::module_& m);
+void BindEdgeNms(nb::module_& m);
 void BindLetterbox(nb::module_& m);
 void BindNms(nb::module_& m);
 void BindPasteMasks(nb::module_& m);

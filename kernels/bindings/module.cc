@@ -7,6 +7,7 @@ NB_MODULE(_native, m) {
   BindBoxIou(m);
   BindDecode(m);
   BindDrawing(m);
+  BindEdgeNms(m);
   BindLetterbox(m);
   BindNms(m);
   BindPasteMasks(m);

@@ -108,6 +108,7 @@ std::size_t Candidates::Write(std::size_t num_kept, const Suppression& suppressi
     out_box[2] = (box.x2 - offset_x) / scale_x, out_box[3] = (box.y2 - offset_y) / scale_y;
     out.scores[k] = scores_[row];
     out.class_ids[k] = class_ids_[row];
+    if (out.anchors != nullptr) out.anchors[k] = static_cast<std::int32_t>(anchors_[places_[row]]);
   }
   return num_kept;
 }

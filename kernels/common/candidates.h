@@ -14,12 +14,9 @@
 
 #include "common/class_search.h"
 #include "common/head.h"
+#include "common/max_candidates.h"
 
 namespace edgecv {
-
-// Bounds the time of suppression when the threshold lets nearly everything pass, as it does when mAP
-// is measured. Source: `max_nms=30000` of Ultralytics' non_max_suppression.
-constexpr std::size_t kMaxCandidates = 30000;
 
 // Which pairs of an anchor and a class are candidates. The pairs of a head are fewer than 2**32.
 struct Selection {
@@ -43,6 +40,7 @@ struct Detections {
   float* scores;
   std::int32_t* class_ids;
   std::size_t capacity;
+  std::int32_t* anchors = nullptr;  // where not null: of which anchor each is
 };
 
 // The candidates of one head. The memory belongs to the thread and is kept from call to call.

@@ -3,34 +3,19 @@
 //
 // A search looks at 16 boxes at a time in float32 and answers with a mask of boxes that may overlap
 // too much; the caller decides with `Iou`, in double. The mask has false hits at the threshold's
-// edge only, and never misses:
-//   Let I, A, B be the true areas of the intersection and of two boxes, t the threshold, u = 2^-24.
-//   In double every step rounds by at most 2^-53 and A + B - I >= (A + B) / 2, so that an IoU that
-//   comes out above t means I / (A + B - I) > t (1 - 2^-48), hence I > c (1 - 2^-48) (A + B) with
-//   c = t / (1 + t). In float32, two sides and their product give at least I (1 - 3u), and what it
-//   is compared with, k A + k B with k = c (1 - 2^-20) = c (1 - 16u), two products and a sum, gives
-//   at most c (1 - 16u) (1 + 2u) (A + B). The former is larger, as 16 > 3 + 2.
-//   This needs products that neither overflow nor lose bits to underflow. It holds for t >= 2^-20
-//   and sides in [2^-50, 2^60]; a box with another side gets the limit -infinity, so that it is
-//   always a hit. Below t = 2^-20 the mask has every box that shares any area, by comparisons alone.
+// edge only, and never misses: overlap_limit.h says why. Below t = 2^-20 it has every box that shares
+// any area, by comparisons alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "common/intrinsics.h"
+#include "common/overlap_limit.h"
 #include "common/simd.h"
 
 namespace edgecv {
-
-// A box of positive, finite area; any other overlaps nothing.
-struct AreaBox {
-  float x1, y1, x2, y2;
-  float limit;  // k times the area, see above
-  double area;
-};
 
 constexpr std::size_t kBoxesPerBlock = 16;
 
@@ -40,40 +25,9 @@ struct alignas(64) BoxBlock {
   float limit[kBoxesPerBlock];  // +infinity past the last box, so that nothing is a hit there
 };
 
-// What turns an IoU threshold into limits.
-struct OverlapLimit {
-  bool any_overlap;  // the threshold is too small for limits: any shared area is a hit
-  double scale;      // k
-
-  explicit OverlapLimit(double iou_threshold)
-      : any_overlap(iou_threshold < 0x1p-20),
-        scale(iou_threshold / (1.0 + iou_threshold) * (1.0 - 0x1p-20)) {}
-};
-
-// Reads a box into `box`; false if its area is not positive and finite, NaN included. With floats
-// for coordinates, the area is finite in double if and only if they are.
-EDGECV_INLINE bool ReadBox(const float* xyxy, const OverlapLimit& limit, AreaBox* box) {
-  const float x1 = xyxy[0], y1 = xyxy[1], x2 = xyxy[2], y2 = xyxy[3];
-  const double width = static_cast<double>(x2) - x1, height = static_cast<double>(y2) - y1;
-  const double area = width * height;
-  // Infinite sides are refused below with infinite areas; both sides negative must not pass.
-  if (!(width > 0.0 && height > 0.0 && area < std::numeric_limits<double>::infinity())) return false;
-  const bool is_plain = width >= 0x1p-50 && width <= 0x1p60 && height >= 0x1p-50 && height <= 0x1p60;
-  const float scaled = is_plain ? static_cast<float>(limit.scale * area)
-                                : -std::numeric_limits<float>::infinity();
-  *box = {x1, y1, x2, y2, scaled, area};
-  return true;
-}
-
-// |P ∩ Q| / |P ∪ Q| of a box and box `i` of a block, each step rounded in double.
+// The IoU of a box and box `i` of a block.
 EDGECV_INLINE double Iou(const AreaBox& p, const BoxBlock& block, unsigned i) {
-  const double x1 = block.x1[i], y1 = block.y1[i], x2 = block.x2[i], y2 = block.y2[i];
-  const double left = p.x1 > x1 ? p.x1 : x1, top = p.y1 > y1 ? p.y1 : y1;
-  const double right = p.x2 < x2 ? p.x2 : x2, bottom = p.y2 < y2 ? p.y2 : y2;
-  const double width = right > left ? right - left : 0.0;
-  const double height = bottom > top ? bottom - top : 0.0;
-  const double inter = width * height;
-  return inter / (p.area + (x2 - x1) * (y2 - y1) - inter);
+  return Iou(p, block.x1[i], block.y1[i], block.x2[i], block.y2[i]);
 }
 
 // The kept boxes of all classes; the storage of an earlier suppression is used again.

@@ -15,7 +15,7 @@ from edgecv.kernels.reference.fitting import letterbox
 from edgecv.kernels.reference.overlap import box_iou
 from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
 from edgecv.kernels.reference.segmentation import paste_masks, paste_masks_rle, resize_argmax
-from edgecv.kernels.reference.suppression import nms, soft_nms
+from edgecv.kernels.reference.suppression import edge_nms, nms, soft_nms
 
 __all__ = [
     "blend_labels",
@@ -27,6 +27,7 @@ __all__ = [
     "decode_yolox",
     "draw_boxes",
     "draw_masks",
+    "edge_nms",
     "letterbox",
     "nms",
     "paste_masks",

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from edgecv.kernels.reference.overlap import iou
 
+# Of an image's candidates that `edge_nms` suppresses: the best ones.
+MAX_CANDIDATES = 30000
+
 
 def nms(
     boxes_xyxy: NDArray[np.floating],
@@ -26,6 +29,49 @@ def nms(
         if all(iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
             kept.append(int(i))
     return np.array(kept[:max_detections], np.int64)
+
+
+def edge_nms(
+    boxes_xyxy: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    class_agnostic: bool = False,
+    background_class: int = -1,
+    layout: str = "nc",
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Suppress each image's pairs of a box and a class, and fill rows of a fixed number."""
+    rows = (len(scores), max_detections)
+    counts = np.zeros(len(scores), np.int32)
+    out_boxes, out_scores = np.zeros((*rows, 4), np.float32), np.zeros(rows, np.float32)
+    class_ids = np.full(rows, -1, np.int32)
+    for image, boxes in enumerate(boxes_xyxy):
+        of_image = scores[image] if layout == "nc" else scores[image].T
+        pairs = [
+            (-float(score), box, class_id)
+            for (box, class_id), score in np.ndenumerate(of_image)
+            if score > np.float32(score_threshold) and class_id != background_class
+        ]
+        if class_agnostic:
+            pairs = [min(p for p in pairs if p[1] == box) for box in {p[1] for p in pairs}]
+        pairs = sorted(pairs)[:MAX_CANDIDATES]
+        values = np.array([-negated for negated, _, _ in pairs])
+        chosen = np.array([box for _, box, _ in pairs], int)
+        classes = np.array([class_id for _, _, class_id in pairs], int)
+        kept = nms(
+            boxes[chosen],
+            values,
+            None if class_agnostic else classes,
+            iou_threshold=float(np.float32(iou_threshold)),
+            max_detections=max_detections,
+        )
+        count = counts[image] = len(kept)
+        out_boxes[image, :count] = boxes[chosen[kept]]
+        out_scores[image, :count] = values[kept]
+        class_ids[image, :count] = classes[kept]
+    return counts, out_boxes, out_scores, class_ids
 
 
 def soft_nms(

@@ -53,8 +53,11 @@ void Enqueue(const char* function, int device, Address stream, LaunchOn launch) 
 }
 
 void BindCudaBoxIou(nb::module_& m);
+void BindCudaDecode(nb::module_& m);
 void BindCudaDevice(nb::module_& m);
+void BindCudaEdgeNms(nb::module_& m);
 void BindCudaLetterbox(nb::module_& m);
+void BindCudaNms(nb::module_& m);
 void BindCudaResizeArgmax(nb::module_& m);
 void BindCudaRoi(nb::module_& m);
 

@@ -5,8 +5,11 @@
 NB_MODULE(_cuda, m) {
   using namespace edgecv::bindings;
   BindCudaBoxIou(m);
+  BindCudaDecode(m);
   BindCudaDevice(m);
+  BindCudaEdgeNms(m);
   BindCudaLetterbox(m);
+  BindCudaNms(m);
   BindCudaResizeArgmax(m);
   BindCudaRoi(m);
 }

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from edgecv.export.operators.edge_nms import EdgeNMS  # noqa: E402
-from edgecv.kernels import nms  # noqa: E402
+from edgecv.kernels import edge_nms  # noqa: E402
 
 Floats = NDArray[np.float32]
 Outputs = tuple[NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
@@ -164,27 +164,21 @@ def crowd(count: int, num_classes: int) -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("count", [2, 50, 300])
-@pytest.mark.parametrize("agnostic", [False, True])
-def test_matches_the_kernel(count: int, *, agnostic: bool) -> None:
+@pytest.mark.parametrize("operator", VARIANTS, ids=str)
+def test_matches_the_kernel(operator: EdgeNMS, count: int) -> None:
     boxes, scores = crowd(count, num_classes=3)
-    found = run(EdgeNMS(40, class_agnostic=agnostic), boxes, scores)
-    for image in range(2):
-        taking_part = scores[image] > SCORE_THRESHOLD
-        if agnostic:
-            taking_part &= scores[image].argmax(axis=1)[:, None] == np.arange(3)
-        rows, classes = np.nonzero(taking_part)
-        values = scores[image, rows, classes]
-        kept = nms(
-            boxes[image, rows],
-            values,
-            None if agnostic else classes.astype(np.int32),
-            iou_threshold=IOU_THRESHOLD,
-            max_detections=40,
-        )
-        assert found[0][image] == len(kept)
-        np.testing.assert_array_equal(found[1][image, : len(kept)], boxes[image, rows][kept])
-        np.testing.assert_array_equal(found[2][image, : len(kept)], values[kept])
-        np.testing.assert_array_equal(found[3][image, : len(kept)], classes[kept])
+    kernel = edge_nms(
+        boxes,
+        scores,
+        score_threshold=SCORE_THRESHOLD,
+        iou_threshold=IOU_THRESHOLD,
+        max_detections=operator.max_detections,
+        class_agnostic=operator.class_agnostic,
+        background_class=operator.background_class,
+    )
+    for value, wanted in zip(run(operator, boxes, scores), kernel, strict=True):
+        assert value.dtype == wanted.dtype
+        np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.parametrize("count", [1, 50])

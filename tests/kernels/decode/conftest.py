@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgecv.kernels import decode_nanodet, decode_ssd, decode_yolo, decode_yolox
+from edgecv.kernels import EdgeNmsOutput, decode_nanodet, decode_ssd, decode_yolo, decode_yolox
 from edgecv.kernels.reference.decoding import Decoded
 from edgecv.results import Detections
+
+from ..conftest import Place  # noqa: TID252  # the folder above
 
 Floats = NDArray[np.float32]
 Decode = Callable[..., Detections]
@@ -107,6 +109,53 @@ def assert_same() -> Callable[..., None]:
         assert dtypes == [np.float32, np.float32, np.int32]
 
     return compare
+
+
+class Decoders:
+    """`decode_yolo` and `decode_ssd` in one place, on heads of NumPy."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def yolo(self, head: Floats, **options: Any) -> Detections:
+        if self.place.name == "cpu":
+            return decode_yolo(head, **options)
+        return self._run(decode_yolo, (head,), head.size, options)
+
+    def ssd(self, offsets: Floats, logits: Floats, anchors: Floats, **options: Any) -> Detections:
+        if self.place.name == "cpu":
+            return decode_ssd(offsets, logits, anchors, **options)
+        return self._run(decode_ssd, (offsets, logits, anchors), logits.size, options)
+
+    def _run(
+        self, decode: Any, heads: tuple[Floats, ...], most: int, options: dict[str, Any]
+    ) -> Detections:
+        """Decode into poisoned rows, and look at those past the count."""
+        options = options | {"max_detections": min(options["max_detections"], most)}
+        rows = options["max_detections"]
+        out = EdgeNmsOutput(
+            self.place.poisoned((1,), np.int32),
+            self.place.poisoned((1, rows, 4), np.float32),
+            self.place.poisoned((1, rows), np.float32),
+            self.place.poisoned((1, rows), np.int32),
+        )
+        decode(*(self.place.array(head) for head in heads), out=out, **options)
+        counts, boxes, scores, class_ids = (self.place.numpy(array) for array in out)
+        count = int(counts[0])
+        assert not boxes[0, count:].any()
+        assert not scores[0, count:].any()
+        assert (class_ids[0, count:] == -1).all()
+        return Detections(boxes[0, :count], scores[0, :count], class_ids[0, :count])
+
+
+@pytest.fixture(scope="session")
+def decoders(place: Place) -> Decoders:
+    return Decoders(place)
+
+
+@pytest.fixture(scope="session")
+def gpu_decoders(gpu: Place) -> Decoders:
+    return Decoders(gpu)
 
 
 # Every decoder on a head of its own with 3 classes.

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgecv.kernels import decode_ssd, reference
 from edgecv.kernels.decode import Activation, Layout
 
+from .conftest import Decoders
+
 Floats = NDArray[np.float32]
 Options = dict[str, Any]
 
@@ -27,6 +29,7 @@ SIZES += [(40, num_classes) for num_classes in (1, 2, 4, 15, 16, 17, 20, 33)]
 @pytest.mark.parametrize("layout", ["nc", "cn"])
 @pytest.mark.parametrize(("count", "num_classes"), SIZES)
 def test_matches_reference(
+    decoders: Decoders,
     count: int,
     num_classes: int,
     layout: Layout,
@@ -43,33 +46,33 @@ def test_matches_reference(
         offsets, logits = offsets.T, logits.T
     options = COMMON | {"class_agnostic": class_agnostic, "score_threshold": 0.1, "layout": layout}
     options["activation"] = activation
-    actual = decode_ssd(offsets, logits, anchors, **options)
+    actual = decoders.ssd(offsets, logits, anchors, **options)
     assert_same(actual, reference.decode_ssd(offsets, logits, anchors, **options), least=0)
 
 
-def test_worked_example() -> None:
+def test_worked_example(decoders: Decoders) -> None:
     # One anchor at (50, 40) of 20 x 10, moved by a tenth of its width and doubled in height.
     offsets = np.array([[1.0, 0.0, 0.0, np.log(2) / 0.2]], np.float32)
     logits = np.log(np.array([[0.2, 0.1, 0.7]], np.float32))
     anchors = np.array([[50, 40, 20, 10]], np.float32)
-    found = decode_ssd(offsets, logits, anchors, **COMMON)
+    found = decoders.ssd(offsets, logits, anchors, **COMMON)
     assert found.class_ids.tolist() == [1]
     np.testing.assert_allclose(found.scores, [0.7], rtol=SCORE_TOLERANCE)
     np.testing.assert_allclose(found.boxes_xyxy, [[42, 30, 62, 50]], rtol=SCORE_TOLERANCE)
 
 
-def test_worked_example_of_sigmoids() -> None:
+def test_worked_example_of_sigmoids(decoders: Decoders) -> None:
     offsets, anchors = np.zeros((2, 4), np.float32), np.array([[8] * 4, [60] * 4], np.float32)
     chances = np.array([[0.2, 0.9], [0.6, 0.25]])
     logits = np.log(chances / (1 - chances)).astype(np.float32)
-    found = decode_ssd(offsets, logits, anchors, activation="sigmoid", **COMMON)
+    found = decoders.ssd(offsets, logits, anchors, activation="sigmoid", **COMMON)
     assert found.class_ids.tolist() == [1, 0]
     np.testing.assert_allclose(found.scores, [0.9, 0.6], rtol=SCORE_TOLERANCE)
     np.testing.assert_array_equal(found.boxes_xyxy, [[4, 4, 12, 12], [30, 30, 90, 90]])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.9999999, 1.0])
-def test_sigmoids_just_past_the_threshold_are_found(threshold: float) -> None:
+def test_sigmoids_just_past_the_threshold_are_found(decoders: Decoders, threshold: float) -> None:
     """Logits around that of the threshold: found are those whose rounded score is above it."""
     middle = {0.0: -80.0, 1.0: 17.0}.get(threshold) or np.log(threshold) - np.log1p(-threshold)
     around = np.float32(middle) + np.spacing(np.float32(middle)) * np.arange(-40, 40)
@@ -79,54 +82,58 @@ def test_sigmoids_just_past_the_threshold_are_found(threshold: float) -> None:
 
     def scores(threshold: float) -> NDArray[np.float32]:
         options = COMMON | {"score_threshold": threshold}
-        return decode_ssd(*heads, activation="sigmoid", **options).scores
+        return decoders.ssd(*heads, activation="sigmoid", **options).scores
 
     everything = scores(0.0)
     np.testing.assert_array_equal(scores(threshold), everything[everything > np.float32(threshold)])
 
 
 @pytest.mark.parametrize("layout", ["nc", "cn"])
-def test_sigmoids_that_are_not_numbers_are_no_candidates(layout: Layout) -> None:
+def test_sigmoids_that_are_not_numbers_are_no_candidates(
+    decoders: Decoders, layout: Layout
+) -> None:
     logits = np.array([[np.nan, 2], [np.inf, -9], [-np.inf, np.nan]], np.float32)
     anchors = np.array([[50 * i, 8, 8, 8] for i in range(3)], np.float32)
     heads = (np.zeros((3, 4), np.float32), logits)
     if layout == "cn":
         heads = (heads[0].T, heads[1].T)
-    found = decode_ssd(*heads, anchors, layout=layout, activation="sigmoid", **COMMON)
+    found = decoders.ssd(*heads, anchors, layout=layout, activation="sigmoid", **COMMON)
     assert found.class_ids.tolist() == [0, 1]
     assert found.scores[0] == 1.0
 
 
-def test_takes_every_class_of_an_anchor() -> None:
+def test_takes_every_class_of_an_anchor(decoders: Decoders) -> None:
     offsets, anchors = np.zeros((1, 4), np.float32), np.full((1, 4), 8, np.float32)
     logits = np.log(np.array([[0.1, 0.4, 0.4, 0.1]], np.float32))
-    assert decode_ssd(offsets, logits, anchors, **COMMON).class_ids.tolist() == [0, 1]
+    assert decoders.ssd(offsets, logits, anchors, **COMMON).class_ids.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("layout", ["nc", "cn"])
 @pytest.mark.parametrize("level", [-1e4, 0.0, 1e4])  # logits so large that they lose digits
-def test_scores_do_not_depend_on_the_level_of_the_logits(level: float, layout: Layout) -> None:
+def test_scores_do_not_depend_on_the_level_of_the_logits(
+    decoders: Decoders, level: float, layout: Layout
+) -> None:
     rng = np.random.default_rng(0)
     logits = (rng.integers(-40, 40, (100, 4)) / 16 + level).astype(np.float32)
     offsets = np.zeros((100, 4), np.float32)
     anchors = np.array([[50 * i, 8, 8, 8] for i in range(100)], np.float32)
     heads = (offsets.T, logits.T) if layout == "cn" else (offsets, logits)
     options = COMMON | {"max_detections": 400, "layout": layout}
-    found = decode_ssd(*heads, anchors, **options)
+    found = decoders.ssd(*heads, anchors, **options)
     expected = reference.decode_ssd(*heads, anchors, **options)
     assert len(found) == len(expected[1]) > 50
     np.testing.assert_allclose(found.scores, expected[1], rtol=SCORE_TOLERANCE)
 
 
 @pytest.mark.parametrize("layout", ["nc", "cn"])
-def test_logits_that_are_not_numbers_give_no_candidates(layout: Layout) -> None:
+def test_logits_that_are_not_numbers_give_no_candidates(decoders: Decoders, layout: Layout) -> None:
     nan, inf = np.nan, np.inf
     rows = [[0, nan, 9], [nan, 9, 9], [0, 9, nan], [0, inf, 0], [0, 0, 9], [-inf, -inf, 0]]
     logits = np.array(rows, np.float32)
     anchors = np.array([[50 * i, 8, 8, 8] for i in range(6)], np.float32)
     offsets = np.zeros_like(anchors)
     heads = (offsets.T, logits.T) if layout == "cn" else (offsets, logits)
-    found = decode_ssd(*heads, anchors, layout=layout, **COMMON)
+    found = decoders.ssd(*heads, anchors, layout=layout, **COMMON)
     assert found.class_ids.tolist() == [1, 1]
     np.testing.assert_array_equal(found.boxes_xyxy, [[246, 4, 254, 12], [196, 4, 204, 12]])
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgecv.kernels import decode_yolo, reference
 from edgecv.kernels.decode import Layout
 
+from .conftest import Decoders
+
 Floats = NDArray[np.float32]
 Options = dict[str, Any]
 
@@ -32,6 +34,7 @@ layouts = pytest.mark.parametrize("layout", ["cn", "nc"])
 @layouts
 @pytest.mark.parametrize(("count", "num_classes"), SIZES)
 def test_matches_reference(
+    decoders: Decoders,
     count: int,
     num_classes: int,
     layout: Layout,
@@ -42,7 +45,7 @@ def test_matches_reference(
     head = yolo_head(count, num_classes=num_classes)
     options = COMMON | choice | {"layout": layout, "score_threshold": 0.05}
     head = head if layout == "cn" else head.T
-    assert_same(decode_yolo(head, **options), reference.decode_yolo(head, **options), least=0)
+    assert_same(decoders.yolo(head, **options), reference.decode_yolo(head, **options), least=0)
 
 
 @choices
@@ -50,6 +53,7 @@ def test_matches_reference(
 @pytest.mark.parametrize("reg_max", [1, 4, 16])
 @pytest.mark.parametrize("num_classes", [1, 2, 20])
 def test_raw_head_matches_reference(
+    decoders: Decoders,
     num_classes: int,
     reg_max: int,
     layout: Layout,
@@ -61,15 +65,17 @@ def test_raw_head_matches_reference(
     head = yolo_dfl_head(num_classes=num_classes, reg_max=reg_max)
     options = COMMON | choice | {"layout": layout, "reg_max": reg_max, "size_hw": size_hw}
     head = head if layout == "cn" else np.ascontiguousarray(head.T)
-    assert_same(decode_yolo(head, **options), reference.decode_yolo(head, **options))
+    assert_same(decoders.yolo(head, **options), reference.decode_yolo(head, **options))
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_agrees_with_torchvision(yolo_head: Callable[..., Floats], *, multi_label: bool) -> None:
+def test_agrees_with_torchvision(
+    decoders: Decoders, yolo_head: Callable[..., Floats], *, multi_label: bool
+) -> None:
     torch = pytest.importorskip("torch")
     batched_nms = pytest.importorskip("torchvision.ops").batched_nms
     head = yolo_head(2000, num_classes=20)
-    found = decode_yolo(head, multi_label=multi_label, **COMMON)
+    found = decoders.yolo(head, multi_label=multi_label, **COMMON)
 
     cx, cy, w, h = torch.from_numpy(head[:4])
     boxes = torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1)
@@ -87,25 +93,25 @@ def test_agrees_with_torchvision(yolo_head: Callable[..., Floats], *, multi_labe
 
 
 @layouts
-def test_worked_example(layout: Layout) -> None:
+def test_worked_example(decoders: Decoders, layout: Layout) -> None:
     head = np.array([[50, 40, 20, 10, 0.1, 0.6, 0.6]], np.float32)  # the lower of equal classes
     head = head if layout == "nc" else head.T
-    found = decode_yolo(head, layout=layout, **COMMON)
+    found = decoders.yolo(head, layout=layout, **COMMON)
     assert found.class_ids.tolist() == [1]
     np.testing.assert_array_equal(found.boxes_xyxy, [[40, 35, 60, 45]])
     np.testing.assert_array_equal(found.scores, np.array([0.6], np.float32))
-    both = decode_yolo(head, layout=layout, multi_label=True, **COMMON)
+    both = decoders.yolo(head, layout=layout, multi_label=True, **COMMON)
     assert both.class_ids.tolist() == [1, 2]
 
 
-def test_raw_worked_example() -> None:
+def test_raw_worked_example(decoders: Decoders) -> None:
     # Two levels of 2 x 2 and 1 x 1 cells; bins 0..3, all mass on one: left 1, top 0, right 2,
     # bottom 3 strides, in the cell at column 1, row 0 of the first level, centre (12, 4).
     head = np.full((4 * 4 + 1, 5), -1000, np.float32)
     for side, distance in enumerate([1, 0, 2, 3]):
         head[4 * side + distance, :] = 0
     head[16, 1] = np.log(3)
-    found = decode_yolo(head, reg_max=4, strides=(8, 16), size_hw=(16, 16), **COMMON)
+    found = decoders.yolo(head, reg_max=4, strides=(8, 16), size_hw=(16, 16), **COMMON)
     np.testing.assert_array_equal(found.boxes_xyxy, [[12 - 8, 4, 12 + 16, 4 + 24]])
     np.testing.assert_allclose(found.scores, [0.75], rtol=SCORE_TOLERANCE)
 
@@ -113,21 +119,21 @@ def test_raw_worked_example() -> None:
 @layouts
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_scores_that_are_not_numbers_are_no_candidates(
-    layout: Layout, *, multi_label: bool
+    decoders: Decoders, layout: Layout, *, multi_label: bool
 ) -> None:
     nan = np.nan
     classes = np.array([[nan, 0.5, nan], [0.4, nan, 0.3], [nan, nan, nan]], np.float32)
     boxes = np.array([[8, 8, 4, 4], [40, 8, 4, 4], [8, 40, 4, 4]], np.float32)
     head = np.hstack([boxes, classes])
     head = head if layout == "nc" else np.ascontiguousarray(head.T)
-    found = decode_yolo(head, layout=layout, multi_label=multi_label, **COMMON)
+    found = decoders.yolo(head, layout=layout, multi_label=multi_label, **COMMON)
     assert found.class_ids.tolist() == [1, 0]
 
 
-def test_views_are_read_as_they_are(yolo_head: Callable[..., Floats]) -> None:
+def test_views_are_read_as_they_are(decoders: Decoders, yolo_head: Callable[..., Floats]) -> None:
     head = yolo_head(64, num_classes=3)
     view, copy = head[:, ::2], np.ascontiguousarray(head[:, ::2])
-    actual, expected = decode_yolo(view, **COMMON), decode_yolo(copy, **COMMON)
+    actual, expected = decoders.yolo(view, **COMMON), decoders.yolo(copy, **COMMON)
     np.testing.assert_array_equal(actual.boxes_xyxy, expected.boxes_xyxy)
 
 

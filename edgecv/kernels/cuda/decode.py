@@ -1,0 +1,307 @@
+"""Decoders of detection heads on a GPU, see `edgecv.kernels.decode`.
+
+A batch of heads becomes detections in rows of a fixed number per image, `EdgeNmsOutput`; nothing
+waits for the GPU.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from edgecv.kernels.arguments import check_at_least
+from edgecv.kernels.cuda.arrays import (
+    AnyDeviceArray,
+    DeviceView,
+    check_view,
+    empty_like,
+    stream_of,
+    view_of,
+)
+from edgecv.kernels.cuda.edge_nms import threshold_of
+from edgecv.kernels.cuda.native import cuda
+from edgecv.kernels.cuda.workspace import workspace_for
+from edgecv.placement import Placement
+
+_NUM_SIDES = 4
+_MAX_STRIDES = 8
+_MAX_SOFTMAX_CLASSES = 2048
+_MAX_PAIRS = 2**32 - 1
+_BATCH_AXES = 3  # of a head with a leading axis
+
+
+@dataclass(frozen=True)
+class BatchSuppression:
+    """Which candidates of a batch become detections, and where in the frames.
+
+    Args:
+        score_threshold: a number in [0, 1] or an array of one float32 on the GPU.
+        iou_threshold: likewise.
+        max_detections: K, rows per image.
+        class_agnostic: whether a box suppresses those of other classes too.
+        placement: how every frame lies in the input, or of the images each, (B, 4) float32 on the
+            GPU: scale_x, scale_y, offset_x, offset_y; None for boxes in input pixels.
+        out: (B,) int32, (B, K, 4) float32, (B, K) float32 and (B, K) int32 to fill, or None.
+        workspace: see `edgecv.kernels.edge_nms`.
+        stream: see `edgecv.kernels.cuda.arrays.stream_of`.
+
+    """
+
+    score_threshold: float | AnyDeviceArray
+    iou_threshold: float | AnyDeviceArray
+    max_detections: int
+    class_agnostic: bool
+    placement: Placement | AnyDeviceArray | None
+    out: Sequence[AnyDeviceArray] | None
+    workspace: AnyDeviceArray | None
+    stream: object
+
+    def run(
+        self,
+        function: str,
+        kernel: Callable[..., None],
+        like: AnyDeviceArray,
+        size: tuple[int, int],
+        **described: Any,  # noqa: ANN401  # passed on
+    ) -> Sequence[AnyDeviceArray]:
+        """Enqueue a decoder and return its outputs.
+
+        Args:
+            function: for messages.
+            kernel: of the native module.
+            like: an array on the GPU that the others must be on too.
+            size: the numbers of images and of pairs of an anchor and a class of each.
+            described: the kernel's arguments that describe the head.
+
+        """
+        batch, num_pairs = size
+        device = view_of(function, "head", like).device
+        rows = (batch, self.max_detections)
+        outputs = {
+            "out.num_detections": ((batch,), np.int32),
+            "out.boxes": ((*rows, 4), np.float32),
+            "out.scores": (rows, np.float32),
+            "out.class_ids": (rows, np.int32),
+        }
+        out = self.out
+        if out is None:
+            out = [empty_like(like, shape, dtype) for shape, dtype in outputs.values()]
+        pointers = [
+            check_view(function, name, array, dtype, shape, device=device, is_output=True).pointer
+            for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
+        ]
+        score_threshold = threshold_of(function, "score_threshold", self.score_threshold, device)
+        iou_threshold = threshold_of(function, "iou_threshold", self.iou_threshold, device)
+        mapping, mappings_at = self._mapping(function, batch, device)
+        on = stream_of(self.stream, like)
+        _workspace, address = workspace_for(
+            function, self.workspace,
+            cuda().decode_workspace_bytes(batch, num_pairs, self.max_detections),
+            f"{batch} heads of {num_pairs} candidates and {self.max_detections} detections",
+            like=like, stream=on,
+        )  # fmt: skip
+        kernel(
+            **described,
+            score_threshold=score_threshold[0],
+            score_threshold_at=score_threshold[1],
+            iou_threshold=iou_threshold[0],
+            iou_threshold_at=iou_threshold[1],
+            max_detections=self.max_detections,
+            class_agnostic=self.class_agnostic,
+            mapping=mapping,
+            mappings_at=mappings_at,
+            num_detections=pointers[0],
+            boxes=pointers[1],
+            scores=pointers[2],
+            class_ids=pointers[3],
+            workspace=address,
+            device=device,
+            stream=on,
+        )
+        return out
+
+    def _mapping(self, function: str, batch: int, device: int) -> tuple[tuple[float, ...], int]:
+        """Return the mapping of all images, or the address of one for each."""
+        same = (1.0, 1.0, 0.0, 0.0)
+        if self.placement is None:
+            return same, 0
+        if isinstance(self.placement, Placement):
+            return (*self.placement.scale_xy, *self.placement.offset_xy), 0
+        view = check_view(
+            function, "placement", self.placement, np.float32, (batch, 4), device=device
+        )
+        return same, view.pointer
+
+
+def decode_yolo(
+    head: AnyDeviceArray,
+    suppression: BatchSuppression,
+    *,
+    multi_label: bool,
+    channels_first: bool,
+    reg_max: int,
+    strides: Sequence[int],
+    size_hw: tuple[int, int] | None,
+) -> Sequence[AnyDeviceArray]:
+    """Return what `EdgeNmsOutput` has, in its order."""
+    function = "decode_yolo"
+    num_box_channels = _NUM_SIDES * max(reg_max, 1)
+    view = _head(function, "head", head, f"{num_box_channels} + C", channels_first)
+    batch, num_channels, count = view.size
+    num_pairs = _num_pairs(function, "head", view, num_channels - num_box_channels)
+    levels = _levels(function, count, size_hw, strides) if reg_max else ([], [], [])
+    return suppression.run(
+        function,
+        cuda().decode_yolo,
+        head,
+        (batch, num_pairs),
+        head=view.pointer,
+        is_half=view.is_half,
+        channels_first=channels_first,
+        num_images=batch,
+        num_channels=num_channels,
+        num_anchors=count,
+        num_bins=reg_max,
+        first_anchors=levels[0],
+        columns=levels[1],
+        strides=levels[2],
+        multi_label=multi_label,
+    )
+
+
+def decode_ssd(
+    offsets: AnyDeviceArray,
+    logits: AnyDeviceArray,
+    anchors_cxcywh: AnyDeviceArray,
+    suppression: BatchSuppression,
+    *,
+    variances: tuple[float, float],
+    is_sigmoid: bool,
+    channels_first: bool,
+) -> Sequence[AnyDeviceArray]:
+    """Return what `EdgeNmsOutput` has, in its order."""
+    function = "decode_ssd"
+    offset_view = _head(function, "offsets", offsets, _NUM_SIDES, channels_first)
+    batch, _, count = offset_view.size
+    num_others, channels = (0, "C") if is_sigmoid else (1, "1 + C")
+    view = _head(function, "logits", logits, channels, channels_first, like=offset_view)
+    num_classes = view.size[1] - num_others
+    num_pairs = _num_pairs(function, "logits", view, num_classes)
+    if not is_sigmoid and num_classes > _MAX_SOFTMAX_CLASSES:
+        raise ValueError(
+            f"{function}: `logits` must have at most {_MAX_SOFTMAX_CLASSES} classes on a GPU, "
+            f"got {num_classes}. Decode them on the processor."
+        )
+    anchors = check_view(
+        function, "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4),
+        device=offset_view.view.device,
+    )  # fmt: skip
+    return suppression.run(
+        function,
+        cuda().decode_ssd,
+        offsets,
+        (batch, num_pairs),
+        offsets=offset_view.pointer,
+        logits=view.pointer,
+        is_half=view.is_half,
+        channels_first=channels_first,
+        num_images=batch,
+        num_logits=view.size[1],
+        num_anchors=count,
+        anchors_cxcywh=anchors.pointer,
+        centre_variance=variances[0],
+        size_variance=variances[1],
+        sigmoid=is_sigmoid,
+    )
+
+
+@dataclass(frozen=True)
+class _Head:
+    """A head on a GPU: its numbers of images, channels and anchors."""
+
+    view: DeviceView
+    size: tuple[int, int, int]
+
+    @property
+    def pointer(self) -> int:
+        return self.view.pointer
+
+    @property
+    def is_half(self) -> bool:
+        return bool(self.view.dtype == np.float16)
+
+
+def _head(
+    function: str,
+    name: str,
+    head: AnyDeviceArray,
+    num_channels: int | str,
+    channels_first: bool,  # noqa: FBT001  # as the native module has it
+    *,
+    like: _Head | None = None,
+) -> _Head:
+    """Check a head, (channels, anchors) or the like, or a batch of them."""
+    axes = view_of(function, name, head).shape
+    images: tuple[int | str, ...] = ("B",) if len(axes) == _BATCH_AXES else ()
+    num_anchors: int | str = "N"
+    dtypes: Any = (np.float32, np.float16)
+    device = None
+    if like is not None:
+        images = images and (like.size[0],)
+        num_anchors, dtypes, device = like.size[2], like.view.dtype, like.view.device
+    sides = (num_channels, num_anchors) if channels_first else (num_anchors, num_channels)
+    view = check_view(function, name, head, dtypes, (*images, *sides), device=device)
+    rows, columns = view.shape[-2:]
+    batch = view.shape[0] if images else 1
+    if like is not None and batch != like.size[0]:
+        raise ValueError(
+            f"{function}: `{name}` must hold as many images as the other head, {like.size[0]}, "
+            f"got shape {view.shape}."
+        )
+    return _Head(view, (batch, rows, columns) if channels_first else (batch, columns, rows))
+
+
+def _num_pairs(function: str, name: str, head: _Head, num_classes: int) -> int:
+    if num_classes < 1:
+        raise ValueError(
+            f"{function}: `{name}` must have channels for at least 1 class, got shape "
+            f"{head.view.shape}. Check its layout and the bins per distance."
+        )
+    num_pairs = head.size[2] * num_classes
+    if num_pairs > _MAX_PAIRS:
+        raise ValueError(
+            f"{function}: `{name}` must have fewer than 2**32 pairs of an anchor and a class, got "
+            f"{head.size[2]} x {num_classes}. Decode it in parts."
+        )
+    return num_pairs
+
+
+def _levels(
+    function: str, count: int, size_hw: tuple[int, int] | None, strides: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Return the first anchor, the columns and the stride of each level of a raw head."""
+    if size_hw is None:
+        raise ValueError(
+            f"{function}: `size_hw` must be given for a raw head, got None. "
+            "Pass the height and width of the network's input."
+        )
+    height, width = size_hw
+    check_at_least(function, "size_hw", min(height, width), 1)
+    if min(strides, default=0) < 1 or len(strides) > _MAX_STRIDES:
+        raise ValueError(
+            f"{function}: `strides` must be at least 1 each, and {_MAX_STRIDES} at most, "
+            f"got {tuple(strides)}."
+        )
+    columns = [ceil(width / stride) for stride in strides]
+    cells = [
+        ceil(height / stride) * across for stride, across in zip(strides, columns, strict=True)
+    ]
+    if sum(cells) != count:
+        raise ValueError(
+            f"{function}: `head` must have {sum(cells)} anchors for an input of "
+            f"{height} x {width} and strides {tuple(strides)}, got {count}. "
+            "Check `size_hw`, `strides` and the layout."
+        )
+    return [sum(cells[:level]) for level in range(len(cells))], columns, list(strides)
