@@ -1,12 +1,9 @@
 """Non-maximum suppression of a batch, as the ONNX operator EdgeNMS defines it."""
 
-from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from edgecv.errors import MissingDependencyError
 from edgecv.kernels._native import edge_nms_cpu
 from edgecv.kernels.arguments import (
     check_array,
@@ -17,9 +14,9 @@ from edgecv.kernels.arguments import (
 )
 from edgecv.kernels.cuda import edge_nms as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.implementations import Implementation, check_implementation, in_triton
 
 ScoreLayout = Literal["nc", "cn"]
-Implementation = Literal["auto", "cuda", "triton"]
 
 AnyArray = AnyDeviceArray  # or NumPy's
 
@@ -106,7 +103,7 @@ def edge_nms(
         `edgecv.export.operators.edge_nms`, the operator.
 
     """
-    check_choice("edge_nms", "implementation", implementation, ("auto", "cuda", "triton"))
+    check_implementation("edge_nms", implementation)
     check_choice("edge_nms", "layout", layout, ("nc", "cn"))
     check_at_least("edge_nms", "max_detections", max_detections, 1)
     check_at_least("edge_nms", "background_class", background_class, -1)
@@ -118,13 +115,11 @@ def edge_nms(
         "background_class": background_class,
     }
     if implementation == "triton":
-        for name, value in (("box_rows", box_rows), ("workspace", workspace), ("stream", stream)):
-            if value is not None:
-                raise ValueError(
-                    f"edge_nms: `{name}` must be None with `implementation` 'triton', "
-                    f"got {type(value).__name__}. Leave it out, or choose 'cuda'."
-                )
-        return EdgeNmsOutput(*_triton(boxes_xyxy, scores, layout=layout, out=out, **options))
+        triton = in_triton(
+            "edge_nms", "nms", "edge_nms",
+            box_rows=(box_rows, None), workspace=(workspace, None), stream=(stream, None),
+        )  # fmt: skip
+        return EdgeNmsOutput(*triton(boxes_xyxy, scores, layout=layout, out=out, **options))
     if implementation == "cuda" or is_on_device(boxes_xyxy):
         filled = on_device.edge_nms(
             boxes_xyxy, scores, classes_first=layout == "cn", out=out, box_rows=box_rows,
@@ -184,15 +179,3 @@ def _on_processor(
         box_rows,
     )
     return out
-
-
-def _triton(*arrays: AnyArray, **options: Any) -> Sequence[AnyArray]:  # noqa: ANN401  # passed on
-    try:
-        module = import_module("edgecv.kernels.triton.nms")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "edge_nms: `implementation` 'triton' needs PyTorch and Triton. "
-            "Install them with `pip install torch triton`."
-        ) from error
-    found: Sequence[AnyArray] = module.edge_nms(*arrays, **options)
-    return found

@@ -19,6 +19,7 @@ from edgecv.kernels._native import letterbox_cpu
 from edgecv.kernels.arguments import check_output
 from edgecv.kernels.cuda import letterbox as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.implementations import Implementation, check_implementation, in_triton
 from edgecv.kernels.letterbox_options import (
     DTYPES,
     Colour,
@@ -212,6 +213,7 @@ def letterbox_batch(
     range: ColourRange = "limited",
     out: AnyDeviceArray | None = None,
     stream: object = None,
+    implementation: Implementation = "auto",
 ) -> tuple[AnyDeviceArray, list[Placement]]: ...
 def letterbox_batch(
     frames: Sequence[AnyDeviceArray | tuple[AnyDeviceArray, ...]],
@@ -231,6 +233,7 @@ def letterbox_batch(
     range: ColourRange = "limited",  # noqa: A002  # the word of every video standard
     out: AnyDeviceArray | None = None,
     stream: object = None,
+    implementation: Implementation = "auto",
 ) -> tuple[AnyDeviceArray, list[Placement]]:
     """Do what `letterbox` does to frames of any sizes, each into an image of one batch.
 
@@ -256,6 +259,8 @@ def letterbox_batch(
         range: see `letterbox`.
         out: C-contiguous, where to write the batch instead of allocating it; where the frames are.
         stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
+        implementation: "auto": that of the place where the frames are; "cuda"; or "triton", for
+            tensors of PyTorch, bilinear, channels first, on its current stream.
 
     Returns:
         (B, C, height, width) or (B, height, width, C) of `dtype`, C-contiguous, `out` itself if
@@ -265,8 +270,10 @@ def letterbox_batch(
         ValueError: if there is no frame, or something is not as described.
         TypeError: as `letterbox` does.
         DeviceError: if the GPU cannot do it.
+        MissingDependencyError: if the implementation is not installed.
 
     """
+    check_implementation("letterbox_batch", implementation)
     if len(frames) == 0:
         raise ValueError("letterbox_batch: `frames` must hold at least 1 frame, got 0.")
     options = Options(
@@ -284,7 +291,14 @@ def letterbox_batch(
         matrix,
         range,
     )
-    if any(_are_on_device(frame, out) for frame in frames):
+    if implementation == "triton":
+        triton = in_triton(
+            "letterbox_batch", "letterbox", "letterbox", layout=(layout, "chw"),
+            interpolation=(interpolation, "bilinear"), stream=(stream, None),
+        )  # fmt: skip
+        inputs, placements = triton(frames, options, out=out)
+        return inputs, placements
+    if implementation == "cuda" or any(_are_on_device(frame, out) for frame in frames):
         return on_device.letterbox_batch(frames, options, out=out, stream=stream)
     batch = [
         _planes_of(f"letterbox_batch: frames[{i}]", frame, format) for i, frame in enumerate(frames)

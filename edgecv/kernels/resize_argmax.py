@@ -1,7 +1,6 @@
 """From the logits of a segmentation network to a label for every pixel of the frame."""
 
-from importlib import import_module
-from typing import Literal, get_args, overload
+from typing import get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +10,9 @@ from edgecv.kernels.arguments import check_array, check_choice, check_output
 from edgecv.kernels.cuda import resize_argmax as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
 from edgecv.kernels.cuda.resize_argmax import LogitsLayout
+from edgecv.kernels.implementations import Implementation, check_implementation, in_triton
 from edgecv.kernels.logits import check_frame, check_logits, logits_from_frame
 from edgecv.placement import Placement
-
-Implementation = Literal["auto", "cuda", "triton"]
 
 _NAME = "resize_argmax"
 
@@ -97,12 +95,19 @@ def resize_argmax(
         3.3: bilinear upsampling of class scores, then their maximum.
 
     """
-    check_choice(_NAME, "implementation", implementation, get_args(Implementation))
+    check_implementation(_NAME, implementation)
     check_choice(_NAME, "layout", layout, get_args(LogitsLayout))
     check_frame(_NAME, size_hw, placement)
     if implementation == "triton":
-        beyond = {"confidence": confidence, "num_classes": num_classes, "stream": stream}
-        return _in_triton(logits, size_hw, placement, out, layout, beyond)
+        triton = in_triton(
+            _NAME, "resize_argmax", "resize_argmax", layout=(layout, "linear"),
+            confidence=(confidence, None), num_classes=(num_classes, None), stream=(stream, None),
+        )  # fmt: skip
+        if len(logits.shape) != len(("C", "h", "w")):
+            return triton(logits, size_hw, placement=placement, out=out)
+        batch = None if out is None else out[None]
+        labels = triton(logits[None], size_hw, placement=placement, out=batch)
+        return labels[0] if out is None else out
     if implementation == "cuda" or is_on_device(logits):
         return on_device.resize_argmax(
             logits,
@@ -147,27 +152,3 @@ def _on_processor(
         confidence=confidence,
     )
     return out
-
-
-def _in_triton(
-    logits: AnyDeviceArray,
-    size_hw: tuple[int, int],
-    placement: Placement | None,
-    out: AnyDeviceArray | None,
-    layout: LogitsLayout,
-    beyond: dict[str, object],
-) -> AnyDeviceArray:
-    given = [name for name, value in beyond.items() if value is not None]
-    if layout != "linear":
-        given.append("layout")
-    if given:
-        raise ValueError(
-            f"{_NAME}: `{given[0]}` must be left out with implementation triton, which does not "
-            f'have it. Pass `implementation="cuda"`.'
-        )
-    module = import_module("edgecv.kernels.triton.resize_argmax")  # Triton only if asked for
-    if len(logits.shape) != len(("C", "h", "w")):
-        return module.resize_argmax(logits, size_hw, placement=placement, out=out)
-    batch = None if out is None else out[None]
-    labels = module.resize_argmax(logits[None], size_hw, placement=placement, out=batch)
-    return labels[0] if out is None else out

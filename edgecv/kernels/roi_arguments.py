@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from edgecv.kernels import arguments
 from edgecv.kernels.arguments import check_array, check_at_least, check_choice
+from edgecv.kernels.implementations import check_implementation
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Layout = Literal["chw", "hwc8"]
-Implementation = Literal["auto", "cuda", "triton"]
 
 _IMAGE_AXES = 3  # (C, H, W), or (B, C, H, W)
 _AXES_BY_IMAGE = 3  # (B, R, 4), or (R, 4)
@@ -21,7 +21,7 @@ _AXES_BY_IMAGE = 3  # (B, R, 4), or (R, 4)
 def check_layout(function: str, layout: str, implementation: str = "auto") -> None:
     """Refuse a layout or an implementation that there is not."""
     check_choice(function, "layout", layout, get_args(Layout))
-    check_choice(function, "implementation", implementation, get_args(Implementation))
+    check_implementation(function, implementation)
 
 
 def check_options_of_the_processor(

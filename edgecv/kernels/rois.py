@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib import import_module
 from typing import overload
 
 import numpy as np
@@ -17,8 +16,8 @@ from edgecv.kernels._native import (
 from edgecv.kernels.arguments import check_at_least
 from edgecv.kernels.cuda import rois as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
+from edgecv.kernels.implementations import Implementation, in_triton
 from edgecv.kernels.roi_arguments import (
-    Implementation,
     Layout,
     check_layout,
     check_maps,
@@ -386,17 +385,11 @@ def _align_on_device(
             out=out,
             stream=stream,
         )
-    for name, value, only in (
-        ("layout", layout, "chw"),
-        ("num_channels", num_channels, None),
-        ("stream", stream, None),
-    ):
-        if value != only:
-            raise ValueError(
-                f"{function}: `{name}` must be {only!r} for implementation 'triton', got {value!r}."
-            )
-    triton = import_module("edgecv.kernels.triton.roi_align")  # brings PyTorch
-    return triton.roi_align(
+    triton = in_triton(
+        function, "roi_align", "roi_align", layout=(layout, "chw"),
+        num_channels=(num_channels, None), stream=(stream, None),
+    )  # fmt: skip
+    return triton(
         features,
         rois_xyxy,
         output_size_hw,

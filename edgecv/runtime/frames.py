@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from edgecv import kernels
 from edgecv.frame_formats import (
     ColourMatrix,
@@ -26,9 +24,6 @@ from edgecv.runtime.transfers import Staged, Uploads
 from edgecv.spec import InputSpec
 
 Colours: TypeAlias = tuple[FrameFormat, ColourMatrix, ColourRange]
-
-# What `edgecv.kernels.letterbox_batch` reads; the processor fits what cameras make besides.
-DEVICE_FORMATS: tuple[FrameFormat, ...] = ("bgr24", "rgb24", "gray8", "yuv420p", "nv12")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +49,7 @@ class StagedFrame:
 def stage_frame(
     uploads: Uploads, frame: Pixels, colours: Colours, wanted: InputSpec
 ) -> tuple[StagedFrame, Placement]:
-    """Start the upload of a frame of one of the DEVICE_FORMATS.
+    """Start the upload of a frame that the device can fit.
 
     Args:
         uploads: to the device.
@@ -92,7 +87,6 @@ def fit_frames(
         layout: of `out`.
 
     """
-    is_on_host = isinstance(out, np.ndarray)
     options: dict[str, Any] = {
         "fit": wanted.fit,
         "colour": wanted.colour,
@@ -108,11 +102,5 @@ def fit_frames(
         pixels = [frame[0] for frame in group]
         end = begin + len(pixels)
         options.update(zip(("format", "matrix", "range"), colours, strict=True))
-        if is_on_host:
-            for image, place in zip(pixels, out[begin:end], strict=True):
-                kernels.letterbox(image, wanted.size_hw, out=place, **options)
-        else:
-            kernels.letterbox_batch(  # type: ignore[attr-defined]
-                pixels, wanted.size_hw, out=out[begin:end], **options
-            )
+        kernels.letterbox_batch(pixels, wanted.size_hw, out=out[begin:end], **options)
         begin = end

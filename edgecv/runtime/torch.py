@@ -28,13 +28,14 @@ from edgecv.frame_formats import (
     Pixels,
 )
 from edgecv.kernels.cuda.arrays import AnyDeviceArray
+from edgecv.kernels.cuda.frames import GPU_FORMATS
 from edgecv.kernels.cuda.native import why_not
 from edgecv.models import Network
 from edgecv.models.fused import Fused, fused
 from edgecv.models.operators import on_kernels
 from edgecv.placement import Placement
 from edgecv.runtime.device import Device, HostDevice, Stream, Work
-from edgecv.runtime.frames import DEVICE_FORMATS, StagedFrame, fit_frames, stage_frame
+from edgecv.runtime.frames import StagedFrame, fit_frames, stage_frame
 from edgecv.runtime.session import Outputs, TorchPrecision, input_shape, no_proposals
 from edgecv.runtime.transfers import Downloads, OutputLayout, Uploads
 from edgecv.spec import ModelSpec
@@ -86,7 +87,7 @@ class TorchSession:
         """
         self.spec = spec
         self.frame_formats: tuple[FrameFormat, ...] = (
-            FRAME_FORMATS if isinstance(device, HostDevice) else DEVICE_FORMATS
+            FRAME_FORMATS if isinstance(device, HostDevice) else GPU_FORMATS
         )
         self._module: Fused | None = module
         self._device, self._precision = device, precision

@@ -291,7 +291,7 @@ struct ImageSuppression {
     is_out = (__ballot_sync(kAllLanes, is_out) >> shift & kMask) != 0;
 
     std::uint64_t rivals = 0;
-    // copies of the body take registers.
+    // Copies of the body take registers.
 #pragma unroll 1
     for (unsigned group = 0; group < kChunk; group += kLanes) {
       const unsigned j = group + lane;

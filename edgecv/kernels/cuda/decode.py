@@ -77,6 +77,7 @@ class BatchSuppression:
 
         """
         batch, num_pairs = size
+        on = stream_of(self.stream, like)
         device = view_of(function, "head", like).device
         rows = (batch, self.max_detections)
         outputs = {
@@ -87,15 +88,18 @@ class BatchSuppression:
         }
         out = self.out
         if out is None:
-            out = [empty_like(like, shape, dtype) for shape, dtype in outputs.values()]
+            out = [empty_like(like, shape, dtype, stream=on) for shape, dtype in outputs.values()]
         pointers = [
-            check_view(function, name, array, dtype, shape, device=device, is_output=True).pointer
+            check_view(
+                function, name, array, dtype, shape, device=device, is_output=True, stream=on
+            ).pointer
             for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
         ]
-        score_threshold = threshold_of(function, "score_threshold", self.score_threshold, device)
-        iou_threshold = threshold_of(function, "iou_threshold", self.iou_threshold, device)
-        mapping, mappings_at = self._mapping(function, batch, device)
-        on = stream_of(self.stream, like)
+        score_threshold = threshold_of(
+            function, "score_threshold", self.score_threshold, device, on
+        )
+        iou_threshold = threshold_of(function, "iou_threshold", self.iou_threshold, device, on)
+        mapping, mappings_at = self._mapping(function, batch, device, on)
         _workspace, address = workspace_for(
             function, self.workspace,
             cuda().decode_workspace_bytes(batch, num_pairs, self.max_detections),
@@ -122,7 +126,9 @@ class BatchSuppression:
         )
         return out
 
-    def _mapping(self, function: str, batch: int, device: int) -> tuple[tuple[float, ...], int]:
+    def _mapping(
+        self, function: str, batch: int, device: int, on: int
+    ) -> tuple[tuple[float, ...], int]:
         """Return the mapping of all images, or the address of one for each."""
         same = (1.0, 1.0, 0.0, 0.0)
         if self.placement is None:
@@ -130,7 +136,7 @@ class BatchSuppression:
         if isinstance(self.placement, Placement):
             return (*self.placement.scale_xy, *self.placement.offset_xy), 0
         view = check_view(
-            function, "placement", self.placement, np.float32, (batch, 4), device=device
+            function, "placement", self.placement, np.float32, (batch, 4), device=device, stream=on
         )
         return same, view.pointer
 
@@ -148,7 +154,8 @@ def decode_yolo(
     """Return what `EdgeNmsOutput` has, in its order."""
     function = "decode_yolo"
     num_box_channels = _NUM_SIDES * max(reg_max, 1)
-    view = _head(function, "head", head, f"{num_box_channels} + C", channels_first)
+    on = stream_of(suppression.stream, head)
+    view = _head(function, "head", head, f"{num_box_channels} + C", channels_first, on)
     batch, num_channels, count = view.size
     num_pairs = _num_pairs(function, "head", view, num_channels - num_box_channels)
     levels = _levels(function, count, size_hw, strides) if reg_max else ([], [], [])
@@ -183,10 +190,11 @@ def decode_ssd(
 ) -> Sequence[AnyDeviceArray]:
     """Return what `EdgeNmsOutput` has, in its order."""
     function = "decode_ssd"
-    offset_view = _head(function, "offsets", offsets, _NUM_SIDES, channels_first)
+    on = stream_of(suppression.stream, offsets)
+    offset_view = _head(function, "offsets", offsets, _NUM_SIDES, channels_first, on)
     batch, _, count = offset_view.size
     num_others, channels = (0, "C") if is_sigmoid else (1, "1 + C")
-    view = _head(function, "logits", logits, channels, channels_first, like=offset_view)
+    view = _head(function, "logits", logits, channels, channels_first, on, like=offset_view)
     num_classes = view.size[1] - num_others
     num_pairs = _num_pairs(function, "logits", view, num_classes)
     if not is_sigmoid and num_classes > _MAX_SOFTMAX_CLASSES:
@@ -196,7 +204,7 @@ def decode_ssd(
         )
     anchors = check_view(
         function, "anchors_cxcywh", anchors_cxcywh, np.float32, (count, 4),
-        device=offset_view.view.device,
+        device=offset_view.view.device, stream=on,
     )  # fmt: skip
     return suppression.run(
         function,
@@ -239,6 +247,7 @@ def _head(
     head: AnyDeviceArray,
     num_channels: int | str,
     channels_first: bool,  # noqa: FBT001  # as the native module has it
+    on: int,
     *,
     like: _Head | None = None,
 ) -> _Head:
@@ -252,7 +261,7 @@ def _head(
         images = images and (like.size[0],)
         num_anchors, dtypes, device = like.size[2], like.view.dtype, like.view.device
     sides = (num_channels, num_anchors) if channels_first else (num_anchors, num_channels)
-    view = check_view(function, name, head, dtypes, (*images, *sides), device=device)
+    view = check_view(function, name, head, dtypes, (*images, *sides), device=device, stream=on)
     rows, columns = view.shape[-2:]
     batch = view.shape[0] if images else 1
     if like is not None and batch != like.size[0]:

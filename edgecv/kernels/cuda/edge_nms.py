@@ -48,18 +48,20 @@ def edge_nms(
     stream: object,
 ) -> Sequence[AnyDeviceArray]:
     """Return what `EdgeNmsOutput` has, in its order; see there for shapes and dtypes."""
-    boxes = check_view("edge_nms", "boxes_xyxy", boxes_xyxy, np.float32, ("B", "N", 4))
+    on = stream_of(stream, boxes_xyxy)
+    boxes = check_view("edge_nms", "boxes_xyxy", boxes_xyxy, np.float32, ("B", "N", 4), stream=on)
     batch, num_boxes, _ = boxes.shape
     device = boxes.device
     scored = check_view(
         "edge_nms", "scores", scores, (np.float32, np.float16),
         (batch, "C", num_boxes) if classes_first else (batch, num_boxes, "C"), device=device,
+        stream=on,
     )  # fmt: skip
     num_classes = scored.shape[1 if classes_first else 2]
     check_num_pairs(num_boxes, num_classes)
     thresholds = (
-        *threshold_of("edge_nms", "score_threshold", score_threshold, device),
-        *threshold_of("edge_nms", "iou_threshold", iou_threshold, device),
+        *threshold_of("edge_nms", "score_threshold", score_threshold, device, on),
+        *threshold_of("edge_nms", "iou_threshold", iou_threshold, device, on),
     )
     rows = (batch, max_detections)
     outputs = {
@@ -69,20 +71,21 @@ def edge_nms(
         "out.class_ids": (rows, np.int32),
     }
     if out is None:
-        out = [empty_like(boxes_xyxy, shape, dtype) for shape, dtype in outputs.values()]
+        out = [empty_like(boxes_xyxy, shape, dtype, stream=on) for shape, dtype in outputs.values()]
     pointers = [
-        check_view("edge_nms", name, array, dtype, shape, device=device, is_output=True).pointer
+        check_view(
+            "edge_nms", name, array, dtype, shape, device=device, is_output=True, stream=on
+        ).pointer
         for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
     ]
     if box_rows is None:
         pointers.append(0)
     else:
-        pointers.append(
-            check_view(
-                "edge_nms", "box_rows", box_rows, np.int32, rows, device=device, is_output=True
-            ).pointer
-        )
-    on = stream_of(stream, boxes_xyxy)
+        written = check_view(
+            "edge_nms", "box_rows", box_rows, np.int32, rows, device=device, is_output=True,
+            stream=on,
+        )  # fmt: skip
+        pointers.append(written.pointer)
     _workspace, address = workspace_for(
         "edge_nms", workspace, workspace_bytes(batch, num_boxes, num_classes, max_detections),
         f"{batch} x {num_boxes} boxes of {num_classes} classes and {max_detections} detections",
@@ -106,7 +109,7 @@ def check_num_pairs(num_boxes: int, num_classes: int) -> None:
 
 
 def threshold_of(
-    function: str, name: str, threshold: float | AnyDeviceArray, device: int
+    function: str, name: str, threshold: float | AnyDeviceArray, device: int, on: int
 ) -> tuple[float, int]:
     """Return a threshold's value, or the address that it is read from, for `function`."""
     if not is_on_device(threshold):
@@ -114,5 +117,5 @@ def threshold_of(
         return float(threshold), 0
     is_scalar = view_of(function, name, threshold).shape == ()
     shape = () if is_scalar else (1,)
-    view = check_view(function, name, threshold, np.float32, shape, device=device)
+    view = check_view(function, name, threshold, np.float32, shape, device=device, stream=on)
     return 0.0, view.pointer

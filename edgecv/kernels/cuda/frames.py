@@ -22,6 +22,8 @@ def planes_on_device(
     function: str,
     frame: AnyDeviceArray | tuple[AnyDeviceArray, ...],
     format: FrameFormat,  # noqa: A002
+    *,
+    stream: int,
 ) -> tuple[DeviceView, ...]:
     """Return where the planes of `frame` lie, checked; no pixel is copied.
 
@@ -30,6 +32,7 @@ def planes_on_device(
         frame: one array on a GPU or a tuple of planes, see `edgecv.frame_formats`; rows may have
             any stride.
         format: one of GPU_FORMATS.
+        stream: the handle of the stream that will read it.
 
     Returns:
         The planes that `edgecv.frame_formats.planes_of` would return, all on one GPU.
@@ -47,7 +50,7 @@ def planes_on_device(
             f"got {format!r}. Fit it on the processor and copy the result."
         )
     arrays = frame if isinstance(frame, tuple) else (frame,)
-    planes = tuple(view_of(function, "frame", array) for array in arrays)
+    planes = tuple(view_of(function, "frame", array, stream=stream) for array in arrays)
     for plane in planes:
         if plane.dtype != np.uint8:
             raise TypeError(f"{function}: `frame` must be uint8, got {plane.dtype}.")

@@ -15,10 +15,11 @@ def letterbox(
     frame: Frame, options: Options, *, out: AnyDeviceArray | None, stream: object
 ) -> tuple[AnyDeviceArray, Placement]:
     """Return the input, (C, height, width) or (height, width, C), and where the frame lies."""
-    planes = planes_on_device("letterbox", frame, options.format)
+    on = stream_of(stream, _first_array(frame))
+    planes = planes_on_device("letterbox", frame, options.format, stream=on)
     fitted = prepared("letterbox", options, _size_hw(planes))
     made = _fit(
-        "letterbox", _first_array(frame), [planes], [fitted], options, fitted.shape, out, stream
+        "letterbox", _first_array(frame), [planes], [fitted], options, fitted.shape, out, on
     )
     return made, fitted.placement
 
@@ -27,8 +28,10 @@ def letterbox_batch(
     frames: Sequence[Frame], options: Options, *, out: AnyDeviceArray | None, stream: object
 ) -> tuple[AnyDeviceArray, list[Placement]]:
     """Return the inputs of all frames, in one array, and where each frame lies."""
+    like = _first_array(frames[0])
+    on = stream_of(stream, like)
     batch = [
-        planes_on_device(f"letterbox_batch: frames[{i}]", frame, options.format)
+        planes_on_device(f"letterbox_batch: frames[{i}]", frame, options.format, stream=on)
         for i, frame in enumerate(frames)
     ]
     for i, planes in enumerate(batch):
@@ -39,8 +42,7 @@ def letterbox_batch(
             )
     fits = [prepared("letterbox_batch", options, _size_hw(planes)) for planes in batch]
     shape = (len(batch), *fits[0].shape)
-    like = _first_array(frames[0])
-    made = _fit("letterbox_batch", like, batch, fits, options, shape, out, stream)
+    made = _fit("letterbox_batch", like, batch, fits, options, shape, out, on)
     return made, [fitted.placement for fitted in fits]
 
 
@@ -61,13 +63,15 @@ def _fit(  # what the kernel takes
     options: Options,
     shape: tuple[int, ...],
     out: AnyDeviceArray | None,
-    stream: object,
+    on: int,
 ) -> AnyDeviceArray:
     """Launch the kernel on images that follow each other in `out`, new and like `like` if None."""
     device = batch[0][0].device
     if out is None:
-        out = empty_like(like, shape, options.dtype)
-    view = check_view(function, "out", out, options.dtype, shape, device=device, is_output=True)
+        out = empty_like(like, shape, options.dtype, stream=on)
+    view = check_view(
+        function, "out", out, options.dtype, shape, device=device, is_output=True, stream=on
+    )
     cuda().letterbox(
         [
             (
@@ -91,6 +95,6 @@ def _fit(  # what the kernel takes
         size_hw=options.size_hw,
         out=view.pointer,
         device=device,
-        stream=stream_of(stream, like),
+        stream=on,
     )
     return out

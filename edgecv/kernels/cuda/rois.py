@@ -50,10 +50,11 @@ def roi_align(
             f"{function}: `len(features)` must be at most {MAX_LEVELS} on a GPU, "
             f"got {len(features)}."
         )
+    on = stream_of(stream, features[0])
     names = ["features"] if not least_areas else [f"features[{k}]" for k in range(len(features))]
-    maps = _maps(function, names, features, layout, num_channels, (np.float32, np.float16))
-    rois = _rois(function, rois_xyxy, batch_ids, maps)
-    out, result = _output(function, out, features[0], maps, rois, output_size_hw)
+    maps = _maps(function, names, features, layout, num_channels, (np.float32, np.float16), on)
+    rois = _rois(function, rois_xyxy, batch_ids, maps, on)
+    out, result = _output(function, out, features[0], maps, rois, output_size_hw, on)
     cuda().roi_align(
         [
             (view.pointer, *size_hw, scale)
@@ -71,7 +72,7 @@ def roi_align(
         aligned,
         result.pointer,
         maps.device,
-        stream_of(stream, features[0]),
+        on,
     )
     return out
 
@@ -90,9 +91,10 @@ def roi_pool(
 ) -> AnyDeviceArray:
     """Return the greatest value in the bins of each RoI; the scale has been checked."""
     function = "roi_pool"
-    maps = _maps(function, ["features"], [features], layout, num_channels, _DTYPES)
-    rois = _rois(function, rois_xyxy, batch_ids, maps)
-    out, result = _output(function, out, features, maps, rois, output_size_hw)
+    on = stream_of(stream, features)
+    maps = _maps(function, ["features"], [features], layout, num_channels, _DTYPES, on)
+    rois = _rois(function, rois_xyxy, batch_ids, maps, on)
+    out, result = _output(function, out, features, maps, rois, output_size_hw, on)
     cuda().roi_pool(
         (maps.views[0].pointer, *maps.sizes_hw[0], spatial_scale),
         maps.shape,
@@ -103,7 +105,7 @@ def roi_pool(
         *output_size_hw,
         result.pointer,
         maps.device,
-        stream_of(stream, features),
+        on,
     )
     return out
 
@@ -151,6 +153,7 @@ def _maps(
     layout: str,
     num_channels: int | None,
     dtypes: tuple[type[np.generic], ...],
+    on: int,
 ) -> _Maps:
     """Check the levels of a pyramid."""
     is_hwc8 = layout == "hwc8"
@@ -167,6 +170,7 @@ def _maps(
             views[0].dtype if views else np.float16 if is_hwc8 else dtypes,
             axes if is_image else ("B", *axes),
             device=views[0].device if views else None,
+            stream=on,
         )
         batch, *sides = (1, *view.shape) if is_image else view.shape
         channels, height, width = (sides[2], *sides[:2]) if is_hwc8 else sides
@@ -213,7 +217,11 @@ def _num_channels(
 
 
 def _rois(
-    function: str, rois_xyxy: AnyDeviceArray, batch_ids: AnyDeviceArray | None, maps: _Maps
+    function: str,
+    rois_xyxy: AnyDeviceArray,
+    batch_ids: AnyDeviceArray | None,
+    maps: _Maps,
+    on: int,
 ) -> _Rois:
     """Check the RoIs and the image of each."""
     batch, device = maps.batch, maps.device
@@ -223,11 +231,13 @@ def _rois(
                 f"{function}: `batch_ids` must be None for `rois_xyxy` of shape (B, R, 4)."
             )
         rois = check_view(
-            function, "rois_xyxy", rois_xyxy, np.float32, (batch, "R", 4), device=device
+            function, "rois_xyxy", rois_xyxy, np.float32, (batch, "R", 4), device=device, stream=on
         )
         per_image = rois.shape[1]
         return _Rois(rois.pointer, 0, batch * per_image, max(per_image, 1), rois.shape[:2])
-    rois = check_view(function, "rois_xyxy", rois_xyxy, np.float32, ("R", 4), device=device)
+    rois = check_view(
+        function, "rois_xyxy", rois_xyxy, np.float32, ("R", 4), device=device, stream=on
+    )
     count = rois.shape[0]
     if batch_ids is None:
         if batch > 1:
@@ -235,7 +245,7 @@ def _rois(
                 f"{function}: `batch_ids` must be given for features of {batch} images, got None."
             )
         return _Rois(rois.pointer, 0, count, max(count, 1), (count,))
-    ids = check_view(function, "batch_ids", batch_ids, np.int32, (count,), device=device)
+    ids = check_view(function, "batch_ids", batch_ids, np.int32, (count,), device=device, stream=on)
     return _Rois(rois.pointer, ids.pointer, count, max(count, 1), (count,))
 
 
@@ -246,14 +256,17 @@ def _output(
     maps: _Maps,
     rois: _Rois,
     size_hw: tuple[int, int],
+    on: int,
 ) -> tuple[AnyDeviceArray, DeviceView]:
     """Return `out`, checked, or a new array, and where it lies."""
     check_at_least(function, "output_size_hw", min(size_hw), 1)
     bins = (*size_hw, maps.num_lanes) if maps.layout == "hwc8" else (maps.num_lanes, *size_hw)
     shape = (*rois.leading, *bins)
     if out is None:
-        out = empty_like(like, shape, maps.dtype)
-    view = check_view(function, "out", out, maps.dtype, shape, device=maps.device, is_output=True)
+        out = empty_like(like, shape, maps.dtype, stream=on)
+    view = check_view(
+        function, "out", out, maps.dtype, shape, device=maps.device, is_output=True, stream=on
+    )
     if maps.layout == "hwc8" and view.pointer % _ALIGNMENT:
         raise ValueError(
             f"{function}: `out` must be at an address that is a multiple of {_ALIGNMENT} bytes "

@@ -6,10 +6,8 @@ from edgecv.kernels.cuda.arrays import (
     AnyDeviceArray,
     check_view,
     empty_like,
-    stream_of,
     view_of,
 )
-from edgecv.kernels.cuda.memory import DeviceArray
 
 ALIGNMENT = 16  # bytes
 
@@ -25,7 +23,8 @@ def workspace_for(
 ) -> tuple[AnyDeviceArray, int]:
     """Return an array of at least `num_bytes` bytes, and its address.
 
-    The caller holds the array until the work is enqueued.
+    The caller holds the array until the work is enqueued; a new one belongs to the stream, whose
+    later work alone may get its memory.
 
     Args:
         function: who asks, for messages.
@@ -42,10 +41,11 @@ def workspace_for(
     """
     device = view_of(function, "workspace", like).device
     if workspace is None:
-        workspace = _new(num_bytes, device, like, stream)
+        workspace = empty_like(like, (num_bytes,), np.uint8, stream=stream)
     view = check_view(
-        function, "workspace", workspace, np.uint8, ("N",), device=device, is_output=True
-    )
+        function, "workspace", workspace, np.uint8, ("N",), device=device, is_output=True,
+        stream=stream,
+    )  # fmt: skip
     if view.shape[0] < num_bytes:
         raise ValueError(
             f"{function}: `workspace` needs {num_bytes} bytes for {what}, got {view.shape[0]}."
@@ -56,14 +56,3 @@ def workspace_for(
             f"{view.pointer:#x}. Slice it at a multiple of {ALIGNMENT}."
         )
     return workspace, view.pointer
-
-
-def _new(num_bytes: int, device: int, like: AnyDeviceArray, stream: int) -> AnyDeviceArray:
-    """Return memory that may be given back as soon as the work is enqueued.
-
-    The library's own pool hands it out again to its current stream: that is safe if the work goes
-    there too.
-    """
-    if stream == stream_of(None, like):
-        return empty_like(like, (num_bytes,), np.uint8)
-    return DeviceArray.empty((num_bytes,), np.uint8, device=device, stream=stream)

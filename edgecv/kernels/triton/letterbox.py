@@ -6,28 +6,21 @@ its sample point, blends them and normalises: a frame is read once, nothing is s
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from edgecv.frame_formats import (
-    _EXPECTED,
-    ColourMatrix,
-    ColourRange,
-    _chroma_shapes,
-    _packed_shape,
-)
-from edgecv.kernels.arguments import check_at_least, check_choice
-from edgecv.kernels.letterbox import Colour, _prepared
+from edgecv.frame_formats import FrameFormat, check_plane_shapes, height_of_array
+from edgecv.kernels.arguments import check_choice
+from edgecv.kernels.letterbox_options import Colour, Options, Prepared, prepared
 from edgecv.kernels.triton.arguments import check_device, dtype_name, output
 from edgecv.kernels.triton.colour import rgb_gray, yuv_factors, yuv_gray, yuv_pixel
-from edgecv.placement import Fit, Placement
+from edgecv.placement import Placement
 
-DeviceFormat = Literal["bgr24", "rgb24", "gray8", "yuv420p", "nv12"]
-DEVICE_FORMATS: tuple[DeviceFormat, ...] = ("bgr24", "rgb24", "gray8", "yuv420p", "nv12")
+DEVICE_FORMATS: tuple[FrameFormat, ...] = ("bgr24", "rgb24", "gray8", "yuv420p", "nv12")
 Frame: TypeAlias = Tensor | tuple[Tensor, ...]
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -38,26 +31,12 @@ _NUM_WARPS = 4
 # copied there first; all programs compare their way to the one that they need.
 _FRAMES_AT_ONCE = 8
 _MAX_INT32 = 2**31 - 1
-_ROWS_AND_COLUMNS = 2
 # Of red, green and blue, in the order of the input.
 _CHANNELS: dict[Colour, tuple[int, ...]] = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "gray": (0,)}
 
 
 def letterbox(
-    frames: Sequence[Frame] | Tensor,
-    size_hw: tuple[int, int],
-    *,
-    format: DeviceFormat = "bgr24",  # noqa: A002  # the word that every video library uses
-    fit: Fit = "letterbox",
-    colour: Colour = "rgb",
-    scale: float | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    pad: float = 114,
-    dtype: Literal["float32", "float16"] = "float32",
-    matrix: ColourMatrix = "bt601",
-    range: ColourRange = "limited",  # noqa: A002  # the word of every video standard
-    out: Tensor | None = None,
+    frames: Sequence[Frame] | Tensor, options: Options, *, out: Tensor | None = None
 ) -> tuple[Tensor, list[Placement]]:
     """Convert, resize and place each frame in a network's input, normalised, channels first.
 
@@ -67,112 +46,72 @@ def letterbox(
         frames: uint8 tensors or tuples of planes on one device, of any sizes, shaped as
             `edgecv.frame_formats` describes; or one tensor with a batch of frames. Rows may have
             any pitch; a frame whose rows are not dense themselves is copied first.
-        size_hw: as for `edgecv.kernels.letterbox`, with what follows.
-        format: how the pixels lie in each frame.
-        fit: how a frame is placed.
-        colour: order of the channels in the input, or `gray` for one channel.
-        scale: factor on the pixel value; 1 / 255 if None.
-        mean: per channel in the order of `colour`; 0 if None.
-        std: per channel in the order of `colour`, positive; 1 if None.
-        pad: pixel value 0..255 of what the frame does not cover, before normalisation.
-        dtype: of the input.
-        matrix: of YUV frames: which RGB they stand for.
-        range: of YUV frames.
-        out: (B, C, height, width) of `dtype`, contiguous, where to write the inputs.
+        options: bilinear, channels first, of one of the DEVICE_FORMATS, float32 or float16.
+        out: (B, C, height, width) of their dtype, contiguous, where to write the inputs.
 
     Returns:
-        (B, C, height, width) of `dtype`, `out` itself if given, and where each frame lies in it;
-        nothing waits for the device. C is 1 for `gray`, otherwise 3.
+        (B, C, height, width), `out` itself if given, and where each frame lies in it; nothing waits
+        for the device. C is 1 for `gray`, otherwise 3.
 
     Raises:
         ValueError: if a shape, a device, a size, a factor or an option is not as described.
-        TypeError: if a frame is not uint8 or `out` not of `dtype`; nothing is converted silently.
+        TypeError: if a frame is not uint8 or `out` not of the dtype; nothing is converted silently.
 
     Source:
         See `edgecv.kernels.letterbox`; interpolated bilinearly.
 
     """
-    function = "letterbox"
+    function, format = "letterbox_batch", options.format  # noqa: A001  # the word of video libraries
     check_choice(function, "format", format, DEVICE_FORMATS)
-    check_choice(function, "dtype", dtype, tuple(_DTYPES))
-    check_at_least(function, "len(frames)", len(frames), 1)
-    planes = [_planes_of(function, frame, format) for frame in frames]
+    check_choice(function, "dtype", options.dtype, tuple(_DTYPES))
+    planes = [
+        _planes_of(f"{function}: frames[{i}]", frame, format) for i, frame in enumerate(frames)
+    ]
     device = planes[0][0].device
     for plane in (plane for frame in planes for plane in frame):
         if plane.device != device:
             raise ValueError(
                 f"{function}: `frames` must be on one device, got {device} and {plane.device}."
             )
-    prepared = [
-        _prepared(
-            tuple(frame[0].shape[:2]),
-            tuple(size_hw),
-            fit,
-            colour,
-            scale,
-            None if mean is None else tuple(mean),
-            None if std is None else tuple(std),
-            pad,
-            dtype,
-            "chw",
-            "bilinear",
-            matrix,
-            range,
-        )
-        for frame in planes
-    ]
-    placements = [placement for placement, *_ in prepared]
-    _, shape, gain, bias = prepared[0]
-    out = output(function, "out", out, _DTYPES[dtype], (len(planes), *shape), device)
+    fits = [prepared(function, options, tuple(frame[0].shape[:2])) for frame in planes]
+    shape = (len(planes), *fits[0].shape)
+    out = output(function, "out", out, _DTYPES[options.dtype], shape, device)
 
-    factors = yuv_factors(matrix, range)
+    factors = yuv_factors(options.matrix, options.range)
     with torch.cuda.device_of(out):  # Triton launches on the current device
         for first, together in _runs(planes):
-            placed, target = placements[first], out[first:]
-            _launch(together, placed, target, format, colour, gain, bias, pad, factors)
-    return out, placements
+            _launch(together, fits[first], out[first:], options, factors)
+    return out, [fitted.placement for fitted in fits]
 
 
 def _planes_of(
     function: str,
     frame: Frame,
-    format: DeviceFormat,  # noqa: A002
+    format: FrameFormat,  # noqa: A002
 ) -> tuple[Tensor, ...]:
     """Return the planes of a frame, as `edgecv.frame_formats.planes_of` does for arrays."""
     planes = frame if isinstance(frame, tuple) else (frame,)
     for plane in planes:
-        check_device(function, "frames", plane)
+        check_device(function, "frame", plane)
         if plane.dtype != torch.uint8:
             raise TypeError(
-                f"{function}: `frames` must be uint8, got {dtype_name(plane.dtype)}. "
-                "Scale them to 0..255 and convert them with `.to(torch.uint8)`."
+                f"{function}: `frame` must be uint8, got {dtype_name(plane.dtype)}. "
+                "Scale it to 0..255 and convert it with `.to(torch.uint8)`."
             )
-    shape = tuple(planes[0].shape)
-    if format in ("yuv420p", "nv12"):
-        if len(planes) == 1 and planes[0].ndim == _ROWS_AND_COLUMNS:
-            planes = _split(planes[0], format)
-        expected = _chroma_shapes(tuple(planes[0].shape), format)
-    else:
-        expected = _packed_shape(shape, format)
-    shapes = tuple(tuple(plane.shape) for plane in planes)
-    if shapes != expected:
-        raise ValueError(
-            f"{function}: each of `frames` must be {_EXPECTED[format]} for format {format}, "
-            f"got {' and '.join(map(str, shapes))}."
-        )
-    if planes[0].numel() == 0:
-        raise ValueError(f"{function}: each of `frames` must hold at least 1 pixel, got {shape}.")
+    if format in ("yuv420p", "nv12") and len(planes) == 1:
+        planes = _split(planes[0], format)
+    check_plane_shapes(function, tuple(tuple(plane.shape) for plane in planes), format)
     # One row's strides tell whether its bytes follow each other.
     return tuple(plane if plane[:1].is_contiguous() else plane.contiguous() for plane in planes)
 
 
-def _split(frame: Tensor, format: DeviceFormat) -> tuple[Tensor, ...]:  # noqa: A002
+def _split(frame: Tensor, format: FrameFormat) -> tuple[Tensor, ...]:  # noqa: A002
     """Return the planes of a frame that is one tensor of 3 / 2 of its height, if it is one."""
-    rows, width = frame.shape
-    if rows % 3 or width % 2:
+    height = height_of_array(tuple(frame.shape))
+    if height is None:
         return (frame,)
-    height = rows // 3 * 2
     luma, chroma = frame[:height], frame[height:]
+    width = frame.shape[1]
     if format == "nv12":
         return luma, chroma.unflatten(1, (width // 2, 2))
     # Each row of the tensor holds two rows of a chroma plane: a pitch between them needs a copy.
@@ -193,16 +132,13 @@ def _runs(planes: list[tuple[Tensor, ...]]) -> list[tuple[int, list[tuple[Tensor
 
 def _launch(
     frames: list[tuple[Tensor, ...]],
-    placement: Placement,
+    fitted: Prepared,
     out: Tensor,
-    format: DeviceFormat,  # noqa: A002
-    colour: Colour,
-    gain: tuple[float, ...],
-    bias: tuple[float, ...],
-    pad: float,
+    options: Options,
     factors: tuple[float, ...],
 ) -> None:
     """Fill the first inputs of `out` with frames that are alike."""
+    placement = fitted.placement
     height, width = placement.size_hw
     block_h, block_w = _BLOCK_HW
     tiles_x = triton.cdiv(width, block_w)
@@ -222,13 +158,13 @@ def _launch(
         out,
         height,
         width,
-        gain,
-        bias,
-        pad,
+        fitted.gain,
+        fitted.bias,
+        options.pad,
         factors,
         tiles_x,
-        format,
-        _CHANNELS[colour],
+        options.format,
+        _CHANNELS[options.colour],
         tl.int32 if max(products) <= _MAX_INT32 else tl.int64,
         block_h,
         block_w,

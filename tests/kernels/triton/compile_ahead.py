@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +24,10 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
+from edgecv.kernels import letterbox_batch
 from edgecv.kernels.triton import arguments, candidates, letterbox, nms, resize_argmax, roi_align
+
+fit = partial(letterbox_batch, implementation="triton")
 
 Kernel = Any  # triton.compiler.CompiledKernel
 
@@ -87,12 +91,12 @@ def launch_everything() -> None:
         ("gray8", (1080, 1920)),
     ):
         frames = torch.empty((2, *shape), dtype=torch.uint8)
-        letterbox.letterbox(frames, (640, 640), format=form, dtype="float16")
+        fit(frames, (640, 640), format=form, dtype="float16")
     frames = torch.empty((1, 1620, 1920), dtype=torch.uint8)
-    letterbox.letterbox(frames, (640, 640), format="nv12", colour="gray")
+    fit(frames, (640, 640), format="nv12", colour="gray")
     # Sides whose sample points take 64 bits.
     frames = torch.empty((1, 1, 10_001, 3), dtype=torch.uint8)
-    letterbox.letterbox(frames, (640, 640), fit="centre-crop", colour="bgr")
+    fit(frames, (640, 640), fit="centre-crop", colour="bgr")
 
 
 def compiled_kernels(architecture: int) -> list[Kernel]:

@@ -1,6 +1,7 @@
 """The Triton letterbox against the reference, the CPU kernel and its own laws."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from numpy.typing import NDArray  # noqa: E402
 
 from edgecv.frame_formats import FrameFormat, Pixels  # noqa: E402
 from edgecv.kernels import letterbox as letterbox_cpu  # noqa: E402
-from edgecv.kernels import reference  # noqa: E402
+from edgecv.kernels import letterbox_batch, reference  # noqa: E402
 from edgecv.kernels.letterbox import COLOURS, Colour  # noqa: E402
-from edgecv.kernels.triton.letterbox import DEVICE_FORMATS, letterbox  # noqa: E402
+from edgecv.kernels.triton.letterbox import DEVICE_FORMATS  # noqa: E402
 from edgecv.placement import FITS, Fit, Placement  # noqa: E402
+
+letterbox = partial(letterbox_batch, implementation="triton")
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -238,13 +241,13 @@ def test_one_tensor_is_its_planes(device: str, form: FrameFormat, pitch: int) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": []}, r"`len\(frames\)` must be at least 1, got 0"),
+        ({"frames": []}, "`frames` must hold at least 1 frame, got 0"),
         (
             {"frames": [(4, 4)]},
-            r"each of `frames` must be \(H, W, 3\) for format bgr24, got \(4, 4\)",
+            r"frames\[0\]: `frame` must be \(H, W, 3\) for format bgr24, got \(4, 4\)",
         ),
-        ({"frames": [(0, 4, 3)]}, "each of `frames` must hold at least 1 pixel"),
-        ({"format": "nv12", "frames": [(5, 4)]}, r"each of `frames` must be \(H \* 3 / 2, W\)"),
+        ({"frames": [(0, 4, 3)]}, r"frames\[0\]: `frame` must hold at least 1 pixel"),
+        ({"format": "nv12", "frames": [(5, 4)]}, r"frames\[0\]: `frame` must be \(H \* 3 / 2, W\)"),
         ({"format": "yuyv422"}, "`format` must be one of bgr24, .*, got 'yuyv422'"),
         ({"dtype": "uint8"}, "`dtype` must be one of float32, float16, got 'uint8'"),
         ({"size_hw": (0, 4)}, "`size_hw` must be at least 1, got 0"),
@@ -260,14 +263,14 @@ def test_refuses_values(device: str, options: dict[str, Any], message: str) -> N
     ]
     if "out" in made:
         made["out"] = torch.zeros(made["out"], device=device)
-    with pytest.raises(ValueError, match=f"^letterbox: {message}"):
+    with pytest.raises(ValueError, match=f"^letterbox_batch: {message}"):
         letterbox(**made)
 
 
 def test_refuses_types(device: str) -> None:
-    with pytest.raises(TypeError, match=r"^letterbox: `frames` must be uint8, got float32\. Scale"):
+    with pytest.raises(TypeError, match=r"frames\[0\]: `frame` must be uint8, got float32\. Scale"):
         letterbox([torch.zeros(4, 4, 3, device=device)], (8, 8))
-    with pytest.raises(TypeError, match="`frames` must be a torch tensor, got ndarray"):
+    with pytest.raises(TypeError, match="`frame` must be a torch tensor, got ndarray"):
         letterbox([np.zeros((4, 4, 3), np.uint8)], (8, 8))  # type: ignore[list-item]
     frame = torch.zeros(4, 4, 3, dtype=torch.uint8, device=device)
     out = torch.zeros(1, 3, 8, 8, device=device)
