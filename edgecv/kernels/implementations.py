@@ -35,10 +35,10 @@ def in_triton(
 
     """
     for option, (value, only) in beyond.items():
-        if value is not only and value != only:
+        if value is not only and not (isinstance(value, str) and value == only):
             raise ValueError(
                 f"{function}: `{option}` must be {only!r} with `implementation` 'triton', which "
-                f"has no other, got {value!r}. Leave it out, or choose 'cuda'."
+                f"has no other, got {_named(value)}. Leave it out, or choose 'cuda'."
             )
     try:
         found: Callable[..., Any] = getattr(import_module(f"edgecv.kernels.triton.{module}"), name)
@@ -48,3 +48,7 @@ def in_triton(
             "Install them with `pip install torch triton`."
         ) from error
     return found
+
+
+def _named(value: object) -> str:
+    return repr(value) if isinstance(value, str | int) else type(value).__name__

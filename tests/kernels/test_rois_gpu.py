@@ -393,7 +393,9 @@ def test_hands_over_to_triton(gpu: Place, monkeypatch: pytest.MonkeyPatch) -> No
 def test_refuses_what_triton_has_not(gpu: Place) -> None:
     for name, value in (("layout", "hwc8"), ("num_channels", 3), ("stream", 1)):
         options = good(gpu, implementation="triton") | {name: value}
-        with pytest.raises(ValueError, match=rf"`{name}` must be .* for implementation 'triton'"):
+        with pytest.raises(
+            ValueError, match=rf"`{name}` must be .* with `implementation` 'triton'"
+        ):
             roi_align(**options)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray  # noqa: E402
 from edgecv.frame_formats import FrameFormat, Pixels  # noqa: E402
 from edgecv.kernels import letterbox as letterbox_cpu  # noqa: E402
 from edgecv.kernels import letterbox_batch, reference  # noqa: E402
-from edgecv.kernels.letterbox import COLOURS, Colour  # noqa: E402
+from edgecv.kernels.letterbox_options import COLOURS, Colour  # noqa: E402
 from edgecv.kernels.triton.letterbox import DEVICE_FORMATS  # noqa: E402
 from edgecv.placement import FITS, Fit, Placement  # noqa: E402
 
