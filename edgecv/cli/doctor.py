@@ -12,6 +12,7 @@ from edgecv.cli.console import JsonPath, Quiet, console, write_json
 def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
     """Say what is installed, what can run here, and which command adds what is missing."""
     from edgecv import doctor as examine  # keeps `edgecv --help` quick
+    from edgecv.board.findings import jetson_findings
 
     screen = console(quiet=quiet)
     machine = examine.machine()
@@ -21,6 +22,8 @@ def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
         "Commands": examine.capabilities(),
         "Backends and devices": examine.backends(),
     }
+    if jetson := jetson_findings():
+        groups["Jetson"] = jetson
     for title, findings in groups.items():
         table = Table(show_header=False, box=None, pad_edge=False)
         for finding in findings:
