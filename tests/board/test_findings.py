@@ -1,5 +1,6 @@
 """What `edgecv doctor` says of a Jetson."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +41,9 @@ def test_orin_nano(system: Any, trees: SimpleNamespace, monkeypatch: pytest.Monk
         "full speed": "nothing slows it down",
         "power rails": "5.3 W: VDD_IN 5.3 W, VDD_CPU_GPU_CV 1.0 W, VDD_SOC 1.4 W",
     }
+    page = Path(__file__).parents[2].joinpath("docs/jetson.md").read_text(encoding="utf-8")
+    lines = page.partition("## What `edgecv doctor` says")[2].split("```")[1].strip().splitlines()
+    assert lines == [f"{name:<24} {detail}" for name, detail in told.items()]
 
 
 def test_remedies(system: Any, trees: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
