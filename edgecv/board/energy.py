@@ -1,5 +1,6 @@
 """Energy of a piece of work: a thread reads the meter, the readings are integrated over time."""
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 INTERVAL_S = 0.05  # between readings: a fraction of a core's time, and enough for any governor
-LOOK_EVERY = 5  # readings between two looks at clocks and limits
+LOOK_EVERY = 10  # readings between two looks at clocks and limits, which take 20 times as long
 IDLE_S = 2.0  # how long idle power is measured
+PEAK_S = INTERVAL_S / 2  # a counter's steps make power over less time than that look high
 SHORT_S = 1.0  # a shorter measurement holds too few independent readings
 
 
@@ -108,8 +110,8 @@ class EnergyIntegral:
         self._last: tuple[float, Mapping[str, float]] | None = None
         self._energy_j: dict[str, float] = {}
         self._seconds: dict[str, float] = {}  # by rail: one may be off for a while
+        self._peak_w = -math.inf
         self.num_readings = 0
-        self.peak_w = 0.0
 
     def add(self, time_s: float, reading: Mapping[str, float] | None) -> None:
         """Take in a reading, or None for one that failed."""
@@ -123,9 +125,9 @@ class EnergyIntegral:
             for rail, energy in energies.items():
                 self._energy_j[rail] = self._energy_j.get(rail, 0.0) + energy
                 self._seconds[rail] = self._seconds.get(rail, 0.0) + seconds
-            if seconds > 0:
+            if seconds >= PEAK_S:
                 total = sum(energies[rail] for rail in self._meter.total_of)
-                self.peak_w = max(self.peak_w, total / seconds)
+                self._peak_w = max(self._peak_w, total / seconds)
         self._last = (time_s, reading)
 
     @property
@@ -142,6 +144,12 @@ class EnergyIntegral:
         """Mean power of the whole, None before the second reading."""
         rails = self.rails_w
         return sum(rails[rail] for rail in self._meter.total_of) if rails else None
+
+    @property
+    def peak_w(self) -> float | None:
+        """Highest power of the whole between two readings, None before the second one."""
+        mean_w = self.mean_w
+        return None if mean_w is None else max(self._peak_w, mean_w)
 
 
 class Measurement:
@@ -175,6 +183,7 @@ class Measurement:
         self._thread.join()
         self._end_s = self._read()
         if self._watch is not None:
+            self._watch.sample()  # of short work the only time
             self._throttling = self._watch.reasons()
 
     @property
@@ -187,15 +196,16 @@ class Measurement:
 
         Readings that failed at an end leave a gap there, over which mean power is assumed.
         """
-        mean_w, seconds = self._integral.mean_w, self._end_s - self._start_s
-        if mean_w is None or seconds <= 0:
+        mean_w, peak_w = self._integral.mean_w, self._integral.peak_w
+        seconds = self._end_s - self._start_s
+        if mean_w is None or peak_w is None:
             return None
         return EnergyUse(
             frames=frames,
             seconds=seconds,
             energy_j=mean_w * seconds,
             idle_w=self._idle_w,
-            peak_w=self._integral.peak_w,
+            peak_w=peak_w,
             rails_w=self._integral.rails_w,
             num_readings=self._integral.num_readings,
             throttling=self._throttling,

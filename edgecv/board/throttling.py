@@ -61,7 +61,7 @@ class ThrottleWatch:
             self._see_clocks({})
 
     def sample(self) -> None:
-        """Look once; best every quarter of a second, in which a load can be told."""
+        """Look once; best a few times a second, between which a load can be told."""
         if not self._is_jetson:
             return
         times = _cpu_times(self._files)

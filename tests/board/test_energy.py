@@ -19,7 +19,7 @@ from edgecv.board.energy import (
     PowerProbe,
     open_power_probe,
 )
-from edgecv.board.meters import RailMeter, _Watts
+from edgecv.board.meters import RailMeter, RaplMeter, _Watts
 
 
 class Meter(_Watts):
@@ -83,8 +83,20 @@ def test_a_rail_that_was_off_for_a_while_has_the_mean_of_its_own_time() -> None:
     assert found.mean_w == pytest.approx(5.0)  # the total leaves C out
 
 
+def test_no_peak_between_readings_that_almost_touch() -> None:
+    # A counter that moved one step of 1 J in 1 ms drew no kilowatt.
+    meter = RaplMeter.__new__(RaplMeter)
+    meter._ranges_j, meter.total_of = {"package-0": 1e6}, ("package-0",)
+    found = EnergyIntegral(meter)
+    for time_s, joules in ((0.0, 5.0), (0.5, 15.0), (1.0, 20.0), (1.001, 21.0)):
+        found.add(time_s, {"package-0": joules})
+    assert found.mean_w == pytest.approx(16 / 1.001)
+    assert found.peak_w == pytest.approx(20.0)
+
+
 def test_too_few_readings() -> None:
-    assert EnergyIntegral(Meter(None)).mean_w is None
+    empty = EnergyIntegral(Meter(None))
+    assert (empty.mean_w, empty.peak_w) == (None, None)
     assert integral([1.0], [5.0]).mean_w is None
     assert integral([1.0, 1.0], [5.0, 5.0]).mean_w is None
 
