@@ -26,8 +26,9 @@ ORIN_NX = {
 
 
 @pytest.fixture
-def orin_nx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def orin_nx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine_without_meters: None) -> Path:
     """This machine, as if it were an Orin NX that draws 10 W and is hot."""
+    del machine_without_meters  # comes first
     root = tmp_path / "orin_nx"
     for name, text in ORIN_NX.items():
         path = root / name
@@ -111,11 +112,7 @@ def test_bench_whose_meter_fails(
     assert json.loads(figures.read_text())["power"] is None
 
 
-def test_bench_elsewhere(
-    edgecv: Any, orin_nx: Path, adopted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    del orin_nx
-    monkeypatch.setattr(energy, "SystemFiles", partial(SystemFiles, tmp_path / "nothing"))
+def test_bench_elsewhere(edgecv: Any, adopted: Path, tmp_path: Path) -> None:
     figures = tmp_path / "bench.json"
     outcome = edgecv("bench", adopted, "--repeat", "3", "--json", figures)
     assert outcome.code == 0, outcome.err
