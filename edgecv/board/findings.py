@@ -88,7 +88,7 @@ def _clocks(files: SystemFiles) -> list[Finding]:
     else:
         findings.append(_clock(memory))
     is_fixed = bool(gpu) and all(clock.is_fixed for clock in (*gpu, *cpu))
-    detail = "for figures that repeat" if is_fixed else "no, they follow the load"
+    detail = "for figures that repeat" if is_fixed else "they follow the load"
     remedy = "" if is_fixed else "sudo jetson_clocks (for figures that repeat)"
     findings.append(Finding("fixed clocks", is_fixed, detail, remedy))
     return findings

@@ -106,6 +106,7 @@ def _print_power(screen: Console, power: "PowerReport") -> None:
                 style="yellow",
             )
         for reason in use.throttling:
-            screen.print(f"Throttled during the {name}: {reason}.", style="yellow")
+            told = f"Throttled during the {name}: {reason}."
+            screen.print(told, style="yellow", markup=False)
     if not any(use.throttling for use in power.uses.values()):
         screen.print("No throttling was seen.", style="dim")

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from rich.markup import escape
 from rich.table import Table
 
 from edgecv.cli.app import app
@@ -28,8 +29,7 @@ def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
         table = Table(show_header=False, box=None, pad_edge=False)
         for finding in findings:
             mark = "[green]yes[/]" if finding.is_present else "[yellow]no[/]"
-            remedy = finding.remedy.replace("[", r"\[")
-            table.add_row(mark, finding.name, finding.detail, remedy)
+            table.add_row(mark, finding.name, escape(finding.detail), escape(finding.remedy))
         screen.print(title, style="bold")
         screen.print(table)
         screen.print()

@@ -35,7 +35,7 @@ def test_orin_nano(system: Any, trees: SimpleNamespace, monkeypatch: pytest.Monk
         "CPU 0-3 clock": "1728 MHz, allowed 729 to 1728, governor schedutil",
         "CPU 4-5 clock": "729 MHz, allowed 729 to 1510, could go to 1728, governor schedutil",
         "memory clock": "3199 MHz, allowed 204 to 3199",
-        "fixed clocks": "no, they follow the load",
+        "fixed clocks": "they follow the load",
         "memory": "7.4 GiB shared by CPU and GPU, 5.0 GiB available, 3.7 GiB swap",
         "temperature": "tj 51.2 °C, the hottest of 2, slows down at 99, stops at 104",
         "full speed": "nothing slows it down",

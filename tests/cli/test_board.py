@@ -14,7 +14,7 @@ from edgecv.board.files import SystemFiles
 pytest.importorskip("onnx")
 
 ORIN_NX = {
-    "proc/device-tree/model": "NVIDIA Jetson Orin NX\0",
+    "proc/device-tree/model": "NVIDIA Jetson Orin NX [a]\0",
     "proc/device-tree/compatible": "nvidia,p3767-0000\0nvidia,tegra234\0",
     "sys/class/hwmon/hwmon1/name": "ina3221\n",
     "sys/class/hwmon/hwmon1/in1_label": "VDD_IN\n",
@@ -51,7 +51,7 @@ def test_doctor(edgecv: Any, orin_nx: Path, tmp_path: Path) -> None:
     figures = tmp_path / "doctor.json"
     outcome = edgecv("doctor", "--json", figures)
     assert outcome.code == 0
-    assert "NVIDIA Jetson Orin NX: Orin NX 16GB (tegra234, sm_87)" in outcome.out
+    assert "NVIDIA Jetson Orin NX [a]: Orin NX 16GB (tegra234, sm_87)" in outcome.out
     assert "10.0 W: VDD_IN 10.0 W" in outcome.out
     told = {one["name"]: one for one in json.loads(figures.read_text())["Jetson"]}
     assert told["full speed"]["detail"] == "limited by cpu-throttle-alert"
