@@ -1,7 +1,8 @@
 """How fast a model is: the bare network, each stage by itself, and the whole stream."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv.board.energy import EnergyUse, PowerProbe
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.placement import Placement
 from edgecv.proposals import sliding_windows
@@ -17,6 +19,38 @@ from edgecv.runtime.model import Model
 from edgecv.runtime.session import Batch, Outputs
 from edgecv.stream.run import RunSummary, run_stream
 from edgecv.stream.sources import Frame, open_source
+
+_STEADY_S = 5.0  # of the network alone while power is measured, over many readings of the meter
+
+
+@dataclass(frozen=True)
+class PowerReport:
+    """What the machine drew.
+
+    Args:
+        source: what was read.
+        scope: which part of the machine that is.
+        total_of: the rails whose sum is the total.
+        idle_w: power before the first call, with the model loaded.
+        uses: what each part cost that was measured: `network alone`, `whole stream`.
+
+    """
+
+    source: str
+    scope: str
+    total_of: tuple[str, ...]
+    idle_w: float
+    uses: dict[str, EnergyUse]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            "source": self.source,
+            "scope": self.scope,
+            "total_of": list(self.total_of),
+            "idle_w": round(self.idle_w, 4),
+            "uses": {name: use.to_plain() for name, use in self.uses.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,7 @@ class BenchReport:
         inference: the network alone, on one fitted frame again and again.
         stages: fit, infer and postprocess of real frames, one after the other in one thread.
         stream: the whole stream, stages overlapped; None without a source.
+        power: what the machine drew, None where that was not measured.
 
     """
 
@@ -37,6 +72,7 @@ class BenchReport:
     inference: LatencyStatistics
     stages: dict[str, LatencyStatistics]
     stream: RunSummary | None
+    power: PowerReport | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers; times are in milliseconds."""
@@ -47,11 +83,18 @@ class BenchReport:
             "inference_fps": round(1e3 / self.inference.median_ms, 2),
             "stages": {name: stage.to_plain() for name, stage in self.stages.items()},
             "stream": None if self.stream is None else self.stream.to_plain(),
+            "power": None if self.power is None else self.power.to_plain(),
         }
 
 
 def bench(
-    model: Model, source: str | None, *, warm_up: int, repeat: int, threads: int
+    model: Model,
+    source: str | None,
+    *,
+    warm_up: int,
+    repeat: int,
+    threads: int,
+    power: PowerProbe | None = None,
 ) -> BenchReport:
     """Measure a model.
 
@@ -62,11 +105,14 @@ def bench(
         warm_up: calls before the first that counts.
         repeat: calls that count, and the most frames that are kept for the stages.
         threads: what the session was opened with, for the header.
+        power: what measures power, which takes some seconds more; None for no such figures.
 
     Raises:
         InputError: if the source cannot be opened or holds no frame.
 
     """
+    if power is not None:
+        power.measure_idle()
     frames = _noise() if source is None else _first_frames(source, repeat)
     height, width = frames[0].size_hw
     batch, placement = _fitted(model, frames[0])
@@ -74,11 +120,18 @@ def bench(
     given = None if wanted is None else sliding_windows((height, width), wanted.count)
     regions = model.propose(frames[0].pixels, placement, given)
     inference = _timed(lambda: _outputs(model, batch, regions), warm_up=warm_up, repeat=repeat)
+    uses: dict[str, EnergyUse | None] = {}
+    if power is not None:
+        uses["network alone"] = _energy(lambda: _outputs(model, batch, regions), power)
     stages = _stages(model, frames, regions, warm_up=warm_up, repeat=repeat)
     stream = None
     if source is not None:
-        with open_source(source) as opened:
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_source(source))
+            meter = None if power is None else stack.enter_context(power.measurement())
             stream = run_stream(opened, model)
+        if meter is not None:
+            uses["whole stream"] = meter.use(stream.num_frames)
     return BenchReport(
         machine={
             "cpu": cpu_name(),
@@ -90,6 +143,7 @@ def bench(
         inference=inference,
         stages=stages,
         stream=stream,
+        power=None if power is None else _power_report(power, uses),
     )
 
 
@@ -180,6 +234,25 @@ def _timed(call: Callable[[], object], *, warm_up: int, repeat: int) -> LatencyS
         call()
         samples_ms.append((time.perf_counter() - start) * 1e3)
     return LatencyStatistics.of(samples_ms)
+
+
+def _energy(call: Callable[[], object], power: PowerProbe) -> EnergyUse | None:
+    """Return what call after call costs, after those that warmed up."""
+    num_calls = 0
+    with power.measurement() as measurement:
+        end = time.perf_counter() + _STEADY_S
+        while time.perf_counter() < end:
+            call()
+            num_calls += 1
+    return measurement.use(num_calls)
+
+
+def _power_report(power: PowerProbe, uses: Mapping[str, EnergyUse | None]) -> PowerReport | None:
+    """Return what was measured, None if the meter failed throughout."""
+    known = {name: use for name, use in uses.items() if use is not None}
+    if not known:
+        return None
+    return PowerReport(power.source, power.scope, power.total_of, power.idle_w, known)
 
 
 def _first_frames(source: str, most: int) -> list[Frame]:

@@ -1,8 +1,10 @@
 """`edgecv bench`: latency and FPS of the network, of each stage and of the whole stream."""
 
-from typing import Annotated
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
@@ -19,6 +21,9 @@ from edgecv.cli.console import (
     write_json,
 )
 from edgecv.cli.run import print_summary
+
+if TYPE_CHECKING:
+    from edgecv.bench import PowerReport
 
 
 @app.command()
@@ -39,13 +44,22 @@ def bench(
 ) -> None:
     """Measure how fast a model is on this machine."""
     from edgecv.bench import bench as measure  # keeps `edgecv --help` quick
+    from edgecv.board.energy import open_power_probe
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads, backend=backend, precision=precision) as detector:
+    with ExitStack() as stack:
+        detector = stack.enter_context(
+            load(model, device, threads=threads, backend=backend, precision=precision)
+        )
         print_choice(screen, detector.session)
+        probe = open_power_probe()
+        if probe is not None:
+            stack.enter_context(probe)
         with screen.status("measuring"):
-            report = measure(detector, source, warm_up=warm_up, repeat=repeat, threads=threads)
+            report = measure(
+                detector, source, warm_up=warm_up, repeat=repeat, threads=threads, power=probe
+            )
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     screen.print(f"{machine['cpu']}; {machine['backend']}, threads: {machine['threads']}")
@@ -69,4 +83,36 @@ def bench(
         print_summary(screen, report.stream)
         share = report.stream.fps * report.inference.median_ms / 1e3
         screen.print(f"That is {share:.0%} of what the network alone would allow.")
+    if report.power is not None:
+        _print_power(screen, report.power)
     write_json(json, {"model": str(model), **report.to_plain()})
+
+
+def _print_power(screen: Console, power: "PowerReport") -> None:
+    rows = [
+        (
+            name,
+            use.mean_w,
+            use.peak_w,
+            f"{use.fps:.1f}",
+            use.fps_per_watt,
+            use.joules_per_frame,
+            use.joules_above_idle_per_frame,
+        )
+        for name, use in power.uses.items()
+    ]
+    rails = " + ".join(power.total_of)
+    title = f"Power of {power.scope}, by {power.source} ({rails}); idle {power.idle_w:.2f} W"
+    header = ("part", "mean W", "peak W", "FPS", "FPS per W", "J per frame", "J above idle")
+    print_table(screen, title, header, rows)
+    for name, use in power.uses.items():
+        if use.is_short:
+            screen.print(
+                f"The {name} took {use.seconds:.1f} s: too short to rely on. Give a longer video.",
+                style="yellow",
+            )
+        for reason in use.throttling:
+            told = f"Throttled during the {name}: {reason}."
+            screen.print(told, style="yellow", markup=False)
+    if not any(use.throttling for use in power.uses.values()):
+        screen.print("No throttling was seen.", style="dim")

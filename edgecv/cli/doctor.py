@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from rich.markup import escape
 from rich.table import Table
 
 from edgecv.cli.app import app
@@ -12,6 +13,7 @@ from edgecv.cli.console import JsonPath, Quiet, console, write_json
 def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
     """Say what is installed, what can run here, and which command adds what is missing."""
     from edgecv import doctor as examine  # keeps `edgecv --help` quick
+    from edgecv.board.findings import jetson_findings
 
     screen = console(quiet=quiet)
     machine = examine.machine()
@@ -21,12 +23,13 @@ def doctor(*, json: JsonPath = None, quiet: Quiet = False) -> None:
         "Commands": examine.capabilities(),
         "Backends and devices": examine.backends(),
     }
+    if jetson := jetson_findings():
+        groups["Jetson"] = jetson
     for title, findings in groups.items():
         table = Table(show_header=False, box=None, pad_edge=False)
         for finding in findings:
             mark = "[green]yes[/]" if finding.is_present else "[yellow]no[/]"
-            remedy = finding.remedy.replace("[", r"\[")
-            table.add_row(mark, finding.name, finding.detail, remedy)
+            table.add_row(mark, finding.name, escape(finding.detail), escape(finding.remedy))
         screen.print(title, style="bold")
         screen.print(table)
         screen.print()

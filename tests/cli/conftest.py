@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgecv.board import energy
+from edgecv.board.files import SystemFiles
 from edgecv.cli import main
 
 
@@ -34,6 +37,12 @@ def edgecv(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def machine_without_meters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the power meters of the machine that tests, which make `bench` seconds longer."""
+    monkeypatch.setattr(energy, "SystemFiles", partial(SystemFiles, tmp_path / "no system"))
 
 
 @pytest.fixture
