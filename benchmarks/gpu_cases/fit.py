@@ -1,6 +1,8 @@
 """Cases of `letterbox` on a GPU: decoded frames into detector inputs, one and many at once."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,14 +75,10 @@ def _case(
 
 
 def _triton(frames: list[torch.Tensor], form: FrameFormat, out: torch.Tensor) -> dict[str, Call]:
-    try:
-        from edgecv.kernels.triton.letterbox import letterbox as with_triton  # noqa: PLC0415
-    except ImportError:
+    if find_spec("triton") is None:
         return {}
-    size_hw = (_SIDE, _SIDE)
-    return {
-        "triton": lambda: with_triton(frames, size_hw, format=form, dtype="float16", out=out),
-    }
+    options: dict[str, Any] = {"format": form, "dtype": "float16", "implementation": "triton"}
+    return {"triton": lambda: letterbox_batch(frames, (_SIDE, _SIDE), out=out, **options)}
 
 
 def _with_torch(frames: torch.Tensor) -> torch.Tensor:

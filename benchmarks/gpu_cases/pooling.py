@@ -1,6 +1,7 @@
 """Cases of `roi_align_pyramid` and `roi_pool` on a GPU: 1000 proposals of an 800x1344 image."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,9 @@ def _align(device: str, dtype: torch.dtype) -> Case:
             pooled[rows] = ops.roi_align(features, boxes, _SIZE_HW, scale, 2, aligned=False)
 
     contenders: dict[str, Call] = {"cuda": ours}
-    try:
-        from edgecv.kernels.triton.roi_align import roi_align  # noqa: PLC0415
-    except ImportError:
-        pass
-    else:
-        level_ids = level_of.int()
-        contenders["triton"] = lambda: roi_align(
-            levels, rois, _SIZE_HW, level_ids=level_ids, **options
+    if find_spec("triton") is not None:
+        contenders["triton"] = lambda: roi_align_pyramid(
+            levels, rois, _SIZE_HW, implementation="triton", **options
         )
 
     def check() -> None:

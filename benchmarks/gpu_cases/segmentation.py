@@ -1,6 +1,7 @@
 """Cases of `resize_argmax` on a GPU: the logits of a segmentation network to labels of a frame."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 from gpu_measure import Call, Case, Target
@@ -43,14 +44,8 @@ def _case(
         return resized.argmax(1)[0]
 
     contenders: dict[str, Call] = {"cuda": ours}
-    try:
-        from edgecv.kernels.triton.resize_argmax import (  # noqa: PLC0415
-            resize_argmax as with_triton,
-        )
-    except ImportError:
-        pass
-    else:
-        contenders["triton"] = lambda: with_triton(logits, _FULL_HD)
+    if find_spec("triton") is not None:
+        contenders["triton"] = lambda: resize_argmax(logits, _FULL_HD, implementation="triton")
 
     def check() -> None:
         ours()

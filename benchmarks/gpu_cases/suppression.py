@@ -6,6 +6,8 @@ is measured, some 12 000.
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from gpu_measure import Call, Case, Target
 from torchvision.ops import batched_nms
 
 from edgecv.kernels import edge_nms
+from edgecv.kernels.cuda.edge_nms import workspace_bytes
 
 OPERATORS = ("edge_nms",)
 
@@ -50,16 +53,18 @@ def _case(device: str, count: int, score_threshold: float, *, target: Target) ->
     scenes = [_scene(seed) for seed in range(count)]
     boxes = torch.stack([boxes for boxes, _ in scenes]).to(device)
     scores = torch.stack([scores for _, scores in scenes]).to(device).half()
-    options = {
+    options: dict[str, Any] = {
         "score_threshold": torch.tensor(score_threshold, device=device),
         "iou_threshold": torch.tensor(_IOU, device=device),
         "max_detections": _MAX_DETECTIONS,
         "layout": "cn",
     }
     out = edge_nms(boxes, scores, **options)
+    num_bytes = workspace_bytes(count, _NUM_ANCHORS, _NUM_CLASSES, _MAX_DETECTIONS)
+    workspace = torch.empty(num_bytes, dtype=torch.uint8, device=device)
 
     def ours() -> None:
-        edge_nms(boxes, scores, out=out, **options)
+        edge_nms(boxes, scores, out=out, workspace=workspace, **options)
 
     def with_torchvision() -> list[torch.Tensor]:
         kept = []
@@ -71,12 +76,8 @@ def _case(device: str, count: int, score_threshold: float, *, target: Target) ->
         return kept
 
     contenders: dict[str, Call] = {"cuda": ours}
-    try:
-        from edgecv.kernels.triton.nms import edge_nms as with_triton  # noqa: PLC0415
-    except ImportError:
-        pass
-    else:
-        contenders["triton"] = lambda: with_triton(boxes, scores, **options)
+    if find_spec("triton") is not None:
+        contenders["triton"] = lambda: edge_nms(boxes, scores, implementation="triton", **options)
 
     def check() -> None:
         ours()
