@@ -14,6 +14,7 @@ from edgecv.placement import Placement
 from edgecv.proposals import sliding_windows
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.model import Model
+from edgecv.runtime.session import Batch, Outputs
 from edgecv.stream.run import RunSummary, run_stream
 from edgecv.stream.sources import Frame, open_source
 
@@ -72,7 +73,7 @@ def bench(
     wanted = model.spec.proposals  # windows will do: how long they take does not hang on where
     given = None if wanted is None else sliding_windows((height, width), wanted.count)
     regions = model.propose(frames[0].pixels, placement, given)
-    inference = _timed(lambda: model.infer(batch, regions), warm_up=warm_up, repeat=repeat)
+    inference = _timed(lambda: _outputs(model, batch, regions), warm_up=warm_up, repeat=repeat)
     stages = _stages(model, frames, regions, warm_up=warm_up, repeat=repeat)
     stream = None
     if source is not None:
@@ -83,7 +84,7 @@ def bench(
             "cpu": cpu_name(),
             "backend": model.session.backend,
             "threads": threads or "one per core",
-            "versions": versions_in_use("numpy", "onnxruntime", "av"),
+            "versions": versions_in_use("numpy", _package_of(model), "av"),
         },
         frame=f"{width}x{height} {frames[0].format} of {source or 'noise'}",
         inference=inference,
@@ -117,7 +118,7 @@ def latencies_in_turns(
         wanted = model.spec.proposals
         given = None if wanted is None else sliding_windows(placement.frame_hw, wanted.count)
         regions = model.propose(pixels, placement, given, format="rgb24")
-        calls.append(partial(model.infer, batch, regions))
+        calls.append(partial(_outputs, model, batch, regions))
     samples_ms: list[list[float]] = [[] for _ in models]
     for turn in range(-max(1, repeat // 10), repeat):
         for samples, call in zip(samples_ms, calls, strict=True):
@@ -145,7 +146,7 @@ def _stages(
         start = time.perf_counter()
         batch, placement = _fitted(model, frame)
         fitted = time.perf_counter()
-        outputs = model.infer(batch, regions)
+        outputs = _outputs(model, batch, regions)
         inferred = time.perf_counter()
         model.finish(outputs, placement)
         finished = time.perf_counter()
@@ -156,7 +157,17 @@ def _stages(
     return {name: LatencyStatistics.of(values) for name, values in samples.items()}
 
 
-def _fitted(model: Model, frame: Frame) -> tuple[NDArray[Any], Placement]:
+def _package_of(model: Model) -> str:
+    """Return the package that runs the network."""
+    return "torch" if model.session.backend.startswith("torch") else "onnxruntime"
+
+
+def _outputs(model: Model, batch: Batch, regions: NDArray[np.float32] | None) -> Outputs:
+    """Return the outputs when they are there, also those of a device that answers later."""
+    return dict(model.infer(batch, regions))
+
+
+def _fitted(model: Model, frame: Frame) -> tuple[Batch, Placement]:
     return model.fit(frame.pixels, format=frame.format, matrix=frame.matrix, range=frame.range)
 
 

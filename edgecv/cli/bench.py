@@ -6,11 +6,13 @@ import typer
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
+    Backend,
     Device,
     JsonPath,
     ModelPath,
     Quiet,
     Threads,
+    TorchPrecision,
     console,
     print_choice,
     print_table,
@@ -30,6 +32,8 @@ def bench(
     repeat: Annotated[int, typer.Option(min=1, help="Calls that count.")] = 100,
     device: Device = "auto",
     threads: Threads = 0,
+    backend: Backend = "auto",
+    precision: TorchPrecision = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +42,7 @@ def bench(
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads) as detector:
+    with load(model, device, threads=threads, backend=backend, precision=precision) as detector:
         print_choice(screen, detector.session)
         with screen.status("measuring"):
             report = measure(detector, source, warm_up=warm_up, repeat=repeat, threads=threads)

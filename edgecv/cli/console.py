@@ -31,6 +31,14 @@ Device = Annotated[
 Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of one inference, 0 for one per core.")
 ]
+Backend = Annotated[
+    Literal["auto", "onnxruntime", "torch"],
+    typer.Option(help="What runs it, to insist on: torch for checkpoints, onnxruntime for ONNX."),
+]
+TorchPrecision = Annotated[
+    Literal["fp32", "fp16"] | None,
+    typer.Option("--precision", help="Of a checkpoint; a file that was exported has its own."),
+]
 ProposalsPath = Annotated[
     Path | None,
     typer.Option(
@@ -44,7 +52,7 @@ ModelPath = Annotated[
     Path,
     typer.Argument(
         help="An ONNX file of `export` or `adopt`; a bundle: b.edgecv, or b.edgecv#fp16 of it; "
-        "or a server's: triton://host:8000/model."
+        "a server's: triton://host:8000/model; or a checkpoint: best.pt."
     ),
 ]
 

@@ -10,12 +10,14 @@ from rich.progress import Progress
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
+    Backend,
     Device,
     JsonPath,
     ModelPath,
     ProposalsPath,
     Quiet,
     Threads,
+    TorchPrecision,
     console,
     print_choice,
     print_problems,
@@ -96,6 +98,8 @@ def evaluate_model(
     proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
+    backend: Backend = "auto",
+    precision: TorchPrecision = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -107,7 +111,7 @@ def evaluate_model(
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads) as loaded:
+    with load(model, device, threads=threads, backend=backend, precision=precision) as loaded:
         print_choice(screen, loaded.session)
         kind = {"classify": "a classifier", "segment": "a segmentation model"}.get(loaded.spec.task)
         packages = ("faster_coco_eval",) if kind is None else ()

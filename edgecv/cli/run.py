@@ -12,12 +12,14 @@ from rich.live import Live
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
+    Backend,
     Device,
     JsonPath,
     ModelPath,
     ProposalsPath,
     Quiet,
     Threads,
+    TorchPrecision,
     console,
     print_choice,
     print_table,
@@ -55,6 +57,8 @@ def run(
     proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
+    backend: Backend = "auto",
+    precision: TorchPrecision = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +72,9 @@ def run(
 
     screen = console(quiet=quiet)
     with ExitStack() as stack:
-        detector = stack.enter_context(load(model, device, threads=threads))
+        detector = stack.enter_context(
+            load(model, device, threads=threads, backend=backend, precision=precision)
+        )
         print_choice(screen, detector.session)
         detector = detector.with_thresholds(score=score, iou=iou)
         if proposals is not None:

@@ -65,7 +65,7 @@ class FusedDetector(Fused):
         """
         given = () if proposals_xyxy is None else (proposals_xyxy,)
         heads = self.detector(images, *given)
-        boxes, scores = self.detector.decoded(heads)
+        boxes, scores = self._decoded(heads)
         found = suppress(
             boxes,
             scores,
@@ -81,6 +81,14 @@ class FusedDetector(Fused):
             case KeypointDetector():
                 return (*found, self.detector.keypoints(heads, kept_boxes))
         return found
+
+    def _decoded(self, heads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return boxes and scores, in float32 whatever the network computed with."""
+        device = heads[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return self.detector.decoded(heads)
+        with torch.autocast(device, enabled=False):  # half a pixel is lost at 1000 in float16
+            return self.detector.decoded(tuple(head.float() for head in heads))
 
 
 class FusedClassifier(Fused):

@@ -142,11 +142,16 @@ def decode_heatmaps(logits: Tensor, boxes_xyxy: Tensor) -> Tensor:
     cells = around[..., 1] * side + around[..., 0]  # [M, J, 9], row by row
     near = flat.gather(-1, cells)
     # Left and right, above and below.
-    before, after = near[..., [3, 1]], near[..., [5, 7]]
+    before, after = _pair(near, 3, 1), _pair(near, 5, 7)
     slope, bend = after - before, 2 * near[..., 4:5] - before - after
-    has_both = is_inside[..., [3, 1]] & is_inside[..., [5, 7]]
+    has_both = _pair(is_inside, 3, 1) & _pair(is_inside, 5, 7)
     shift = torch.where(has_both, slope / (2 * bend.clamp(min=_FLATTEST)), 0.0).clamp(-0.5, 0.5)
     low, high = boxes_xyxy[:, None, :2], boxes_xyxy[:, None, 2:]
     points = low + (centre + 0.5 + shift) * ((high - low) / side)
     score = (flat.softmax(dim=-1).gather(-1, cells) * is_inside).sum(dim=-1, keepdim=True)
     return torch.cat([points, score.clamp(max=1.0)], dim=-1)
+
+
+def _pair(x: Tensor, first: int, second: int) -> Tensor:
+    """Return two entries of the last axis; a list as index would be copied to a GPU each time."""
+    return torch.stack([x[..., first], x[..., second]], dim=-1)

@@ -3,16 +3,43 @@
 Run eagerly, each is a plain function of torchvision's operators and can be differentiated. While a
 model is exported, each is one node, which becomes `EdgeNMS`, `EdgeRoiAlign` or `EdgeRoiPool` (see
 `edgecv.export.operators.definitions`) and not the dozens that its definition would leave behind.
+
+On a GPU a node is one of our kernels, where torchvision's operators would wait for the GPU once a
+class, image or level: an exported program always runs it, a network does within `on_kernels`.
 """
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torchvision import ops
 
-CANONICAL_LEVEL, CANONICAL_SIZE = 4, 224
+from edgecv import kernels
+
+CANONICAL_LEVEL, CANONICAL_SIZE = 4, 224  # the defaults of `edgecv.kernels.roi_align_pyramid`
+
+_on_gpu: Any = kernels  # whose arrays are tensors there
+_runs_kernels: ContextVar[bool] = ContextVar("runs_kernels", default=False)
+
+
+@contextmanager
+def on_kernels() -> Iterator[None]:
+    """Let the operators be `edgecv.kernels` for tensors on a GPU, so that they can be captured.
+
+    Nothing is differentiated, and the module of the CUDA kernels must be there.
+    """
+    token = _runs_kernels.set(True)
+    try:
+        yield
+    finally:
+        _runs_kernels.reset(token)
+
+
+def _is_node(x: Tensor) -> bool:
+    return torch.compiler.is_exporting() or (x.is_cuda and _runs_kernels.get())
 
 
 def suppress(
@@ -40,7 +67,7 @@ def suppress(
         the count are 0, their class is -1.
 
     """
-    if torch.compiler.is_exporting():
+    if _is_node(boxes_xyxy):
         score_limit, iou_limit = (
             torch.as_tensor(value, dtype=torch.float32)
             for value in (score_threshold, iou_threshold)
@@ -49,6 +76,26 @@ def suppress(
             "tuple[Tensor, Tensor, Tensor, Tensor]",
             _nms_node(boxes_xyxy, scores, score_limit, iou_limit, max_detections, class_agnostic),
         )
+    return _suppressed(
+        boxes_xyxy,
+        scores,
+        float(score_threshold),
+        float(iou_threshold),
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+    )
+
+
+def _suppressed(
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    score_threshold: float,
+    iou_threshold: float,
+    *,
+    max_detections: int,
+    class_agnostic: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Do what `suppress` says with torchvision's operator, image by image and class by class."""
     batch, _, num_classes = scores.shape
     counts = torch.zeros(batch, dtype=torch.int32, device=scores.device)
     out_boxes = boxes_xyxy.new_zeros(batch, max_detections, 4)
@@ -58,8 +105,8 @@ def suppress(
         pair = _kept_pairs(
             boxes_xyxy[image],
             scores[image],
-            float(score_threshold),
-            float(iou_threshold),
+            score_threshold,
+            iou_threshold,
             class_agnostic=class_agnostic,
         )
         best = scores[image].flatten()[pair].sort(descending=True, stable=True)
@@ -124,7 +171,7 @@ def align_pyramid(
         Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017, equation 1.
 
     """
-    if torch.compiler.is_exporting():
+    if _is_node(rois_xyxy):
         return cast(
             "Tensor",
             _roi_align_node(
@@ -136,6 +183,26 @@ def align_pyramid(
                 aligned,
             ),
         )
+    return _aligned(
+        features,
+        rois_xyxy,
+        output_size_hw,
+        strides=strides,
+        sampling_ratio=sampling_ratio,
+        aligned=aligned,
+    )
+
+
+def _aligned(
+    features: Sequence[Tensor],
+    rois_xyxy: Tensor,
+    output_size_hw: tuple[int, int],
+    *,
+    strides: Sequence[int],
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Do what `align_pyramid` says with torchvision's operator, level by level."""
     batch, num_rois = rois_xyxy.shape[:2]
     pooled = align_pyramid_rows(
         features,
@@ -214,8 +281,15 @@ def pool_max(
         [B, R, C, h, w].
 
     """
-    if torch.compiler.is_exporting():
+    if _is_node(rois_xyxy):
         return cast("Tensor", _roi_pool_node(features, rois_xyxy, list(output_size_hw), 1 / stride))
+    return _pooled(features, rois_xyxy, output_size_hw, stride=stride)
+
+
+def _pooled(
+    features: Tensor, rois_xyxy: Tensor, output_size_hw: tuple[int, int], *, stride: int
+) -> Tensor:
+    """Do what `pool_max` says with torchvision's operator."""
     batch, num_rois = rois_xyxy.shape[:2]
     ids = _image_of_each(batch, num_rois, rois_xyxy.device)
     rows = torch.cat([ids[:, None].to(rois_xyxy.dtype), rois_xyxy.flatten(0, 1)], dim=1)
@@ -227,8 +301,8 @@ def _image_of_each(batch: int, num_rois: int, device: torch.device) -> Tensor:
     return torch.arange(batch, device=device).repeat_interleave(num_rois)
 
 
-# The nodes. Their bodies are never run by edgecv: the functions above call them only where the
-# exporter looks at shapes, for which the fake implementations stand.
+# The nodes. The functions above call them where the exporter looks at shapes, for which the fake
+# implementations stand, and within `on_kernels`; exported programs call them always.
 
 
 @torch.library.custom_op("edgecv::nms", mutates_args=())
@@ -240,14 +314,35 @@ def _nms_node(
     max_detections: int,
     class_agnostic: bool,  # noqa: FBT001  # a schema has no keywords
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return suppress(
+    return _suppressed(
         boxes_xyxy,
         scores,
-        score_threshold,
-        iou_threshold,
+        float(score_threshold),
+        float(iou_threshold),
         max_detections=max_detections,
         class_agnostic=class_agnostic,
     )
+
+
+@_nms_node.register_kernel("cuda")
+def _nms_on_gpu(
+    boxes_xyxy: Tensor,
+    scores: Tensor,
+    score_threshold: Tensor,
+    iou_threshold: Tensor,
+    max_detections: int,
+    class_agnostic: bool,  # noqa: FBT001
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    found = _on_gpu.edge_nms(
+        boxes_xyxy.float().contiguous(),
+        scores.contiguous(),
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        max_detections=max_detections,
+        class_agnostic=class_agnostic,
+        layout="nc",
+    )
+    return found.num_detections, found.boxes, found.scores, found.class_ids
 
 
 @_nms_node.register_fake
@@ -278,7 +373,7 @@ def _roi_align_node(
     aligned: bool,  # noqa: FBT001
 ) -> Tensor:
     height, width = output_size_hw
-    return align_pyramid(
+    return _aligned(
         features,
         rois_xyxy,
         (height, width),
@@ -286,6 +381,29 @@ def _roi_align_node(
         sampling_ratio=sampling_ratio,
         aligned=aligned,
     )
+
+
+@_roi_align_node.register_kernel("cuda")
+def _align_on_gpu(
+    rois_xyxy: Tensor,
+    features: list[Tensor],
+    output_size_hw: list[int],
+    spatial_scales: list[float],
+    sampling_ratio: int,
+    aligned: bool,  # noqa: FBT001
+) -> Tensor:
+    height, width = output_size_hw
+    batch, num_rois = rois_xyxy.shape[:2]
+    pooled: Tensor = _on_gpu.roi_align_pyramid(
+        [x.contiguous() for x in features],
+        rois_xyxy.flatten(0, 1).contiguous(),
+        (height, width),
+        spatial_scales=spatial_scales,
+        sampling_ratio=sampling_ratio,
+        aligned=aligned,
+        batch_ids=_image_of_each(batch, num_rois, rois_xyxy.device).int(),
+    )
+    return pooled.view(batch, num_rois, *pooled.shape[1:])
 
 
 @_roi_align_node.register_fake
@@ -305,7 +423,23 @@ def _roi_pool_node(
     features: Tensor, rois_xyxy: Tensor, output_size_hw: list[int], spatial_scale: float
 ) -> Tensor:
     height, width = output_size_hw
-    return pool_max(features, rois_xyxy, (height, width), stride=round(1 / spatial_scale))
+    return _pooled(features, rois_xyxy, (height, width), stride=round(1 / spatial_scale))
+
+
+@_roi_pool_node.register_kernel("cuda")
+def _pool_on_gpu(
+    features: Tensor, rois_xyxy: Tensor, output_size_hw: list[int], spatial_scale: float
+) -> Tensor:
+    height, width = output_size_hw
+    batch, num_rois = rois_xyxy.shape[:2]
+    pooled: Tensor = _on_gpu.roi_pool(
+        features.contiguous(),
+        rois_xyxy.flatten(0, 1).contiguous(),
+        (height, width),
+        spatial_scale=spatial_scale,
+        batch_ids=_image_of_each(batch, num_rois, rois_xyxy.device).int(),
+    )
+    return pooled.view(batch, num_rois, *pooled.shape[1:])
 
 
 @_roi_pool_node.register_fake

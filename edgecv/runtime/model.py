@@ -16,7 +16,15 @@ from edgecv.placement import Placement
 from edgecv.proposals import Proposals, as_input, propose
 from edgecv.results import Result
 from edgecv.runtime.postprocess import finish, refuse_unsupported
-from edgecv.runtime.session import Outputs, Session, open_session
+from edgecv.runtime.session import (
+    Backend,
+    Batch,
+    FrameSession,
+    Outputs,
+    Session,
+    TorchPrecision,
+    open_session,
+)
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -39,6 +47,7 @@ class Model(Closing):
         refuse_unsupported(session.spec)
         self.session = session
         self.spec: ModelSpec = session.spec
+        self._fits_itself = session if isinstance(session, FrameSession) else None
         self.image_proposals: Proposals | None = None
 
     def __call__(
@@ -89,14 +98,18 @@ class Model(Closing):
         format: FrameFormat = "bgr24",  # noqa: A002
         matrix: ColourMatrix = "bt601",
         range: ColourRange = "limited",  # noqa: A002
-    ) -> tuple[NDArray[Any], Placement]:
+    ) -> tuple[Batch, Placement]:
         """Turn a frame of any format into the network's input, see `edgecv.kernels.letterbox`.
 
         Returns:
             A batch of one image in the layout and type that the model's description asks for,
-            such as [1, 3, h, w] float32; and where the frame lies in it.
+            such as [1, 3, h, w] float32, or what stands for it in a session that fits frames on a
+            device; and where the frame lies in it.
 
         """
+        session = self._fits_itself
+        if session is not None and format in session.frame_formats:
+            return session.stage(frame, format=format, matrix=matrix, range=range)
         wanted = self.spec.input
         tensor, placement = letterbox(
             frame,
@@ -163,7 +176,12 @@ class Model(Closing):
             raise InputError(f"`proposals` must have the shape (P, 4), got {boxes.shape}.")
         return as_input(boxes, placement, wanted.count)
 
-    def infer(self, batch: NDArray[Any], proposals: NDArray[np.float32] | None = None) -> Outputs:
+    @property
+    def answers_later(self) -> bool:
+        """Whether `infer` returns before its outputs are there; who looks at one waits."""
+        return self._fits_itself is not None
+
+    def infer(self, batch: Batch, proposals: NDArray[np.float32] | None = None) -> Outputs:
         """Run the network on a batch as `fit` makes it and return its outputs by name.
 
         Args:
@@ -269,15 +287,25 @@ def rgb_pixels(
     return pixels
 
 
-def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:
+def load(
+    path: Path | str,
+    device: str = "auto",
+    *,
+    threads: int = 0,
+    backend: Backend = "auto",
+    precision: TorchPrecision | None = None,
+) -> Model:
     """Open a model file, ready to be called with images.
 
     Args:
         path: an ONNX file with an edgecv description, or a bundle, of which the entry is taken
             that suits this machine best (`b.edgecv`), or the one of a name (`b.edgecv#fp16`); or
-            a model of a Triton Inference Server, `triton://host:8000/model`.
+            a model of a Triton Inference Server, `triton://host:8000/model`; or a checkpoint,
+            `best.pt`, which runs in PyTorch.
         device: `auto`, `cpu` or `cuda`.
         threads: threads of one inference on the CPU, 0 for one per core.
+        backend: `auto`, or the one to insist on: `onnxruntime` or `torch`.
+        precision: of a checkpoint, `fp32` or `fp16`; None for `fp32`.
 
     Raises:
         InputError: if the file or the device cannot be used; the message holds the remedy.
@@ -288,4 +316,4 @@ def load(path: Path | str, device: str = "auto", *, threads: int = 0) -> Model:
         >>> detections = model("street.jpg")
 
     """
-    return Model(open_session(path, device, threads=threads))
+    return Model(open_session(path, device, threads=threads, backend=backend, precision=precision))

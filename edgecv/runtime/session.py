@@ -1,17 +1,26 @@
 """A session: one model file, open on one backend."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.bundle.reading import is_bundle
-from edgecv.errors import InputError
+from edgecv.errors import InputError, MissingDependencyError
+from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
+from edgecv.placement import Placement
 from edgecv.spec import InputSpec, ModelSpec
 
 Outputs = Mapping[str, NDArray[Any]]
+Batch: TypeAlias = Any  # an array of images, or a frame that a `FrameSession` has staged
+
+Backend = Literal["auto", "onnxruntime", "torch"]
+TorchPrecision = Literal["fp32", "fp16"]
+
+CHECKPOINT = ".pt"
 
 
 class Session(Protocol):
@@ -51,6 +60,42 @@ class Session(Protocol):
         """Give back the backend's memory; the session cannot be used afterwards."""
 
 
+@runtime_checkable
+class FrameSession(Session, Protocol):
+    """A session that fits frames itself, where its network runs, and answers later.
+
+    Its outputs are on their way when `run` returns: who looks at one waits for all of them.
+    """
+
+    @property
+    def frame_formats(self) -> tuple[FrameFormat, ...]:
+        """What `stage` takes; frames of other formats are fitted first, and run as an array."""
+
+    def stage(
+        self,
+        frame: Pixels,
+        *,
+        format: FrameFormat,  # noqa: A002
+        matrix: ColourMatrix,
+        range: ColourRange,  # noqa: A002
+    ) -> tuple[Batch, Placement]:
+        """Start the upload of a frame, which may be changed as soon as this returns.
+
+        Returns:
+            What `run` takes in place of an array, by itself or several in a list; and where the
+            frame will lie in the network's input.
+
+        """
+
+    def run(
+        self,
+        batch: Batch,
+        scalars: Mapping[str, float] | None = None,
+        proposals: NDArray[np.float32] | None = None,
+    ) -> Outputs:
+        """Run the network on an array or on staged frames, see `Session.run`."""
+
+
 def input_shape(wanted: InputSpec) -> tuple[int, int, int]:
     """Return the shape of one image as the network takes it: (C, H, W), or (H, W, C) for `nhwc`."""
     channels = 1 if wanted.colour == "gray" else 3
@@ -83,15 +128,24 @@ def is_remote(path: Path | str) -> bool:
     return str(path).startswith("triton:/")
 
 
-def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) -> Session:
+def open_session(
+    path: Path | str,
+    device: str = "auto",
+    *,
+    threads: int = 0,
+    backend: Backend = "auto",
+    precision: TorchPrecision | None = None,
+) -> Session:
     """Open a model file on the backend that fits the file and the device.
 
     Args:
         path: an ONNX file with an edgecv description, or a bundle: of `b.edgecv` the entry that
             suits this machine best, of `b.edgecv#fp16` the one of that name. Or the model of a
-            Triton Inference Server: `triton://host:8000/model`.
+            Triton Inference Server: `triton://host:8000/model`. Or a checkpoint of a training.
         device: `auto` (the fastest that is installed), `cpu` or `cuda`.
         threads: threads of one inference on the CPU, 0 for one per core.
+        backend: to insist on; each file has one, `torch` for checkpoints.
+        precision: of a checkpoint, None for `fp32`; every other file says its own.
 
     Raises:
         InputError: if the file is missing, of an unknown kind or damaged, nothing in a bundle runs
@@ -100,6 +154,8 @@ def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) ->
         ServerError: if a server does not answer.
 
     """
+    is_checkpoint = not is_remote(path) and Path(path).suffix.lower() == CHECKPOINT
+    _refuse_other_backend(path, backend, precision, is_checkpoint=is_checkpoint)
     if is_remote(path):
         from edgecv.runtime.triton import TritonSession  # noqa: PLC0415  # slow to import
 
@@ -109,13 +165,52 @@ def open_session(path: Path | str, device: str = "auto", *, threads: int = 0) ->
 
         return open_bundle(path, device, threads=threads)
     path = Path(path)
-    if path.suffix.lower() != ".onnx":
+    if path.suffix.lower() not in (".onnx", CHECKPOINT):
         raise InputError(
-            f"`{path}`: a model file must end in `.onnx` or `.edgecv`, got `{path.suffix}`."
+            f"`{path}`: a model file must end in `.onnx`, `.edgecv` or `.pt`, got `{path.suffix}`."
         )
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such model file. Check the path.")
+    if is_checkpoint:
+        return _open_checkpoint(path, device, threads, precision or "fp32")
 
     from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: PLC0415  # slow to import
 
     return OnnxruntimeSession(path, device, threads=threads)
+
+
+def _open_checkpoint(path: Path, device: str, threads: int, precision: TorchPrecision) -> Session:
+    missing = [name for name in ("torch", "torchvision") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"`{path}` is a checkpoint and runs in PyTorch; {', '.join(missing)} is not installed. "
+            "Install it with `pip install 'edgecv[train]'`, or export the checkpoint elsewhere."
+        )
+    from edgecv.runtime.torch import open_checkpoint  # noqa: PLC0415  # torch takes seconds
+
+    return open_checkpoint(path, device, threads=threads, precision=precision)
+
+
+def _refuse_other_backend(
+    path: Path | str, backend: Backend, precision: TorchPrecision | None, *, is_checkpoint: bool
+) -> None:
+    """Refuse what the kind of a file does not allow."""
+    if backend == "onnxruntime" and is_checkpoint:
+        raise InputError(
+            f"`{path}` is a checkpoint, which onnxruntime cannot open. Make an ONNX file of it "
+            "with `edgecv export`, or leave out `--backend`."
+        )
+    if backend == "torch" and not is_checkpoint:
+        raise InputError(
+            f"`{path}` is no checkpoint, and PyTorch runs nothing else. Give `best.pt` of a "
+            "training, or leave out `--backend`."
+        )
+    if backend == "onnxruntime" and is_remote(path):
+        raise InputError(
+            f"`{path}` is run by a server, which chooses the backend. Leave out `--backend`."
+        )
+    if precision is not None and not is_checkpoint:
+        raise InputError(
+            f"`{path}` computes in the precision that it was exported in. Leave out `--precision`, "
+            "or export it again with `edgecv export --precision`."
+        )

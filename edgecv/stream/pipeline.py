@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edgecv.runtime.model import Model
-    from edgecv.runtime.session import Outputs
+    from edgecv.runtime.session import Batch, Outputs
 
 FILE_QUEUE_SIZE = 4
 LIVE_QUEUE_SIZE = 1  # a frame that waits is latency
@@ -68,7 +68,7 @@ class Job:
 
     frame: Frame
     ledger: Ledger
-    batch: NDArray[Any] = field(init=False)
+    batch: "Batch" = field(init=False)
     placement: Placement = field(init=False)
     proposals: NDArray[np.float32] | None = field(init=False, default=None)
     outputs: "Outputs" = field(init=False)
@@ -146,12 +146,18 @@ def model_stages(model: "Model") -> list[Stage]:
         job.proposals = None
         del job.batch
 
+    def fetch(job: Job) -> None:
+        job.outputs = dict(job.outputs)
+
     def finish(job: Job) -> None:
         job.result = model.finish(job.outputs, job.placement)
         del job.outputs
 
     proposing = [Stage("propose", propose)] if model.spec.proposals is not None else []
-    return [Stage("fit", fit), *proposing, Stage("infer", infer), Stage(RESULT_STAGE, finish)]
+    # `infer` of a device only hands the frame over: so the next follows it without a gap.
+    fetching = [Stage("fetch", fetch)] if model.answers_later else []
+    stages = [Stage("fit", fit), *proposing, Stage("infer", infer), *fetching]
+    return [*stages, Stage(RESULT_STAGE, finish)]
 
 
 class Pipeline(Closing):

@@ -1,5 +1,6 @@
 """The threaded pipeline: order, bounds, errors, endings."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -205,3 +206,12 @@ def test_stages_behind_the_model_are_part_of_the_chain(fake_source: Fake, fake_m
         results = list(pipeline.results())
     assert seen == indices(results) == list(range(9))
     assert list(results[0].ledger.stages) == [*STAGES[:4], "extra", "deliver"]
+
+
+def test_pytorch_comes_with_a_checkpoint_alone() -> None:
+    """Importing it takes seconds, and a device has none."""
+    code = (
+        "import sys, edgecv.runtime.model, edgecv.runtime.frames, edgecv.runtime.transfers, "
+        "edgecv.stream.run; sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

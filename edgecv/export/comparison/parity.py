@@ -201,7 +201,7 @@ def compare(
         regions = _regions(reference.spec, path, placement, proposals)
         wanted = reference.infer(batch, regions)
         expected = reference.finish(wanted, placement)
-        if not is_same_input:
+        if not (is_same_input and isinstance(batch, np.ndarray)):
             batch, placement = candidate.fit(pixels, format="rgb24")
             regions = _regions(candidate.spec, path, placement, proposals)
         found = candidate.infer(batch, regions)
