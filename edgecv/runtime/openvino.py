@@ -177,7 +177,8 @@ class OpenvinoSession:
             program.under_way.append(weakref.ref(answer))
             return answer
         try:
-            request.infer(feeds, share_inputs=True)
+            # It reads the caller's memory in place, but refuses what is read-only.
+            request.infer(feeds, share_inputs=all(each.flags.writeable for each in feeds.values()))
             return _outputs(request, self._output_names, keep)
         finally:
             program.idle.put(request)
@@ -336,7 +337,7 @@ def _take_defaults(model: onnx.ModelProto, spec: ModelSpec) -> dict[str, NDArray
     given = [each for each in model.graph.initializer if each.name in names]
     for tensor in given:
         model.graph.initializer.remove(tensor)
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in given}
+    return {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in given}
 
 
 def _tensors(values: Any) -> list[_Tensor]:  # noqa: ANN401  # protobuf's container of ValueInfoProto
@@ -378,10 +379,11 @@ def _converted(path: Path, model: onnx.ModelProto, core: openvino.Core) -> openv
 
 
 def _reason(error: BaseException) -> str:
-    """Return the line that says most: OpenVINO's first ones name its source files."""
+    """Return the line that says most: OpenVINO's first ones name its source, its last a page."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "Check '", "While"))]
-    return (told or lines or [type(error).__name__])[-1].rstrip(".")
+    idle = ("Exception from", "Check '", "While ", "FrontEnd API", "Model wasn't", "Summary", "To ")
+    told = [line for line in lines if not line.startswith(idle)]
+    return (told or lines or [type(error).__name__])[0].lstrip("- ").rstrip(".")
 
 
 def _version() -> str:
