@@ -21,6 +21,7 @@ from edgecv.metrics.latency import LatencyStatistics
 from edgecv.output_spec import FusedOutput
 from edgecv.proposals import sliding_windows
 from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.records import finite
 from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model
 from edgecv.runtime.session import Outputs, RunOptions, open_session
@@ -79,9 +80,12 @@ class Comparison:
     failures: dict[str, str]
 
     def to_plain(self) -> dict[str, Any]:
-        """Return dictionaries and numbers."""
+        """Return dictionaries and numbers; what is not finite is None."""
         rows = [row.to_plain() for row in self.rows]
-        return {"machine": self.machine, "backends": rows, "failures": self.failures}
+        plain: dict[str, Any] = finite(
+            {"machine": self.machine, "backends": rows, "failures": self.failures}
+        )
+        return plain
 
 
 def compare_backends(

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-onnx = pytest.importorskip("onnx")
-openvino = pytest.importorskip("openvino")
+pytest.importorskip("onnx")
+pytest.importorskip("openvino")
+
+import onnx
+import openvino
 
 import edgecv
 from edgecv.errors import InputError
