@@ -19,11 +19,13 @@ from edgecv.evaluation import accuracy_of
 from edgecv.metrics.accuracy import Accuracy
 from edgecv.metrics.latency import LatencyStatistics
 from edgecv.output_spec import FusedOutput
+from edgecv.precision import Precision
 from edgecv.proposals import sliding_windows
 from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.records import finite
 from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model
+from edgecv.runtime.racing import ALIKE
 from edgecv.runtime.session import Outputs, RunOptions, open_session
 
 _ROUNDS = 3  # of throughput, in turns; the median counts
@@ -70,20 +72,38 @@ class Comparison:
 
     Args:
         machine: CPU, threads, callers and versions.
+        precision: what the model's description says that it computes with.
         rows: of the backends that ran the model.
         failures: why not each of the others, by its name.
 
     """
 
     machine: dict[str, Any]
+    precision: Precision
     rows: tuple[Row, ...]
     failures: dict[str, str]
+
+    @property
+    def exchangeable_ms(self) -> dict[Contender, float]:
+        """The medians that speed alone may decide between: of backends that compute the same."""
+        if self.precision.startswith("int8"):
+            return {}
+        return {
+            row.contender: row.latency.median_ms
+            for row in self.rows
+            if row.difference is None or row.difference <= ALIKE
+        }
 
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries and numbers; what is not finite is None."""
         rows = [row.to_plain() for row in self.rows]
         plain: dict[str, Any] = finite(
-            {"machine": self.machine, "backends": rows, "failures": self.failures}
+            {
+                "machine": self.machine,
+                "precision": self.precision,
+                "backends": rows,
+                "failures": self.failures,
+            }
         )
         return plain
 
@@ -102,7 +122,7 @@ def compare_backends(
     Args:
         path: the model.
         contenders: at least one.
-        options: device, threads and cache; backend and precision are the contenders'.
+        options: device, threads and cache, OpenVINO's hint; the rest is the contenders'.
         repeat: calls of each that are timed, after a tenth of them to warm up.
         open_dataset: returns the ground truth for an open model; None for no accuracy.
         on_step: called with what is done next.
@@ -155,7 +175,9 @@ def compare_backends(
         "callers": callers,
         "versions": versions_in_use("numpy", "onnxruntime", "openvino", "torch"),
     }
-    return Comparison(machine, rows, {name: str(error) for name, error in failures.items()})
+    precision = opened[0].spec.provenance.precision
+    told = {name: str(error) for name, error in failures.items()}
+    return Comparison(machine, precision, rows, told)
 
 
 def _opened(path: Path, contender: Contender, options: RunOptions) -> Model:
@@ -168,7 +190,7 @@ def _opened(path: Path, contender: Contender, options: RunOptions) -> Model:
             threads=options.threads,
             backend=contender.backend,
             precision=contender.precision,
-            hint=options.hint,
+            hint=options.hint if contender.backend == "openvino" else None,
             cache=options.cache if compiles else None,
         )
     )

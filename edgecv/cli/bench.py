@@ -193,7 +193,6 @@ def _compare(
     print_table(screen, title, (*header, *(() if metric is None else (metric,))), rows)
     for failed, reason in compared.failures.items():
         screen.print(f"{failed}: {reason}", markup=False, soft_wrap=True)
-    medians = {row.contender: row.latency.median_ms for row in compared.rows}
-    if remember_comparison(path, options, medians):
+    if remember_comparison(path, options, compared.exchangeable_ms):
         screen.print("`--backend auto` goes by these figures from now on.", markup=False)
     return compared

@@ -59,15 +59,16 @@ def open_bundle(path: Path | str, options: RunOptions) -> BundleSession:
 
     """
     location, name = split_entry(path)
-    is_openvino = options.backend == "openvino"  # it runs on no GPU that the choice is about
-    device = "cpu" if is_openvino else options.device
+    # OpenVINO runs on no GPU that the choice is about, TensorRT on nothing else.
+    insisted = {"openvino": "cpu", "onnxruntime-tensorrt": "cuda"}
+    device = insisted.get(options.backend, options.device)
     with Bundle(location) as bundle:
         machine = this_machine(with_gpu=device != "cpu" and bundle.manifest.speaks_of_gpus)
         # An engine is never the choice until `this_machine` names the backend that opens it.
         choice = choose(bundle.manifest, machine, device, name)
         content = bundle.read(choice.entry)
         bundle.check_description(choice.entry, content)
-    if not is_openvino:
+    if options.backend != "openvino":
         options = replace(options, device=choice.backend.rpartition(" ")[2])
     session = open_graph(Path(f"{location}#{choice.entry.name}"), options, content)
     return BundleSession(session, choice, location)

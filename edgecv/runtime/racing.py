@@ -39,10 +39,10 @@ from edgecv.runtime.session import (
 
 RACERS: tuple[Backend, ...] = ("onnxruntime", "openvino")  # on a CPU; the first wins a tie
 PINNED = "EDGECV_BACKEND"
+ALIKE = 0.01  # of an output's largest value: other sums of float32 stay far below, errors do not
 
 _LEAD = 1.05  # less than that and the next race may end otherwise
 _MOST_TURNS, _FEWEST_TURNS, _RACE_S = 20, 5, 1.0
-_ALIKE = 0.01  # of an output's largest value: other sums of float32 stay far below, errors do not
 _KEY_DIGITS = 32
 
 
@@ -95,14 +95,14 @@ def open_fastest(path: Path, options: RunOptions) -> GraphSession:
         InputError: see `edgecv.runtime.session.open_session`.
 
     """
+    if options.device in ("gpu", "npu"):
+        return _opened(path, options, "openvino", f"only it runs on this `{options.device}`")
     pinned = os.environ.get(PINNED)
     if pinned:
         if pinned not in get_args(Backend) or pinned in ("auto", "torch"):
             known = ", ".join(each for each in get_args(Backend) if each not in ("auto", "torch"))
             raise InputError(f"`{PINNED}` must be one of {known}, got {pinned!r}. Correct it.")
         return _opened(path, options, cast("Backend", pinned), f"{PINNED} asks for it")
-    if options.device in ("gpu", "npu"):
-        return _opened(path, options, "openvino", f"only it runs on this `{options.device}`")
     if not _is_on_cpu(options.device) or any(
         find_spec(name) is None for name in ("openvino", "onnx")
     ):
@@ -128,7 +128,7 @@ def remember_comparison(
     Args:
         path: the model.
         options: how it was run.
-        median_ms: of what was compared.
+        median_ms: of what was compared and may be exchanged.
 
     Returns:
         Whether that was a race that `auto` would run: of an ONNX file, between all backends, each
@@ -211,7 +211,7 @@ def _is_alike(session: Session, wanted: Outputs, found: Outputs) -> bool:
             return False
         if np.issubdtype(values.dtype, np.floating):
             largest = float(np.abs(values).max(initial=0))
-            if not np.allclose(found[name], values, rtol=0, atol=_ALIKE * largest, equal_nan=True):
+            if not np.allclose(found[name], values, rtol=0, atol=ALIKE * largest, equal_nan=True):
                 return False
     return True
 

@@ -190,6 +190,9 @@ def test_the_environment_names_a_backend(
     session = opened(path)
     assert (session.backend, session.reason) == ("openvino cpu", "EDGECV_BACKEND asks for it")
     assert opened(path, backend="onnxruntime").backend == "onnxruntime cpu"
+    monkeypatch.setenv("EDGECV_BACKEND", "onnxruntime")
+    assert opened(path).backend == "onnxruntime cpu"
+    assert opened(path, "npu").reason == "only it runs on this `npu`"  # the device was asked for
     for wrong in ("torch", "tensorflow"):
         monkeypatch.setenv("EDGECV_BACKEND", wrong)
         with pytest.raises(InputError, match=rf"`EDGECV_BACKEND` must be one of .*, got '{wrong}'"):
