@@ -213,7 +213,8 @@ def _stages(
 
 def _package_of(model: Model) -> str:
     """Return the package that runs the network."""
-    return "torch" if model.session.backend.startswith("torch") else "onnxruntime"
+    backend = model.session.backend
+    return next((name for name in ("torch", "openvino") if backend.startswith(name)), "onnxruntime")
 
 
 def _outputs(model: Model, batch: Batch, regions: NDArray[np.float32] | None) -> Outputs:

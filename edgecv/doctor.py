@@ -37,7 +37,7 @@ _CAPABILITIES = {
 }
 _PACKAGES = (
     "numpy", "onnxruntime", "av", "pillow", "faster-coco-eval", "matplotlib", "torch",
-    "torchvision", "onnx", "onnxscript",
+    "torchvision", "onnx", "onnxscript", "openvino",
 )  # fmt: skip
 
 
@@ -75,7 +75,14 @@ def capabilities() -> list[Finding]:
 
 def backends() -> list[Finding]:
     """Return the inference backends and devices, and the video parts."""
-    return [_native_module(), *cuda_kernels(), *_onnxruntime_devices(), _h264_encoder(), _camera()]
+    return [
+        _native_module(),
+        *cuda_kernels(),
+        *_onnxruntime_devices(),
+        _openvino(),
+        _h264_encoder(),
+        _camera(),
+    ]
 
 
 def cuda_kernels() -> list[Finding]:
@@ -142,21 +149,33 @@ def _onnxruntime_devices() -> list[Finding]:
     if find_spec("onnxruntime") is None:
         remedy = "pip install onnxruntime"
         return [Finding("onnxruntime", is_present=False, detail="not installed", remedy=remedy)]
-    from edgecv.runtime.onnxruntime import available_devices  # noqa: PLC0415
+    from edgecv.runtime.onnxruntime import available_devices, has_tensorrt  # noqa: PLC0415
 
     present = available_devices()
     gpu_remedy = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    on_gpu = {"onnxruntime on an NVIDIA GPU": "cuda" in present}
+    if "cuda" in present:  # who has no GPU build need not hear of two things that are missing
+        on_gpu["onnxruntime with TensorRT"] = has_tensorrt()
     return [
         Finding("onnxruntime on the CPU", "cpu" in present, "ready"),
-        Finding("onnxruntime on an NVIDIA GPU", is_present=True, detail="ready")
-        if "cuda" in present
-        else Finding(
-            "onnxruntime on an NVIDIA GPU",
-            is_present=False,
-            detail="this build has no CUDA provider",
-            remedy=gpu_remedy,
+        *(
+            Finding(name, is_present=True, detail="ready")
+            if is_there
+            else Finding(name, is_present=False, detail="not in this build", remedy=gpu_remedy)
+            for name, is_there in on_gpu.items()
         ),
     ]
+
+
+def _openvino() -> Finding:
+    missing = [name for name in ("openvino", "onnx") if find_spec(name) is None]
+    if missing:
+        detail, remedy = f"missing {', '.join(missing)}", "pip install 'edgecv[openvino]'"
+        return Finding("OpenVINO", is_present=False, detail=detail, remedy=remedy)
+    from edgecv.runtime.openvino import available_devices, has_fast_bf16  # noqa: PLC0415
+
+    found = f"on {', '.join(available_devices())}"
+    return Finding("OpenVINO", is_present=True, detail=found + ", bf16" * has_fast_bf16())
 
 
 def _h264_encoder() -> Finding:

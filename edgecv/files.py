@@ -59,6 +59,18 @@ def make_folder(folder: Path) -> None:
         raise OutputError(unwritable(folder, error)) from error
 
 
+def cache_folder() -> Path:
+    """Return where downloads, engines and measurements are kept for later.
+
+    That is $EDGECV_CACHE, else $XDG_CACHE_HOME/edgecv, else ~/.cache/edgecv.
+    """
+    named = os.environ.get("EDGECV_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgecv"
+
+
 def unwritable(path: Path, error: OSError) -> str:
     """Return the one line that says why `path` could not be written and what to do."""
     reason = error.strerror or str(error)

@@ -32,6 +32,9 @@ def has_cuda_device() -> bool:
 if not has_cuda_device():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# Which backend is the fastest here must not decide what a test runs on: those of the race unset it.
+os.environ["EDGECV_BACKEND"] = "onnxruntime"
+
 # How long an example takes is the business of benchmarks/, not of a test on a loaded machine.
 settings.register_profile("edgecv", deadline=None)
 # For builds that run many times slower: `--hypothesis-profile few`.

@@ -81,3 +81,28 @@ def test_no_native_kernels_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     (kernels,) = doctor.cuda_kernels()
     assert (kernels.is_present, kernels.detail) == (False, "not built")
     assert kernels.remedy == "build the native kernels first"
+
+
+def test_openvino_and_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {each.name: each for each in doctor.backends()}["OpenVINO"]
+    if found.is_present:
+        assert found.detail.startswith("on cpu")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "openvino" else name)
+    missing = doctor._openvino()
+    assert (missing.is_present, missing.detail) == (False, "missing openvino")
+    assert missing.remedy == "pip install 'edgecv[openvino]'"
+
+
+def test_tensorrt_is_spoken_of_where_there_is_a_gpu_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecv.runtime import onnxruntime
+
+    def told() -> dict[str, bool]:
+        return {each.name: each.is_present for each in doctor._onnxruntime_devices()}
+
+    on_cpu, on_gpu = "onnxruntime on the CPU", "onnxruntime on an NVIDIA GPU"
+    monkeypatch.setattr(onnxruntime, "available_devices", lambda: ["cpu"])
+    assert told() == {on_cpu: True, on_gpu: False}
+    monkeypatch.setattr(onnxruntime, "available_devices", lambda: ["cuda", "cpu"])
+    assert told() == {on_cpu: True, on_gpu: True, "onnxruntime with TensorRT": False}
+    monkeypatch.setattr(onnxruntime, "has_tensorrt", lambda: True)
+    assert told()["onnxruntime with TensorRT"]

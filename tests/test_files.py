@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgecv.errors import OutputError
-from edgecv.files import make_folder, replacing, write_text
+from edgecv.files import cache_folder, make_folder, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -116,3 +116,13 @@ def test_makes_a_folder_that_may_be_there(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputError, match="cannot write"):
             make_folder(folder)
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECV_CACHE", "/a")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_folder() == Path("/a")
+    monkeypatch.delenv("EDGECV_CACHE")
+    assert cache_folder() == Path("/b/edgecv")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "edgecv"

@@ -1,6 +1,7 @@
-"""`edgecv bench`: latency and FPS of the network, of each stage and of the whole stream."""
+"""`edgecv bench`: latency and FPS of the network, of each stage, of the stream; or of backends."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,22 +9,29 @@ from rich.console import Console
 
 from edgecv.cli.app import app
 from edgecv.cli.console import (
-    Backend,
+    CacheFolder,
     Device,
+    Hint,
     JsonPath,
     ModelPath,
+    Precision,
     Quiet,
     Threads,
-    TorchPrecision,
     console,
     print_choice,
     print_table,
     write_json,
 )
 from edgecv.cli.run import print_summary
+from edgecv.errors import InputError
 
 if TYPE_CHECKING:
+    from edgecv.backend_comparison import Comparison
     from edgecv.bench import PowerReport
+    from edgecv.data import AnyDataset
+    from edgecv.runtime.contenders import Contender
+    from edgecv.runtime.model import Model
+    from edgecv.runtime.session import RunOptions
 
 
 @app.command()
@@ -37,28 +45,93 @@ def bench(
     repeat: Annotated[int, typer.Option(min=1, help="Calls that count.")] = 100,
     device: Device = "auto",
     threads: Threads = 0,
-    backend: Backend = "auto",
-    precision: TorchPrecision = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What runs it, as of `run`; all, or several with commas, to compare them in one "
+            "table: onnxruntime,openvino,openvino:bf16."
+        ),
+    ] = "auto",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Of a comparison: measure the accuracy of each too, on bccd, coco:DIR…"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the data. Default: test, else val, else the only one.")
+    ] = None,
+    precision: Precision = None,
+    hint: Hint = None,
+    cache: CacheFolder = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how fast a model is on this machine."""
-    from edgecv.bench import bench as measure  # keeps `edgecv --help` quick
+    """Measure how fast a model is on this machine, or compare the backends that can run it."""
+    from edgecv.runtime.contenders import ALL, parse_contenders  # keeps `edgecv --help` quick
+    from edgecv.runtime.session import RunOptions
+
+    screen = console(quiet=quiet)
+    contenders = parse_contenders(backend, model, device)
+    if backend.strip() == ALL or len(contenders) > 1:
+        _refuse_of_one(source=source, precision=precision, hint=hint)
+        options = RunOptions(device, threads, cache=cache)
+        compared = _compare(screen, model, contenders, options, repeat, (data, split))
+        write_json(json, {"model": str(model), **compared.to_plain()})
+        return
+    if data is not None or split is not None:
+        raise InputError(
+            "`--data` and `--split` are for a comparison of backends. Add `--backend all`, or "
+            "measure the accuracy of one with `edgecv eval`."
+        )
+    named = contenders[0].precision
+    if None not in (named, precision) and named != precision:
+        raise InputError(
+            f"`--precision` is {precision}, but `--backend` asks for {named}. Leave one out."
+        )
+    options = RunOptions(device, threads, contenders[0].backend, named or precision, hint, cache)
+    _measure(screen, model, options, (source, warm_up, repeat), json)
+
+
+def _refuse_of_one(**given: object) -> None:
+    """Refuse options that speak of a single backend."""
+    for name, value in given.items():
+        if value is not None:
+            remedy = " Write it behind a backend: openvino:bf16." if name == "precision" else ""
+            raise InputError(
+                f"`--{name}` is for one backend, and several are compared. Leave it out.{remedy}"
+            )
+
+
+def _measure(
+    screen: Console,
+    path: Path,
+    options: "RunOptions",
+    amounts: tuple[str | None, int, int],
+    json: Path | None,
+) -> None:
+    from edgecv.bench import bench as measure
     from edgecv.board.energy import open_power_probe
     from edgecv.runtime.model import load
 
-    screen = console(quiet=quiet)
+    source, warm_up, repeat = amounts
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            load(model, device, threads=threads, backend=backend, precision=precision)
+        model = stack.enter_context(
+            load(
+                path,
+                options.device,
+                threads=options.threads,
+                backend=options.backend,
+                precision=options.precision,
+                hint=options.hint,
+                cache=options.cache,
+            )
         )
-        print_choice(screen, detector.session)
+        print_choice(screen, model.session)
         probe = open_power_probe()
         if probe is not None:
             stack.enter_context(probe)
         with screen.status("measuring"):
             report = measure(
-                detector, source, warm_up=warm_up, repeat=repeat, threads=threads, power=probe
+                model, source, warm_up=warm_up, repeat=repeat, threads=options.threads, power=probe
             )
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -85,7 +158,7 @@ def bench(
         screen.print(f"That is {share:.0%} of what the network alone would allow.")
     if report.power is not None:
         _print_power(screen, report.power)
-    write_json(json, {"model": str(model), **report.to_plain()})
+    write_json(json, {"model": str(path), **report.to_plain()})
 
 
 def _print_power(screen: Console, power: "PowerReport") -> None:
@@ -116,3 +189,53 @@ def _print_power(screen: Console, power: "PowerReport") -> None:
             screen.print(told, style="yellow", markup=False)
     if not any(use.throttling for use in power.uses.values()):
         screen.print("No throttling was seen.", style="dim")
+
+
+def _compare(
+    screen: Console,
+    path: Path,
+    contenders: "list[Contender]",
+    options: "RunOptions",
+    repeat: int,
+    data: tuple[str | None, str | None],
+) -> "Comparison":
+    from edgecv.backend_comparison import compare_backends
+    from edgecv.data import open_for_task
+    from edgecv.runtime.racing import remember_comparison
+
+    name, split = data
+
+    def ground_truth(model: "Model") -> "AnyDataset":
+        return open_for_task(model.spec.task, name or "", split)
+
+    with screen.status("opening") as status:
+        compared = compare_backends(
+            path,
+            contenders,
+            options,
+            repeat=repeat,
+            open_dataset=None if name is None else ground_truth,
+            on_step=status.update,
+        )
+    machine = compared.machine
+    versions = ", ".join(f"{each} {version}" for each, version in machine["versions"].items())
+    screen.print(f"{machine['cpu']}; threads: {machine['threads']}")
+    screen.print(versions, style="dim")
+    metric = next((row.accuracy.metric for row in compared.rows if row.accuracy), None)
+    header = ("backend", "median ms", "p95 ms", "images/s", "difference")
+    rows: list[tuple[object, ...]] = []
+    for row in compared.rows:
+        apart = "–" if row.difference is None else f"{row.difference:.1e}"
+        speed = f"{row.per_second:.1f}"
+        figures = (row.backend, row.latency.median_ms, row.latency.p95_ms, speed, apart)
+        rows.append((*figures, *(() if row.accuracy is None else (f"{row.accuracy.value:.4f}",))))
+    title = (
+        f"{repeat} calls of each in turns; images/s with {machine['callers']} callers at once; "
+        "difference from the first, of the largest value"
+    )
+    print_table(screen, title, (*header, *(() if metric is None else (metric,))), rows)
+    for failed, reason in compared.failures.items():
+        screen.print(f"{failed}: {reason}", markup=False, soft_wrap=True)
+    if remember_comparison(path, options, compared.exchangeable_ms):
+        screen.print("`--backend auto` goes by these figures from now on.", markup=False)
+    return compared

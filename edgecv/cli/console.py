@@ -26,18 +26,29 @@ JsonPath = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where it runs; auto takes a GPU if usable.")
+    Literal["auto", "cpu", "cuda", "gpu", "npu"],
+    typer.Option(help="Where it runs; auto takes a CUDA GPU if usable. gpu and npu: OpenVINO's."),
 ]
 Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of one inference, 0 for one per core.")
 ]
 Backend = Annotated[
-    Literal["auto", "onnxruntime", "torch"],
-    typer.Option(help="What runs it, to insist on: torch for checkpoints, onnxruntime for ONNX."),
+    Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "torch"],
+    typer.Option(help="What runs it; auto takes the fastest here: torch only for checkpoints."),
 ]
-TorchPrecision = Annotated[
-    Literal["fp32", "fp16"] | None,
-    typer.Option("--precision", help="Of a checkpoint; a file that was exported has its own."),
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16"] | None,
+    typer.Option(
+        "--precision", help="Of a checkpoint, OpenVINO or TensorRT; other files have their own."
+    ),
+]
+Hint = Annotated[
+    Literal["latency", "throughput"] | None,
+    typer.Option(help="What OpenVINO tunes for. [default: latency]", show_default=False),
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder for OpenVINO's compiled networks, TensorRT's engines."),
 ]
 ProposalsPath = Annotated[
     Path | None,
@@ -86,12 +97,17 @@ def require_extra(extra: str, *modules: str) -> None:
 
 
 def print_choice(screen: Console, session: "Session") -> None:
-    """Say which entry of a bundle is open and why; of a file there is nothing to say."""
+    """Say which entry of a bundle or which backend was taken and why, if there was a choice."""
     from edgecv.runtime.bundled import BundleSession
+    from edgecv.runtime.session import GraphSession
 
+    reason = ""
     if isinstance(session, BundleSession):
-        told = f"{session.backend}: {session.choice.reason}."
-        screen.print(told, markup=False, soft_wrap=True)
+        reason = session.choice.reason
+    elif isinstance(session, GraphSession):
+        reason = session.reason
+    if reason:
+        screen.print(f"{session.backend}: {reason}.", markup=False, soft_wrap=True)
 
 
 def print_table(

@@ -11,13 +11,14 @@ from rich.progress import Progress
 from edgecv.cli.app import app
 from edgecv.cli.console import (
     Backend,
+    CacheFolder,
     Device,
     JsonPath,
     ModelPath,
+    Precision,
     ProposalsPath,
     Quiet,
     Threads,
-    TorchPrecision,
     console,
     print_choice,
     print_problems,
@@ -99,7 +100,8 @@ def evaluate_model(
     device: Device = "auto",
     threads: Threads = 0,
     backend: Backend = "auto",
-    precision: TorchPrecision = None,
+    precision: Precision = None,
+    cache: CacheFolder = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +113,9 @@ def evaluate_model(
     from edgecv.runtime.model import load
 
     screen = console(quiet=quiet)
-    with load(model, device, threads=threads, backend=backend, precision=precision) as loaded:
+    with load(
+        model, device, threads=threads, backend=backend, precision=precision, cache=cache
+    ) as loaded:
         print_choice(screen, loaded.session)
         kind = {"classify": "a classifier", "segment": "a segmentation model"}.get(loaded.spec.task)
         packages = ("faster_coco_eval",) if kind is None else ()

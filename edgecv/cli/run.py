@@ -13,13 +13,15 @@ from rich.live import Live
 from edgecv.cli.app import app
 from edgecv.cli.console import (
     Backend,
+    CacheFolder,
     Device,
+    Hint,
     JsonPath,
     ModelPath,
+    Precision,
     ProposalsPath,
     Quiet,
     Threads,
-    TorchPrecision,
     console,
     print_choice,
     print_table,
@@ -58,7 +60,9 @@ def run(
     device: Device = "auto",
     threads: Threads = 0,
     backend: Backend = "auto",
-    precision: TorchPrecision = None,
+    precision: Precision = None,
+    hint: Hint = None,
+    cache: CacheFolder = None,
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -73,7 +77,15 @@ def run(
     screen = console(quiet=quiet)
     with ExitStack() as stack:
         detector = stack.enter_context(
-            load(model, device, threads=threads, backend=backend, precision=precision)
+            load(
+                model,
+                device,
+                threads=threads,
+                backend=backend,
+                precision=precision,
+                hint=hint,
+                cache=cache,
+            )
         )
         print_choice(screen, detector.session)
         detector = detector.with_thresholds(score=score, iou=iou)

@@ -79,6 +79,13 @@ def verify(
     proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What runs the ONNX files, as of `run`; two with a comma for each its own: "
+            "onnxruntime,openvino:bf16."
+        ),
+    ] = "auto",
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -93,13 +100,16 @@ def verify(
     from edgecv.export.comparison.verify import Limits
     from edgecv.export.comparison.verify import verify as verify_pair
     from edgecv.proposals import read_proposals
+    from edgecv.runtime.contenders import parse_pair
 
     screen = console(quiet=quiet)
     limits = Limits(max_drop, tolerance, max_unmatched)
     if max_drop is not None and data is None:
         raise InputError("`--max-drop` needs data to measure on. Name some with `--data`.")
     with screen.status("opening"):
-        pair = open_pair(reference, candidate, device, threads=threads)
+        pair = open_pair(
+            reference, candidate, device, threads=threads, backends=parse_pair(backend)
+        )
     try:
         dataset = _dataset(data, split, pair[0], on_bad)
         compared = _spread(_images(images, dataset, pair), num_images)

@@ -8,6 +8,7 @@ from edgecv.data.download import extract, fetch
 from edgecv.data.samples import DetectionDataset, OnBad
 from edgecv.data.voc import is_voc_folder, read_voc
 from edgecv.errors import DatasetError
+from edgecv.files import cache_folder
 
 
 class KnownDataset(Protocol):
@@ -56,15 +57,6 @@ def data_root() -> Path | None:
         return root
     beside = Path.cwd().parent / "shared" / "data"
     return beside if beside.is_dir() else None
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: $EDGECV_CACHE, $XDG_CACHE_HOME/edgecv, ~/.cache/edgecv."""
-    named = os.environ.get("EDGECV_CACHE")
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgecv"
 
 
 _BCCD_COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"

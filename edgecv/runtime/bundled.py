@@ -1,6 +1,7 @@
 """A session of the entry of a bundle that suits this machine."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from numpy.typing import NDArray
 from edgecv.bundle.choosing import Choice, choose
 from edgecv.bundle.machine import this_machine
 from edgecv.bundle.reading import Bundle, split_entry
-from edgecv.runtime.onnxruntime import OnnxruntimeSession
-from edgecv.runtime.session import Outputs, Session
+from edgecv.runtime.session import DeferringSession, Outputs, RunOptions, Session, open_graph
 
 
 class BundleSession:
@@ -24,6 +24,11 @@ class BundleSession:
         self.choice = choice
         self.bundle = bundle
         self.backend = f"{session.backend}, {choice.entry.name} of {bundle.name}"
+
+    @property
+    def answers_later(self) -> bool:
+        """Whether the outputs may be on their way when `run` returns."""
+        return isinstance(self._session, DeferringSession) and self._session.answers_later
 
     def run(
         self,
@@ -43,7 +48,7 @@ class BundleSession:
         self._session.close()
 
 
-def open_bundle(path: Path | str, device: str = "auto", *, threads: int = 0) -> BundleSession:
+def open_bundle(path: Path | str, options: RunOptions) -> BundleSession:
     """Open a bundle, see `edgecv.runtime.session.open_session`.
 
     The entry goes from the archive to the backend through memory: no file is unpacked.
@@ -54,16 +59,16 @@ def open_bundle(path: Path | str, device: str = "auto", *, threads: int = 0) -> 
 
     """
     location, name = split_entry(path)
+    # OpenVINO runs on no GPU that the choice is about, TensorRT on nothing else.
+    insisted = {"openvino": "cpu", "onnxruntime-tensorrt": "cuda"}
+    device = insisted.get(options.backend, options.device)
     with Bundle(location) as bundle:
         machine = this_machine(with_gpu=device != "cpu" and bundle.manifest.speaks_of_gpus)
         # An engine is never the choice until `this_machine` names the backend that opens it.
         choice = choose(bundle.manifest, machine, device, name)
         content = bundle.read(choice.entry)
         bundle.check_description(choice.entry, content)
-    session = OnnxruntimeSession(
-        Path(f"{location}#{choice.entry.name}"),
-        choice.backend.rpartition(" ")[2],
-        threads=threads,
-        content=content,
-    )
+    if options.backend != "openvino":
+        options = replace(options, device=choice.backend.rpartition(" ")[2])
+    session = open_graph(Path(f"{location}#{choice.entry.name}"), options, content)
     return BundleSession(session, choice, location)

@@ -19,10 +19,12 @@ from edgecv.runtime.postprocess import finish, refuse_unsupported
 from edgecv.runtime.session import (
     Backend,
     Batch,
+    ComputePrecision,
+    DeferringSession,
     FrameSession,
+    Hint,
     Outputs,
     Session,
-    TorchPrecision,
     open_session,
 )
 
@@ -179,7 +181,9 @@ class Model(Closing):
     @property
     def answers_later(self) -> bool:
         """Whether `infer` returns before its outputs are there; who looks at one waits."""
-        return self._fits_itself is not None
+        session = self.session
+        is_deferring = isinstance(session, DeferringSession) and session.answers_later
+        return self._fits_itself is not None or is_deferring
 
     def infer(self, batch: Batch, proposals: NDArray[np.float32] | None = None) -> Outputs:
         """Run the network on a batch as `fit` makes it and return its outputs by name.
@@ -293,7 +297,9 @@ def load(
     *,
     threads: int = 0,
     backend: Backend = "auto",
-    precision: TorchPrecision | None = None,
+    precision: ComputePrecision | None = None,
+    hint: Hint | None = None,
+    cache: Path | None = None,
 ) -> Model:
     """Open a model file, ready to be called with images.
 
@@ -302,10 +308,13 @@ def load(
             that suits this machine best (`b.edgecv`), or the one of a name (`b.edgecv#fp16`); or
             a model of a Triton Inference Server, `triton://host:8000/model`; or a checkpoint,
             `best.pt`, which runs in PyTorch.
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu` or `cuda`; in OpenVINO also Intel's `gpu` and `npu`.
         threads: threads of one inference on the CPU, 0 for one per core.
-        backend: `auto`, or the one to insist on: `onnxruntime` or `torch`.
-        precision: of a checkpoint, `fp32` or `fp16`; None for `fp32`.
+        backend: `onnxruntime`, `onnxruntime-tensorrt`, `openvino` or `torch`, to insist on; `auto`
+            for the fastest that can run the file here.
+        precision: of a checkpoint, of OpenVINO or of TensorRT's engines: `fp32`, `fp16`, `bf16`.
+        hint: what OpenVINO tunes for: `latency` or `throughput`.
+        cache: folder that OpenVINO's compiled networks or TensorRT's engines are kept in.
 
     Raises:
         InputError: if the file or the device cannot be used; the message holds the remedy.
@@ -316,4 +325,14 @@ def load(
         >>> detections = model("street.jpg")
 
     """
-    return Model(open_session(path, device, threads=threads, backend=backend, precision=precision))
+    return Model(
+        open_session(
+            path,
+            device,
+            threads=threads,
+            backend=backend,
+            precision=precision,
+            hint=hint,
+            cache=cache,
+        )
+    )

@@ -1,7 +1,7 @@
-"""The onnxruntime backend."""
+"""The onnxruntime backend: its own kernels on a CPU or GPU, or TensorRT's engines through it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
-from edgecv.output_spec import ClassMapOutput, FusedOutput
-from edgecv.runtime.session import Outputs, filled, input_shape, no_proposals
-from edgecv.spec import InputSpec, ModelSpec
+from edgecv.files import cache_folder, make_folder
+from edgecv.runtime.graph_checks import check_graph
+from edgecv.runtime.session import ComputePrecision, Outputs, filled, input_shape, no_proposals
+from edgecv.spec import ModelSpec
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_PROVIDERS = {"cpu": _CPU, "cuda": _CUDA}
 _PLUGIN_WITHOUT_BODY = re.compile(r"(Edge(?:NMS|RoiAlign|RoiPool))\b.* is not a registered")
 _ERRORS_ONLY = 3  # onnxruntime's severity scale: 0 verbose, 2 warning, 3 error
 
@@ -26,11 +28,24 @@ def available_devices() -> list[str]:
     return [device for device in ("cuda", "cpu") if _PROVIDERS[device] in present]
 
 
+def has_tensorrt() -> bool:
+    """Tell whether the installed onnxruntime was built with TensorRT's provider."""
+    return _TENSORRT in onnxruntime.get_available_providers()
+
+
 class OnnxruntimeSession:
     """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`."""
 
     def __init__(
-        self, path: Path, device: str = "auto", *, threads: int = 0, content: bytes | None = None
+        self,
+        path: Path,
+        device: str = "auto",
+        *,
+        threads: int = 0,
+        content: bytes | None = None,
+        tensorrt: bool = False,
+        precision: ComputePrecision | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Open `path`, see `edgecv.runtime.session.open_session`.
 
@@ -39,15 +54,25 @@ class OnnxruntimeSession:
             device: `auto`, `cpu` or `cuda`.
             threads: threads of one inference on the CPU, 0 for one per core.
             content: the file's bytes, where they do not lie in a file of their own.
+            tensorrt: build engines with TensorRT of what it supports; the rest runs on CUDA.
+            precision: on CUDA only `fp32`, which forbids TF32's products of ten bits; of TensorRT's
+                engines also `fp16` and `bf16`. None for what onnxruntime does by itself.
+            cache: folder that engines are kept in, None for one in the user's cache.
 
         """
-        device = _choose_device(device)
+        if tensorrt:
+            device = _device_of_tensorrt(device)
+            providers = [*_tensorrt_providers(precision, cache), *_cuda_providers(precision)]
+        else:
+            device = _choose_device(device)
+            _refuse_precision(path, device, precision)
+            providers = _cuda_providers(precision) if device == "cuda" else [(_CPU, {})]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
         try:
             session = onnxruntime.InferenceSession(
-                str(path) if content is None else content, options, providers=[_PROVIDERS[device]]
+                str(path) if content is None else content, options, providers=providers
             )
         except Exception as error:  # onnxruntime's errors share no public base class
             first_line = str(error).strip().splitlines()[0]
@@ -62,19 +87,18 @@ class OnnxruntimeSession:
                 f"`{path}` cannot be opened by onnxruntime {onnxruntime.__version__}: "
                 f"{first_line}. Export it again, or check that it was copied whole."
             ) from error
+        _refuse_fallback(path, providers[0][0], session.get_providers())
         metadata = session.get_modelmeta().custom_metadata_map
         self.spec = ModelSpec.from_metadata(metadata, path=path)
-        self.backend = f"onnxruntime {device}"
+        self.backend = f"onnxruntime{'-tensorrt' if tensorrt else ''} {device}"
+        if precision is not None:
+            self.backend += f" {precision}"
+        self.reason = ""
         self._output_names = [node.name for node in session.get_outputs()]
-        optional = session.get_overridable_initializers()
-        inputs = {node.name for node in (*session.get_inputs(), *optional)}
-        check_names(path, self.spec, inputs, set(self._output_names))
-        batch = next(node for node in session.get_inputs() if node.name == self.spec.input.name)
-        _check_input(path, self.spec.input, batch)
-        _check_classes(path, self.spec, session.get_outputs())
-        _check_planes(path, self.spec, session.get_outputs())
-        _check_keypoints(path, self.spec, session.get_outputs())
-        _check_proposals(path, self.spec, session.get_inputs())
+        optional = [node.name for node in session.get_overridable_initializers()]
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        check_graph(path, self.spec, inputs, outputs, optional=optional)
+        batch = next(node for node in inputs if node.name == self.spec.input.name)
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
         self._session: onnxruntime.InferenceSession | None = session
 
@@ -128,126 +152,76 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def check_names(path: object, spec: ModelSpec, inputs: set[str], outputs: set[str]) -> None:
-    """Refuse a description that speaks of tensors which the graph does not have."""
-    output = spec.output
-    wanted_outputs: tuple[str, ...] = {
-        "fused": ("num_detections", "boxes", "scores", "classes"),
-        "ssd": ("offsets", "logits"),
-        "detr": ("logits", "boxes"),
-        "rows": ("rows",),
-        "objects": ("boxes", "scores", "labels"),
-        "logits": ("logits",),
-        "probabilities": ("probabilities",),
-        "class-map": ("labels",),
-        "image": ("image",),
-    }.get(output.FORMAT, ("head",))
-    if isinstance(output, FusedOutput):
-        wanted_outputs += tuple(
-            key for key in ("masks", "keypoints") if getattr(output, key) is not None
-        )
-    for key in wanted_outputs:
-        name = getattr(output, key)
-        if name not in outputs:
-            raise InputError(
-                f"`{path}`: `output.{key}` names `{name}`, but the graph's outputs are "
-                f"{', '.join(sorted(outputs))}. Adopt or export the model again."
-            )
-    wanted_inputs: dict[str, str | None] = {"input.name": spec.input.name}
-    if isinstance(output, FusedOutput):
-        wanted_inputs["output.score_threshold"] = output.score_threshold
-        wanted_inputs["output.iou_threshold"] = output.iou_threshold
-    if spec.proposals is not None:
-        wanted_inputs["proposals.name"] = spec.proposals.name
-    for key, name in wanted_inputs.items():
-        if name is not None and name not in inputs:
-            raise InputError(
-                f"`{path}`: `{key}` names `{name}`, but the graph's inputs are "
-                f"{', '.join(sorted(inputs))}. Adopt or export the model again."
-            )
-
-
-def _check_classes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
-    """Refuse a classifier whose description has other classes than its output has columns."""
-    if spec.task != "classify":
-        return
-    name = getattr(spec.output, spec.output.FORMAT)
-    shape = next(node.shape for node in outputs if node.name == name)
-    count = len(spec.classes)
-    is_other = isinstance(shape[-1], int) and shape[-1] != count  # a name or None is a free side
-    if len(shape) != 2 or is_other:  # noqa: PLR2004  # [B, C]
+def _device_of_tensorrt(device: str) -> str:
+    if device not in ("auto", "cuda"):
         raise InputError(
-            f"`{path}`: the description has {count} classes, but the graph's output `{name}` is "
-            f"{shape}. Adopt or export the model again."
+            f"`device` of onnxruntime-tensorrt must be auto or cuda, got {device!r}. Leave it out."
         )
-
-
-def _check_planes(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
-    """Refuse a segmentation network whose output is not what its description says."""
-    if spec.task != "segment":
-        return
-    output, count = spec.output, len(spec.classes)
-    planes: tuple[int, ...] = (1, 2) if count == 2 else (count,)  # noqa: PLR2004  # sigmoid has one
-    wanted = f"{count} classes, [B, {' or '.join(map(str, planes))}, h, w]"
-    kind: str = "float"
-    num_sides: tuple[int, ...] = (4,)
-    if isinstance(output, ClassMapOutput):
-        planes, wanted = (1,), "a class map, integers [B, h, w]"
-        kind, num_sides = "int", (3, 4)
-    name = getattr(output, "labels" if kind == "int" else output.FORMAT)
-    node = next(node for node in outputs if node.name == name)
-    is_fitting = kind in node.type
-    shape = node.shape
-    is_other = len(shape) == 4 and isinstance(shape[1], int) and shape[1] not in planes  # noqa: PLR2004
-    if not is_fitting or len(shape) not in num_sides or is_other:
+    if not has_tensorrt():
         raise InputError(
-            f"`{path}`: the description has {wanted}, but the graph's output `{name}` is "
-            f"{node.type} {shape}. Adopt or export the model again."
+            f"this onnxruntime {onnxruntime.__version__} has no {_TENSORRT}, it offers only "
+            f"{', '.join(onnxruntime.get_available_providers())}. Install the GPU build: "
+            "`pip uninstall onnxruntime; pip install onnxruntime-gpu`, and TensorRT's libraries."
         )
+    return "cuda"
 
 
-def _check_keypoints(path: Path, spec: ModelSpec, outputs: Sequence[onnxruntime.NodeArg]) -> None:
-    """Refuse a description that names other points than its output has rows for."""
-    if not isinstance(spec.output, FusedOutput) or spec.output.keypoints is None:
+def _cuda_providers(precision: ComputePrecision | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return CUDA and what it leaves to the CPU.
+
+    Source: onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
+    """
+    options: dict[str, Any] = {
+        "device_id": 0,  # the first of CUDA_VISIBLE_DEVICES
+        "cudnn_conv_algo_search": "EXHAUSTIVE",  # once a shape, at its first run
+        "arena_extend_strategy": "kSameAsRequested",  # several models share one GPU's memory
+        "do_copy_in_default_stream": True,
+    }
+    if precision == "fp32":
+        options["use_tf32"] = 0  # its default is 1: products of ten bits
+    return [(_CUDA, options), (_CPU, {})]
+
+
+def _tensorrt_providers(
+    precision: ComputePrecision | None, cache: Path | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return TensorRT, its engines and timings kept in a folder.
+
+    Source: onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
+    """
+    # The provider names engines by model and GPU; a folder of its own keeps those of another
+    # version or precision from being taken for these.
+    name = f"onnxruntime-{onnxruntime.__version__}-{precision or 'fp32'}"
+    folder = (cache_folder() / "tensorrt" if cache is None else cache) / name
+    make_folder(folder)
+    options: dict[str, Any] = {
+        "device_id": 0,
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": str(folder),
+        "trt_fp16_enable": precision == "fp16",
+    }
+    if precision == "bf16":
+        options["trt_bf16_enable"] = True  # only where wanted: older versions do not know it
+    return [(_TENSORRT, options)]
+
+
+def _refuse_precision(path: Path, device: str, precision: ComputePrecision | None) -> None:
+    if precision is None or (device, precision) == ("cuda", "fp32"):
         return
-    name, count = spec.output.keypoints, len(spec.keypoints)
-    shape = next(node.shape for node in outputs if node.name == name)
-    is_other = any(
-        isinstance(side, int) and side != wanted  # a name or None is a free side
-        for side, wanted in zip(shape[2:], (count, 3), strict=False)
+    raise InputError(
+        f"`{path}` computes in the precision that it was exported in: onnxruntime on {device} "
+        f"offers no other, got {precision}. Leave out `--precision`."
     )
-    if len(shape) != 4 or is_other:  # noqa: PLR2004  # [B, K, J, 3]
+
+
+def _refuse_fallback(path: Path, wanted: str, in_use: list[str]) -> None:
+    """Refuse a session that runs elsewhere: onnxruntime says so in its log alone."""
+    if wanted not in in_use:
         raise InputError(
-            f"`{path}`: the description names {count} keypoints, but the graph's output `{name}` "
-            f"is {shape}. Adopt or export the model again."
-        )
-
-
-def _check_input(path: Path, wanted: InputSpec, node: onnxruntime.NodeArg) -> None:
-    """Refuse a description of an input whose type or shape the graph's own contradicts."""
-    shape = input_shape(wanted)
-    is_fitting = (
-        len(node.shape) == 1 + len(shape)
-        and all(
-            side == found or not isinstance(found, int)  # a name or None is a free side
-            for side, found in zip(shape, node.shape[1:], strict=True)
-        )
-    )
-    if node.type != _TYPES[wanted.dtype] or not is_fitting:
-        raise InputError(
-            f"`{path}`: `input` describes {wanted.dtype} [B, {', '.join(map(str, shape))}] "
-            f"({wanted.layout}, {wanted.colour}), but the graph's `{node.name}` is {node.type} "
-            f"{node.shape}. Adopt or export the model again."
-        )
-
-
-def _check_proposals(path: Path, spec: ModelSpec, nodes: list[onnxruntime.NodeArg]) -> None:
-    """Refuse a description of proposals whose shape the graph's own contradicts."""
-    if spec.proposals is None:
-        return
-    node = next(node for node in nodes if node.name == spec.proposals.name)
-    if node.type != _TYPES["float32"] or node.shape[1:] != [spec.proposals.count, 4]:
-        raise InputError(
-            f"`{path}`: `proposals` describes float32 [B, {spec.proposals.count}, 4], but the "
-            f"graph's `{node.name}` is {node.type} {node.shape}. Export the model again."
+            f"`{path}`: onnxruntime {onnxruntime.__version__} could not start its {wanted} and "
+            f"fell back to {', '.join(in_use)}: its libraries of CUDA, cuDNN or TensorRT are not "
+            "found or of another version. Install those of its release notes, or take "
+            "`--device cpu`."
         )

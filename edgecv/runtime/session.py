@@ -1,9 +1,10 @@
 """A session: one model file, open on one backend."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from edgecv.spec import InputSpec, ModelSpec
 Outputs = Mapping[str, NDArray[Any]]
 Batch: TypeAlias = Any  # an array of images, or a frame that a `FrameSession` has staged
 
-Backend = Literal["auto", "onnxruntime", "torch"]
+Backend = Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "torch"]
+ComputePrecision = Literal["fp32", "fp16", "bf16"]
 TorchPrecision = Literal["fp32", "fp16"]
+Hint = Literal["latency", "throughput"]
 
 CHECKPOINT = ".pt"
 
@@ -96,6 +99,23 @@ class FrameSession(Session, Protocol):
         """Run the network on an array or on staged frames, see `Session.run`."""
 
 
+@runtime_checkable
+class DeferringSession(Session, Protocol):
+    """A session whose outputs may be on their way when `run` returns."""
+
+    @property
+    def answers_later(self) -> bool:
+        """Whether they are; who looks at one waits for all of them."""
+
+
+@runtime_checkable
+class GraphSession(Session, Protocol):
+    """A session of an ONNX graph, which several backends can open."""
+
+    reason: str
+    """Why `auto` took this backend; empty where it was asked for, or is the only one."""
+
+
 def input_shape(wanted: InputSpec) -> tuple[int, int, int]:
     """Return the shape of one image as the network takes it: (C, H, W), or (H, W, C) for `nhwc`."""
     channels = 1 if wanted.colour == "gray" else 3
@@ -134,7 +154,9 @@ def open_session(
     *,
     threads: int = 0,
     backend: Backend = "auto",
-    precision: TorchPrecision | None = None,
+    precision: ComputePrecision | None = None,
+    hint: Hint | None = None,
+    cache: Path | None = None,
 ) -> Session:
     """Open a model file on the backend that fits the file and the device.
 
@@ -142,10 +164,16 @@ def open_session(
         path: an ONNX file with an edgecv description, or a bundle: of `b.edgecv` the entry that
             suits this machine best, of `b.edgecv#fp16` the one of that name. Or the model of a
             Triton Inference Server: `triton://host:8000/model`. Or a checkpoint of a training.
-        device: `auto` (the fastest that is installed), `cpu` or `cuda`.
+        device: `auto` (the fastest that is installed), `cpu` or `cuda`; with OpenVINO also `gpu`
+            and `npu`, which are Intel's.
         threads: threads of one inference on the CPU, 0 for one per core.
-        backend: to insist on; each file has one, `torch` for checkpoints.
-        precision: of a checkpoint, None for `fp32`; every other file says its own.
+        backend: to insist on; `auto` takes `torch` for checkpoints, and for an ONNX file what
+            `edgecv.runtime.racing` finds to be the fastest here.
+        precision: what the network computes with, where the backend lets one choose; None for
+            `fp32` in a checkpoint and in OpenVINO on a CPU, for the file's own elsewhere.
+        hint: what OpenVINO tunes for, None for `latency`.
+        cache: folder that OpenVINO's compiled networks or TensorRT's engines are kept in; None
+            for none of OpenVINO's, and for `tensorrt` in the user's cache.
 
     Raises:
         InputError: if the file is missing, of an unknown kind or damaged, nothing in a bundle runs
@@ -155,7 +183,8 @@ def open_session(
 
     """
     is_checkpoint = not is_remote(path) and Path(path).suffix.lower() == CHECKPOINT
-    _refuse_other_backend(path, backend, precision, is_checkpoint=is_checkpoint)
+    options = RunOptions(device, threads, backend, precision, hint, cache)
+    _refuse_other_backend(path, options, is_checkpoint=is_checkpoint)
     if is_remote(path):
         from edgecv.runtime.triton import TritonSession  # noqa: PLC0415  # slow to import
 
@@ -163,7 +192,7 @@ def open_session(
     if is_bundle(path):
         from edgecv.runtime.bundled import open_bundle  # noqa: PLC0415  # slow to import
 
-        return open_bundle(path, device, threads=threads)
+        return open_bundle(path, options)
     path = Path(path)
     if path.suffix.lower() not in (".onnx", CHECKPOINT):
         raise InputError(
@@ -172,14 +201,71 @@ def open_session(
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such model file. Check the path.")
     if is_checkpoint:
-        return _open_checkpoint(path, device, threads, precision or "fp32")
+        return _open_checkpoint(path, options)
+    if backend == "auto":
+        from edgecv.runtime.racing import open_fastest  # noqa: PLC0415  # slow to import
 
+        return open_fastest(path, options)
+    return open_graph(path, options)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model file is to be run, see `open_session`."""
+
+    device: str = "auto"
+    threads: int = 0
+    backend: Backend = "auto"
+    precision: ComputePrecision | None = None
+    hint: Hint | None = None
+    cache: Path | None = None
+
+
+def open_graph(path: Path, options: RunOptions, content: bytes | None = None) -> GraphSession:
+    """Open an ONNX graph on the backend that is named, `auto` for onnxruntime.
+
+    Args:
+        path: the file; with `content`, its name for messages.
+        options: how to run it.
+        content: the file's bytes, where they do not lie in a file of their own.
+
+    Raises:
+        MissingDependencyError: if the backend is not installed.
+        InputError: see `open_session`.
+
+    """
+    if options.backend == "openvino":
+        missing = [name for name in ("openvino", "onnx") if find_spec(name) is None]
+        if missing:
+            raise MissingDependencyError(
+                f"`--backend openvino` needs {', '.join(missing)}. "
+                "Install it with `pip install 'edgecv[openvino]'`."
+            )
+        from edgecv.runtime.openvino import OpenvinoSession  # noqa: PLC0415  # slow to import
+
+        return OpenvinoSession(
+            path,
+            options.device,
+            threads=options.threads,
+            content=content,
+            precision=options.precision,
+            hint=options.hint or "latency",
+            cache=options.cache,
+        )
     from edgecv.runtime.onnxruntime import OnnxruntimeSession  # noqa: PLC0415  # slow to import
 
-    return OnnxruntimeSession(path, device, threads=threads)
+    return OnnxruntimeSession(
+        path,
+        options.device,
+        threads=options.threads,
+        content=content,
+        tensorrt=options.backend == "onnxruntime-tensorrt",
+        precision=options.precision,
+        cache=options.cache,
+    )
 
 
-def _open_checkpoint(path: Path, device: str, threads: int, precision: TorchPrecision) -> Session:
+def _open_checkpoint(path: Path, options: RunOptions) -> Session:
     missing = [name for name in ("torch", "torchvision") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
@@ -188,16 +274,23 @@ def _open_checkpoint(path: Path, device: str, threads: int, precision: TorchPrec
         )
     from edgecv.runtime.torch import open_checkpoint  # noqa: PLC0415  # torch takes seconds
 
-    return open_checkpoint(path, device, threads=threads, precision=precision)
-
-
-def _refuse_other_backend(
-    path: Path | str, backend: Backend, precision: TorchPrecision | None, *, is_checkpoint: bool
-) -> None:
-    """Refuse what the kind of a file does not allow."""
-    if backend == "onnxruntime" and is_checkpoint:
+    precision = options.precision or "fp32"
+    if precision == "bf16":
         raise InputError(
-            f"`{path}` is a checkpoint, which onnxruntime cannot open. Make an ONNX file of it "
+            f"`{path}` is a checkpoint, which runs in fp32 or fp16, got bf16. Choose one of them."
+        )
+    return open_checkpoint(path, options.device, threads=options.threads, precision=precision)
+
+
+def _refuse_other_backend(path: Path | str, options: RunOptions, *, is_checkpoint: bool) -> None:
+    """Refuse what the kind of a file, or the backend, does not allow."""
+    backend = options.backend
+    if backend not in get_args(Backend):
+        known = ", ".join(get_args(Backend))
+        raise InputError(f"`backend` must be one of {known}, got {backend!r}.")
+    if backend not in ("auto", "torch") and is_checkpoint:
+        raise InputError(
+            f"`{path}` is a checkpoint, which {backend} cannot open. Make an ONNX file of it "
             "with `edgecv export`, or leave out `--backend`."
         )
     if backend == "torch" and not is_checkpoint:
@@ -205,12 +298,25 @@ def _refuse_other_backend(
             f"`{path}` is no checkpoint, and PyTorch runs nothing else. Give `best.pt` of a "
             "training, or leave out `--backend`."
         )
-    if backend == "onnxruntime" and is_remote(path):
+    if backend != "auto" and is_remote(path):
         raise InputError(
             f"`{path}` is run by a server, which chooses the backend. Leave out `--backend`."
         )
-    if precision is not None and not is_checkpoint:
+    has_precisions = is_checkpoint or backend in ("openvino", "onnxruntime-tensorrt")
+    is_exact_cuda = backend == "onnxruntime" and options.precision == "fp32"
+    if options.precision is not None and not (has_precisions or is_exact_cuda):
         raise InputError(
             f"`{path}` computes in the precision that it was exported in. Leave out `--precision`, "
-            "or export it again with `edgecv export --precision`."
+            "export it again with `edgecv export --precision`, or name a backend that offers it: "
+            "`--backend openvino` or `--backend onnxruntime-tensorrt`."
+        )
+    if options.hint is not None and backend != "openvino":
+        raise InputError(
+            f"`hint` is for OpenVINO alone, got {options.hint!r} with the backend {backend}. Add "
+            "`--backend openvino`, or leave out `--hint`."
+        )
+    if options.cache is not None and backend not in ("openvino", "onnxruntime-tensorrt"):
+        raise InputError(
+            f"`cache` is for openvino and onnxruntime-tensorrt, got `{options.cache}` with the "
+            f"backend {backend}. Name one of them with `--backend`, or leave out `--cache`."
         )

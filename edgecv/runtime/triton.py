@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError, ServerError, SpecError
 from edgecv.output_spec import FusedOutput
+from edgecv.runtime.graph_checks import check_names
 from edgecv.runtime.kserve import KServeClient, RefusedError
-from edgecv.runtime.onnxruntime import check_names
 from edgecv.runtime.session import Outputs, filled, input_shape, no_proposals
 from edgecv.spec import METADATA_KEY, ModelSpec
 

@@ -10,7 +10,6 @@ import pytest
 from edgecv.data import open_dataset
 from edgecv.data.known import (
     KNOWN_DATASETS,
-    cache_folder,
     data_root,
     register_dataset,
 )
@@ -141,16 +140,6 @@ def test_data_root(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECV_DATA", str(bare_machine / "mistyped"))
     with pytest.raises(DatasetError, match=r"EDGECV_DATA must name a folder, got `.*mistyped`"):
         data_root()
-
-
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGECV_CACHE", "/a")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert cache_folder() == Path("/a")
-    monkeypatch.delenv("EDGECV_CACHE")
-    assert cache_folder() == Path("/b/edgecv")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "edgecv"
 
 
 def test_a_name_taken_twice_is_refused() -> None:

@@ -13,6 +13,7 @@ from edgecv.export.comparison.divergence import precision_of
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.precision import Precision
 from edgecv.runtime.bundled import BundleSession
+from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model, load
 from edgecv.runtime.session import is_remote
 from edgecv.spec import ModelSpec
@@ -68,24 +69,38 @@ class Opened:
 
 
 def open_pair(
-    reference: Path, candidate: Path, device: str = "auto", *, threads: int = 0
+    reference: Path,
+    candidate: Path,
+    device: str = "auto",
+    *,
+    threads: int = 0,
+    backends: tuple[Contender, Contender] = (Contender(), Contender()),
 ) -> tuple[Opened, Opened]:
     """Open two models so that they can be compared.
 
     A checkpoint ends in results where the other does, else in raw heads; thresholds are the
     reference's in both, where the candidate's are not fixed inside its graph.
 
+    Args:
+        reference: the one that is right.
+        candidate: the one that is questioned; the same file is compared on two backends.
+        device: see `edgecv.load`.
+        threads: see `edgecv.load`.
+        backends: that run the two; a checkpoint has its own.
+
     Raises:
         InputError: if a file cannot be opened, or the two have another task or other classes.
 
     """
-    others = {
-        path: None if _is_checkpoint(path) else load(path, device, threads=threads)
-        for path in (reference, candidate)
-    }
+    paths = (reference, candidate)
+    loaded = [
+        None
+        if _is_checkpoint(path)
+        else load(path, device, threads=threads, backend=one.backend, precision=one.precision)
+        for path, one in zip(paths, backends, strict=True)
+    ]
     opened = []
-    for path, other in ((reference, others[candidate]), (candidate, others[reference])):
-        own = others[path]
+    for path, own, other in zip(paths, loaded, reversed(loaded), strict=True):
         like = None if other is None else other.spec
         opened.append(_open_checkpoint(path, like) if own is None else Opened(path, own))
     left, right = (entry.model.spec for entry in opened)
