@@ -193,8 +193,8 @@ def _followed(
             failures.append(error)
 
     thread = threading.Thread(target=run, name="TensorRT build", daemon=True)
-    thread.start()
     with deferred_interrupt() as interrupted:
+        thread.start()
         while thread.is_alive():
             thread.join(_LOOK_S)
             if interrupted.is_set():

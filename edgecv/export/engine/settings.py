@@ -97,7 +97,7 @@ def _level(wanted: HardwareCompatibility) -> "trt.HardwareCompatibilityLevel":
 def _tile(config: "trt.IBuilderConfig", tiling: Tiling, messages: Messages) -> None:
     import tensorrt as trt
 
-    if hasattr(config, "tiling_optimization_level"):
+    if hasattr(config, "tiling_optimization_level") and hasattr(trt, "TilingOptimizationLevel"):
         level = getattr(trt.TilingOptimizationLevel, tiling.upper())
         config.tiling_optimization_level = level
     else:
