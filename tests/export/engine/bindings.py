@@ -95,6 +95,8 @@ def write_stubs(folder: Path, stubs: Path) -> None:
     # `add_scale_nd` has a parameter without a default behind those with one.
     for kind in ("int", "typing.SupportsInt"):
         text = text.replace(f"channel_axis: {kind})", f"channel_axis: {kind} = ...)")
+    # A data type of the module's would be taken for Python's.
+    text = text.replace("\nbool: DataType\n", "\n")
     (stubs / "tensorrt").mkdir(exist_ok=True)
     (stubs / "tensorrt" / "__init__.pyi").write_text(f"{text}\n__version__: str\n")
 

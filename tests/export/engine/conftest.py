@@ -10,7 +10,7 @@ import pytest
 
 from edgecv.bundle.machine import Gpu
 
-from ...conftest import made_once
+from ...conftest import made_once  # noqa: TID252  # the tests are no package to import from
 from .bindings import VERSIONS, surface, unpack
 from .stand_in import Script, make_module
 
@@ -53,9 +53,7 @@ def known(bindings: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def install(
-    known: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Install:
+def install(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
     """Put a stand-in in the place of TensorRT, on an Orin of its own cache."""
 
     def put(script: Script) -> Any:

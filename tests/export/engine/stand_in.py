@@ -4,6 +4,8 @@ Its classes have the attributes of the real ones of a version, see `bindings.py`
 whoever asks for more gets an AttributeError, as on a machine with that version.
 """
 
+# ruff: noqa: ARG002  # it takes what the real methods take
+
 import enum
 import inspect
 from collections.abc import Callable
@@ -80,9 +82,7 @@ def _type(name: str, described: dict[str, Any], script: Script, module: ModuleTy
     return type(name, (), namespace)
 
 
-def _init(
-    name: str, behaviour: Any, script: Script, module: ModuleType
-) -> Callable[..., None]:
+def _init(name: str, behaviour: Any, script: Script, module: ModuleType) -> Callable[..., None]:
     def init(self: Any, *arguments: Any) -> None:
         inner = None if behaviour is None else behaviour(script, module, *arguments)
         for key, value in (("_script", script), ("_values", {}), ("_inner", inner)):

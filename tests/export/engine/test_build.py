@@ -11,16 +11,16 @@ import pytest
 
 pytest.importorskip("onnx")
 
-import onnx  # noqa: E402
+import onnx
 
-from edgecv.errors import DeviceError, InputError  # noqa: E402
-from edgecv.export.engine.build import build_engine  # noqa: E402
-from edgecv.export.engine.progress import BuildState  # noqa: E402
-from edgecv.export.engine.source import BuildJob  # noqa: E402
-from edgecv.runtime.engine_record import read_record, record_path  # noqa: E402
+from edgecv.errors import DeviceError, InputError
+from edgecv.export.engine.build import build_engine
+from edgecv.export.engine.progress import BuildState
+from edgecv.export.engine.source import BuildJob
+from edgecv.runtime.engine_record import read_record, record_path
 
-from .conftest import Install, write_model  # noqa: E402
-from .stand_in import PLAN, Script  # noqa: E402
+from .conftest import Install, write_model
+from .stand_in import PLAN, Script
 
 FP16_LAYER = {
     "Name": "features",
@@ -256,9 +256,7 @@ def test_timings_of_another_device_are_left_out(
     assert script.calls.count("IBuilderConfig.create_timing_cache(nothing)") == 1
 
 
-def test_ctrl_c_ends_a_build_at_the_next_step(
-    install: Install, known: dict[str, Any], model: Path, plugins: Path
-) -> None:
+def test_ctrl_c_ends_a_build_at_the_next_step(install: Install, model: Path, plugins: Path) -> None:
     answers: list[bool] = []
     seen: list[BuildState] = []
     shown = threading.Event()
@@ -321,9 +319,7 @@ def test_layers_are_timed(
     assert script.calls.count("IExecutionContext.execute_async_v3(7)") == 40
 
 
-def test_a_recipe_for_another_gpu_is_refused(
-    install: Install, model: Path, plugins: Path
-) -> None:
+def test_a_recipe_for_another_gpu_is_refused(install: Install, model: Path, plugins: Path) -> None:
     install(Script())
     with pytest.raises(DeviceError, match=r"is for Jetson Thor of .* 11\.0, and this is Orin"):
         build_engine(job(model, plugins, "thor-fp16"))
