@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from edgecv.bundle.machine import Gpu, find_gpu
 from edgecv.engine_recipe import Recipe
-from edgecv.errors import DeviceError
+from edgecv.errors import DeviceError, OutputError
 from edgecv.export.engine.audit import engine_layers, require_precision, with_times
-from edgecv.export.engine.layer_times import Driver, layer_times
+from edgecv.export.engine.layer_times import layer_times, opened_driver
 from edgecv.export.engine.messages import Messages, logger, why_no_engine
 from edgecv.export.engine.network import load_plugins, parsed_network
 from edgecv.export.engine.progress import BuildState, PhaseTree, Watch, progress_monitor
@@ -23,9 +23,6 @@ from edgecv.files import replacing
 from edgecv.interrupts import deferred_interrupt
 from edgecv.runtime.engine_record import EngineLayer, EngineRecord, FileIdentity, record_path
 from edgecv.runtime.tensorrt_module import import_tensorrt
-
-if TYPE_CHECKING:
-    import tensorrt as trt
 
 T = TypeVar("T")
 
@@ -64,7 +61,8 @@ def build_engine(job: BuildJob, watch: Watch | None = None) -> EngineRecord:
     for note in source.notes:
         messages.note(note)
     began = time.monotonic()
-    plan, layers = _build(job, source, machine, messages, watch)
+    plan = _build(job, source, machine, messages, watch)
+    layers = _audited(plan, job, source, messages)
     record = EngineRecord(
         engine_sha256=hashlib.sha256(plan).hexdigest(),
         onnx=FileIdentity.of(job.model),
@@ -110,14 +108,14 @@ def _build(
     machine: _Machine,
     messages: Messages,
     watch: Watch | None,
-) -> tuple[bytes, tuple[EngineLayer, ...]]:
-    """Return the engine's bytes and layers."""
+) -> bytes:
+    """Return the engine's bytes; the builder's memory is given back."""
     import tensorrt as trt
 
     recipe, log = source.recipe, logger(messages)
     builder = trt.Builder(log)
     if source.plugins is not None:
-        load_plugins(builder, source.plugins)
+        load_plugins(builder.get_plugin_registry(), source.plugins)
     parsed = parsed_network(builder, log, source.graph, job.model, for_dla=recipe.uses_dla)
     config = configuration(builder, recipe, messages)
     add_profiles(builder, config, source.profiles)
@@ -136,27 +134,29 @@ def _build(
         can_cancel=monitor is not None,
     )
     if recipe.timing_cache:
-        keep_timings(config, timings)
+        try:
+            keep_timings(config, timings)
+        except OutputError as error:  # the engine is worth more
+            messages.note(f"what was timed is lost: {error}")
     if tree.cancelled.is_set():
         raise KeyboardInterrupt
     if plan is None:
         raise DeviceError(why_no_engine(messages.errors, recipe.workspace_mib))
-    data = bytes(cast("Any", plan))
-    return data, _audited(data, log, job, source)
+    return bytes(cast("Any", plan))
 
 
 def _audited(
-    plan: bytes, log: "trt.ILogger", job: BuildJob, source: BuildSource
+    plan: bytes, job: BuildJob, source: BuildSource, messages: Messages
 ) -> tuple[EngineLayer, ...]:
     """Return what an engine consists of, if that is in the precision that is required."""
     import tensorrt as trt
 
-    runtime = trt.Runtime(log)
+    runtime = trt.Runtime(logger(messages))
     runtime.engine_host_code_allowed = False
     if source.recipe.uses_dla:
         runtime.DLA_core = source.recipe.dla_core
     if source.plugins is not None:
-        runtime.get_plugin_registry().load_library(str(source.plugins))
+        load_plugins(runtime.get_plugin_registry(), source.plugins)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise DeviceError(
@@ -166,13 +166,14 @@ def _audited(
     layers = engine_layers(engine)
     if job.required is not None:
         require_precision(layers, source.layers, job.required)
-    if job.with_times:
-        driver = Driver()
-        try:
-            layers = with_times(layers, layer_times(engine, driver))
-        finally:
-            driver.close()
-    return layers
+    if not job.with_times:
+        return layers
+    try:
+        with opened_driver() as driver:
+            return with_times(layers, layer_times(engine, driver))
+    except DeviceError as error:  # the engine is worth more
+        messages.note(f"layers were not timed: {error}")
+        return layers
 
 
 def _followed(

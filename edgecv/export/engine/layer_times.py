@@ -35,7 +35,7 @@ class Driver:
         try:
             self._library = ctypes.CDLL("libcuda.so.1")
         except OSError as error:
-            raise DeviceError("there is no NVIDIA driver. Leave out `--layer-times`.") from error
+            raise DeviceError("there is no NVIDIA driver. Leave `--layer-times` out.") from error
         self._device, context = ctypes.c_int(), ctypes.c_void_p()
         self._call("cuInit", 0)
         self._call("cuDeviceGet", ctypes.byref(self._device), 0)
@@ -68,17 +68,32 @@ class Driver:
         """Wait for what was asked of a stream."""
         self._call("cuStreamSynchronize", ctypes.c_void_p(stream))
 
-    def close(self) -> None:
-        """Leave the context."""
+    def leave(self) -> None:
+        """Give the context back."""
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
 
     def _call(self, function: str, *arguments: object) -> None:
         result = getattr(self._library, function)(*arguments)
         if result != _SUCCESS:
             raise DeviceError(
-                f"CUDA's {function} failed with error {result} while layers were timed. Leave out "
-                "`--layer-times`."
+                f"CUDA's {function} failed with error {result} while layers were timed. Build "
+                "without `--layer-times`."
             )
+
+
+@contextmanager
+def opened_driver() -> Iterator[Driver]:
+    """Yield the driver, and leave its context afterwards.
+
+    Raises:
+        DeviceError: if there is no driver or no device.
+
+    """
+    driver = Driver()
+    try:
+        yield driver
+    finally:
+        driver.leave()
 
 
 def layer_times(engine: "trt.ICudaEngine", driver: Driver) -> dict[str, float]:
@@ -92,7 +107,7 @@ def layer_times(engine: "trt.ICudaEngine", driver: Driver) -> dict[str, float]:
     """
     context = engine.create_execution_context()
     if context is None:
-        raise DeviceError("the GPU has no memory for the engine. Leave out `--layer-times`.")
+        raise DeviceError("the GPU has no memory for the engine. Build without `--layer-times`.")
     use_tuned_shapes(engine, context)
     context.infer_shapes()
     times: dict[str, list[float]] = defaultdict(list)
@@ -113,7 +128,9 @@ def layer_times(engine: "trt.ICudaEngine", driver: Driver) -> dict[str, float]:
 
 def _enqueue(context: "trt.IExecutionContext", stream: int) -> None:
     if not context.execute_async_v3(stream):
-        raise DeviceError("TensorRT could not run the engine that it built. Leave out the times.")
+        raise DeviceError(
+            "TensorRT could not run the engine that it built. `edgecv verify` tells more."
+        )
 
 
 def _address(

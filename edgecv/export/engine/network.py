@@ -34,15 +34,14 @@ class Parsed:
     parser: "trt.OnnxParser"
 
 
-def load_plugins(builder: "trt.Builder", library: Path) -> None:
-    """Make the plugins of a library known to a builder and its parser.
+def load_plugins(registry: "trt.IPluginRegistry", library: Path) -> None:
+    """Make the plugins of a library known to whom a registry belongs: a builder or a runtime.
 
     Raises:
         DeviceError: if it cannot be loaded.
 
     """
-    handle = builder.get_plugin_registry().load_library(str(library))
-    if handle is None:
+    if registry.load_library(str(library)) is None:
         raise DeviceError(
             f"TensorRT cannot load the plugins of `{library}`. Is it built for this processor and "
             f"CUDA version? `ldd {library}` names what is missing."

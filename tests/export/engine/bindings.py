@@ -128,9 +128,8 @@ def _wheel(version: str) -> Path:
     if not list(kept.glob(pattern)):
         wanted = f"{PACKAGES[version]}=={version}"
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(kept)]
-        done = subprocess.run(
-            [*command, "--only-binary=:all:", wanted], capture_output=True, text=True, check=False
-        )
+        command += ["--only-binary=:all:", "--retries=1", "--timeout=15", wanted]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             pytest.skip(f"needs {wanted}, and pip has none: {done.stderr.strip()[-200:]}")
     return next(kept.glob(pattern))

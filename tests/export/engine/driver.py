@@ -10,7 +10,6 @@ class FakeDriver:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.freed: list[str] = []
-        self.is_closed = False
 
     @contextmanager
     def memory(self, num_bytes: int) -> Iterator[int]:
@@ -26,7 +25,3 @@ class FakeDriver:
 
     def wait(self, stream: int) -> None:
         assert stream == 7
-
-    def close(self) -> None:
-        assert self.freed == self.taken
-        self.is_closed = True

@@ -173,18 +173,17 @@ class _Builder(_Behaviour):
 
     def build_serialized_network(self, network: Any, config: Any) -> Any:
         assert isinstance(network, self.module.INetworkDefinition)
-        monitor = config.progress_monitor
-        monitor.phase_start("Building Engine", None, 4)
-        steps: list[int] = []
+        monitor = getattr(config, "progress_monitor", None)
 
         def step(number: int) -> bool:
-            steps.append(number)
-            goes_on: bool = monitor.step_complete("Building Engine", number)
-            return goes_on
+            return monitor is None or bool(monitor.step_complete("Building Engine", number))
 
+        if monitor is not None:
+            monitor.phase_start("Building Engine", None, 4)
         self.script.while_building(step)
-        goes_on = all(monitor.step_complete("Building Engine", number) for number in range(4))
-        monitor.phase_finish("Building Engine")
+        goes_on = all(step(number) for number in range(4))
+        if monitor is not None:
+            monitor.phase_finish("Building Engine")
         severity = self.module.ILogger.Severity
         self.logger.log(severity.INFO, "something of no interest")
         self.logger.log(severity.WARNING, "something of\ninterest")

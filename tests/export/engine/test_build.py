@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgecv.export.engine.source import BuildJob
 from edgecv.runtime.engine_record import read_record, record_path
 
 from .conftest import Install, write_model
+from .driver import FakeDriver
 from .stand_in import PLAN, Script
 
 FP16_LAYER = {
@@ -306,17 +308,49 @@ def test_required_precision(install: Install, model: Path, plugins: Path) -> Non
 def test_layers_are_timed(
     install: Install, model: Path, plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from .driver import FakeDriver
-
     driver = FakeDriver()
-    monkeypatch.setattr("edgecv.export.engine.build.Driver", lambda: driver)
+    monkeypatch.setattr("edgecv.export.engine.build.opened_driver", lambda: nullcontext(driver))
     script = Script(layers=LAYERS)
     install(script)
     record = build_engine(job(model, plugins, with_times=True))
     assert [layer.time_ms for layer in record.layers] == [0.25]
     assert driver.freed == driver.taken == ["stream", "768 bytes", "768 bytes"]
-    assert driver.is_closed
     assert script.calls.count("IExecutionContext.execute_async_v3(7)") == 40
+
+
+def test_an_engine_is_written_though_it_cannot_be_timed(
+    install: Install, model: Path, plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise DeviceError("there is no driver.")
+
+    monkeypatch.setattr("edgecv.export.engine.build.opened_driver", missing)
+    install(Script(layers=LAYERS))
+    build_engine(job(model, plugins, with_times=True))
+    assert (
+        "note: layers were not timed: there is no driver."
+        in read_record(model.with_suffix(".engine")).log
+    )
+
+
+def test_an_engine_is_written_though_timings_cannot_be(
+    install: Install, model: Path, plugins: Path
+) -> None:
+    (model.parent / "cache").write_text("no folder")
+    install(Script())
+    record = build_engine(job(model, plugins))
+    assert any("what was timed is lost: cannot write" in line for line in record.log)
+
+
+def test_a_version_without_progress_builds_all_the_same(
+    known: dict[str, Any], install: Install, model: Path, plugins: Path
+) -> None:
+    del known["types"]["IBuilderConfig"]["class"]["progress_monitor"]
+    del known["types"]["IProgressMonitor"]
+    install(Script())
+    seen: list[BuildState] = []
+    build_engine(job(model, plugins), seen.append)
+    assert [state.fraction for state in seen][-1] == 1.0
 
 
 def test_a_recipe_for_another_gpu_is_refused(install: Install, model: Path, plugins: Path) -> None:
