@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from edgecv.errors import InputError
+from edgecv.errors import InputError, MissingDependencyError
 
 LIBRARY = "libedgecv_plugins.so"
 VARIABLE = "EDGECV_PLUGINS"
@@ -17,7 +17,8 @@ def find_plugins(named: Path | None = None) -> Path:
         named: where the user says that it is, None to look where it is built and installed.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if it is not where the user says.
+        MissingDependencyError: if it was not built.
 
     """
     if named is None and VARIABLE in os.environ:
@@ -29,15 +30,12 @@ def find_plugins(named: Path | None = None) -> Path:
             f"`{named}`: there is no such plugin library. Check `--plugins` and ${VARIABLE}."
         )
     package = import_module("edgecv.export")
-    installed = getattr(package, "plugin_library", None)
-    found = installed() if installed is not None else None
-    if found is not None:
-        return Path(found)
-    for folder in map(Path, package.__path__):
-        for place in (folder / LIBRARY, folder.parents[1] / "build" / "plugins" / LIBRARY):
-            if place.is_file():
-                return place
-    raise InputError(
-        f"the model needs edgecv's TensorRT plugins, and there is no `{LIBRARY}`. Build it from "
-        f"`export/tensorrt`, which takes nvcc, and name it with `--plugins` or ${VARIABLE}."
+    if hasattr(package, "plugin_library"):
+        return Path(package.plugin_library())
+    for folder in map(Path, package.__path__):  # an editable installation has two
+        if (folder / LIBRARY).is_file():
+            return (folder / LIBRARY).resolve()
+    raise MissingDependencyError(
+        f"the model needs edgecv's TensorRT plugins, and there is no `{LIBRARY}`. Build edgecv "
+        f"with CUDA's compiler, nvcc, or name the file with `--plugins` or ${VARIABLE}."
     )

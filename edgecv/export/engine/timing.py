@@ -3,16 +3,14 @@
 Builds of several processes may end at once: each adds what it timed to what the file holds by then.
 """
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from edgecv.bundle.lock import locked
 from edgecv.bundle.machine import Gpu
 from edgecv.data.known import cache_folder
-from edgecv.files import make_folder, replacing
+from edgecv.files import replacing
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -49,16 +47,8 @@ def keep_timings(config: "trt.IBuilderConfig", path: Path) -> None:
     timed = config.get_timing_cache()
     if timed is None:
         return
-    make_folder(path.parent)
-    with _locked(path):
+    with locked(path):
         if path.is_file():  # by now it may hold more than the build began with
             timed.combine(config.create_timing_cache(path.read_bytes()), ignore_mismatch=False)
         with replacing(path) as partial:
             partial.write_bytes(bytes(cast("Any", timed.serialize())))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

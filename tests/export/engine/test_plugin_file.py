@@ -7,16 +7,17 @@ import pytest
 pytest.importorskip("onnx")
 
 import edgecv.export
-from edgecv.errors import InputError
+from edgecv.errors import InputError, MissingDependencyError
 from edgecv.export.engine.plugin_file import find_plugins
 
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No library is installed, and none is named."""
+    there = tmp_path / "there"
+    there.mkdir()
     monkeypatch.delenv("EDGECV_PLUGINS", raising=False)
-    monkeypatch.setattr(edgecv.export, "plugin_library", lambda: None, raising=False)
-    monkeypatch.setattr(edgecv.export, "__path__", [str(tmp_path / "edgecv" / "export")])
+    monkeypatch.setattr(edgecv.export, "__path__", [str(tmp_path / "here"), str(there)])
 
 
 def test_the_named_one_goes_first(
@@ -29,19 +30,17 @@ def test_the_named_one_goes_first(
         find_plugins(tmp_path / "none.so")
 
 
-def test_then_the_installed_one(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edgecv.export, "plugin_library", lambda: plugins)
-    assert find_plugins() == plugins
-
-
-@pytest.mark.parametrize("folder", ["edgecv/export", "build/plugins"])
-def test_then_where_it_is_built(tmp_path: Path, folder: str) -> None:
-    place = tmp_path / folder
-    place.mkdir(parents=True)
-    (place / "libedgecv_plugins.so").touch()
-    assert find_plugins() == place / "libedgecv_plugins.so"
+def test_then_the_installed_one(tmp_path: Path) -> None:
+    library = tmp_path / "there" / "libedgecv_plugins.so"
+    library.touch()
+    assert find_plugins() == library
 
 
 def test_where_there_is_none_the_message_says_how_to_get_it() -> None:
-    with pytest.raises(InputError, match=r"needs edgecv's TensorRT plugins.*nvcc.*--plugins"):
+    with pytest.raises(MissingDependencyError, match=r"there is no `?libedgecv_plugins\.so.*nvcc"):
         find_plugins()
+
+
+def test_the_packages_own_function_is_asked(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edgecv.export, "plugin_library", lambda: plugins, raising=False)
+    assert find_plugins() == plugins
