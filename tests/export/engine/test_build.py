@@ -378,6 +378,24 @@ def test_the_recipe_says_what_the_file_must_compute_in(
         build_engine(job(model, plugins, "orin-nx", required="fp32"))
 
 
+def test_a_second_ctrl_c_waits_for_nothing(install: Install, model: Path, plugins: Path) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def hang(_: object) -> None:
+        asked.set()
+        assert released.wait(30)
+
+    def watch(_: BuildState) -> None:
+        if asked.is_set():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    install(Script(while_building=hang))
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(job(model, plugins), watch)
+    released.set()
+
+
 def test_the_model_is_not_replaced(model: Path) -> None:
     with pytest.raises(InputError, match=r"`--output` must be an engine file"):
         BuildJob(model, model, "orin-nx")
