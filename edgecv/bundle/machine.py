@@ -12,7 +12,8 @@ from edgecv.provenance import cpu_name
 # unsigned activations times signed weights overflow there.
 _DOT_PRODUCTS = ("amx_int8", "avx512_vnni", "avx_vnni", "asimddp")
 
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR and _MULTIPROCESSOR_COUNT of cuda.h
+_MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 _LONGEST_NAME = 256
 
 
@@ -24,12 +25,14 @@ class Gpu:
         name: as CUDA gives it.
         capability: its compute capability, such as `8.7`.
         tensorrt: the version that is installed, None if none is.
+        multiprocessors: how many; the boards of a family, all of one name, differ in it.
 
     """
 
     name: str
     capability: str
     tensorrt: str | None = None
+    multiprocessors: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,21 @@ def find_gpu() -> Gpu | None:
     except OSError:
         return None
     device, name = ctypes.c_int(), ctypes.create_string_buffer(_LONGEST_NAME)
-    major, minor = ctypes.c_int(), ctypes.c_int()
+    major, minor, processors = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     calls: tuple[tuple[str, tuple[object, ...]], ...] = (
         ("cuInit", (0,)),
         ("cuDeviceGet", (ctypes.byref(device), 0)),
         ("cuDeviceGetName", (name, _LONGEST_NAME, device)),
         ("cuDeviceGetAttribute", (ctypes.byref(major), _MAJOR, device)),
         ("cuDeviceGetAttribute", (ctypes.byref(minor), _MINOR, device)),
+        ("cuDeviceGetAttribute", (ctypes.byref(processors), _MULTIPROCESSORS, device)),
     )
     # Each needs what the one before it wrote; CUDA_SUCCESS is 0.
     if any(getattr(driver, function)(*arguments) != 0 for function, arguments in calls):
         return None
     text = name.value.decode("utf-8", errors="replace")
-    return Gpu(text, f"{major.value}.{minor.value}", _tensorrt_version())
+    capability = f"{major.value}.{minor.value}"
+    return Gpu(text, capability, _tensorrt_version(), processors.value)
 
 
 def _tensorrt_version() -> str | None:

@@ -10,6 +10,7 @@ from edgecv.errors import EdgeCVError
 _COMMANDS = (
     "train",
     "export",
+    "build",
     "adopt",
     "inspect",
     "verify",

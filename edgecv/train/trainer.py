@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from edgecv.data.batches import Batch, seed_for
 from edgecv.errors import InputError
 from edgecv.files import make_folder, write_text
+from edgecv.interrupts import deferred_interrupt
 from edgecv.models import Network, build_model, model_task
 from edgecv.models.fused import torch_session
 from edgecv.provenance import versions_in_use
@@ -26,7 +27,6 @@ from edgecv.train.classification import ClassificationTask
 from edgecv.train.config import TrainConfig
 from edgecv.train.detection import DetectionTask
 from edgecv.train.distributed import Ranks, join_ranks
-from edgecv.train.interrupts import deferred_interrupt
 from edgecv.train.observer import Nobody, Observer, TrainResult
 from edgecv.train.optimisation import Optimisation
 from edgecv.train.recipe import write_config

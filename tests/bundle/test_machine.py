@@ -69,19 +69,19 @@ class Driver:
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
         assert device.value == 7
-        value._obj.value = {75: 8, 76: 7}[attribute]
+        value._obj.value = {75: 8, 76: 7, 16: 16}[attribute]
         return self._result("cuDeviceGetAttribute")
 
 
 def test_the_driver_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver())
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    assert find_gpu() == Gpu("Orin", "8.7", None)
+    assert find_gpu() == Gpu("Orin", "8.7", None, 16)
     tensorrt = ModuleType("tensorrt")
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
-    assert find_gpu() == Gpu("Orin", "8.7", None)
+    assert find_gpu() == Gpu("Orin", "8.7", None, 16)
     tensorrt.__dict__["__version__"] = "10.3.0"
-    assert find_gpu() == Gpu("Orin", "8.7", "10.3.0")
+    assert find_gpu() == Gpu("Orin", "8.7", "10.3.0", 16)
     assert this_machine(with_gpu=True).gpu == find_gpu()
     assert this_machine(with_gpu=False).gpu is None
 

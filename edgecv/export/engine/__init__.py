@@ -1,0 +1,1 @@
+"""TensorRT engines: recipes, the builder, and what it made of a file."""
