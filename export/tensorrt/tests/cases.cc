@@ -94,7 +94,7 @@ void AddRoiRefusals(Case& one, std::size_t rois, std::size_t features, const std
   one.refused_shapes = {
       {rois, {"B", "R", "5"}, "`rois` must be [B, R, 4], got ["},
       {rois, {"R", "4"}, "`rois` must be [B, R, 4], got ["},
-      {features, {"B", "C", "H"}, "`" + map + "` must be [B, C, *, *], got ["},
+      {features, {"B", "256", "H"}, "`" + map + "` must be [B, C, *, *], got ["},
       {rois, {"3", "R", "4"}, " with B = ", true},
       {rois, {"B", "2147483647", "4"}, "`rois` must hold fewer than 2**31 regions in all, got more.",
        true},

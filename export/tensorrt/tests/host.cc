@@ -158,6 +158,11 @@ Fields& Fields::Add(const std::string& name, PluginFieldType type, const void* d
   return *this;
 }
 
+bool Fields::Has(const std::string& name) const {
+  return std::any_of(fields_.begin(), fields_.end(),
+                     [&](const PluginField& field) { return name == field.name; });
+}
+
 Fields& Fields::Drop(const std::string& name) {
   const auto found = std::find_if(fields_.begin(), fields_.end(),
                                   [&](const PluginField& field) { return name == field.name; });

@@ -50,6 +50,7 @@ class Fields {
   Fields& Text(const std::string& name, const std::string& value);
   Fields& Add(const std::string& name, nvinfer1::PluginFieldType type, const void* data,
               std::int32_t length);
+  bool Has(const std::string& name) const;
   // Without the field of that name, which must be there.
   Fields& Drop(const std::string& name);
 
