@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.machinery import ExtensionFileLoader
@@ -30,6 +31,38 @@ def emulated_cuda() -> ModuleType:
     module = module_from_spec(spec)
     loader.exec_module(module)
     return module
+
+
+def emulated_build(
+    name: str,
+    sources: Sequence[Path],
+    *,
+    flags: Sequence[str] = (),
+    link_flags: Sequence[str] = (),
+    made_of: Sequence[Path] = (),
+) -> Path:
+    """Build a shared library or a program, unless it has been built before; return its path.
+
+    Args:
+        name: of the file.
+        sources: those of the emulation among them, if it is wanted.
+        flags: of the compiler, beside those of every emulated source.
+        link_flags: of the linker; `-shared` for a library.
+        made_of: folders beside `kernels` that the sources include files of.
+
+    """
+    compiler, common = _compiler()
+    flags = [*common, *flags]
+    command = [name, compiler, *flags, *link_flags, *map(str, sources)]
+    folder = BUILDS / _fingerprint(command, [KERNELS, *made_of])
+    target = folder / name
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    with (BUILDS / "lock").open("w") as lock:  # other processes of the same test run
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            folder.mkdir(exist_ok=True)
+            _build(compiler, flags, sources, link_flags, target)
+    return target
 
 
 def emulated_program(source: Path, folder: Path) -> Path:
@@ -61,8 +94,7 @@ def _built() -> Path:
     binding = Path(nanobind.source_dir())
     robin_map = binding.parent / "ext" / "robin_map" / "include"
     headers = [sysconfig.get_path("include"), nanobind.include_dir(), str(robin_map)]
-    compiler, flags = _compiler()
-    flags += [
+    flags = [
         '-DEDGECV_CUDA_ARCHITECTURES="90"',  # what it plays
         *(word for folder in headers for word in ("-isystem", folder)),
     ]
@@ -72,32 +104,30 @@ def _built() -> Path:
         *sorted(KERNELS.glob("emulated/*.cc")),
         binding / "nb_combined.cpp",
     ]
-    folder = BUILDS / _fingerprint([compiler, *flags, *map(str, sources)])
-    module = folder / "_cuda.so"
-    BUILDS.mkdir(parents=True, exist_ok=True)
-    with (BUILDS / "lock").open("w") as lock:  # other processes of the same test run
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not module.exists():
-            folder.mkdir(exist_ok=True)
-            _build(compiler, flags, sources, folder)
-    return module
+    return emulated_build("_cuda.so", sources, flags=flags, link_flags=["-shared"])
 
 
-def _build(compiler: str, flags: list[str], sources: list[Path], folder: Path) -> None:
+def _build(
+    compiler: str,
+    flags: Sequence[str],
+    sources: Sequence[Path],
+    link_flags: Sequence[str],
+    target: Path,
+) -> None:
     def compile_one(numbered: tuple[int, Path]) -> Path:
         number, source = numbered
-        target = folder / f"{number}-{source.stem}.o"
-        if not target.exists():
-            written = target.with_suffix(".part")
+        object_file = target.parent / f"{number}-{source.stem}.o"
+        if not object_file.exists():
+            written = object_file.with_suffix(".part")
             _run([compiler, *flags, "-x", "c++", "-c", str(source), "-o", str(written)])
-            written.replace(target)
-        return target
+            written.replace(object_file)
+        return object_file
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, enumerate(sources)))
-    unfinished = folder / "_cuda.so.part"
-    _run([compiler, "-shared", *flags, *map(str, objects), "-o", str(unfinished)])
-    unfinished.replace(folder / "_cuda.so")
+    unfinished = target.with_name(f"{target.name}.part")
+    _run([compiler, *flags, *map(str, objects), *link_flags, "-o", str(unfinished)])
+    unfinished.replace(target)
 
 
 def _run(command: list[str]) -> None:
@@ -118,10 +148,10 @@ def _cuda_headers() -> Path:
     pytest.skip("needs CUDA's headers: `pip install 'cuda-toolkit[cccl,crt,cudart]'`")
 
 
-def _fingerprint(command: list[str]) -> str:
-    """Of everything that the module is made from but what the system brings."""
+def _fingerprint(command: list[str], folders: Sequence[Path]) -> str:
+    """Of everything that a file is made from but what the system brings."""
     digest = hashlib.sha256("\n".join(command).encode())
-    for path in sorted(KERNELS.rglob("*")):
-        if path.suffix in (".h", ".cuh", ".cu", ".cc"):
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        if path.suffix in (".h", ".cuh", ".cu", ".cc", ".map"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
