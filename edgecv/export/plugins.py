@@ -25,6 +25,6 @@ def plugin_library() -> Path:
             return library.resolve()
     raise MissingDependencyError(
         f"plugin_library: edgecv was built without CUDA, there is no {_FILE}. Install the CUDA "
-        f"toolkit (nvcc) and run `CMAKE_ARGS=-DEDGECV_CUDA=ON pip install --force-reinstall "
-        f"--no-deps .`."
+        "toolkit (nvcc) and run `CMAKE_ARGS=-DEDGECV_CUDA=ON pip install --force-reinstall "
+        "--no-deps .`. A library that lies elsewhere `edgecv build --plugins` takes."
     )

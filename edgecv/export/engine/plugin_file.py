@@ -1,12 +1,11 @@
 """Where the library with edgecv's TensorRT plugins lies."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 
-from edgecv.errors import InputError, MissingDependencyError
+from edgecv.errors import InputError
+from edgecv.export.plugins import plugin_library
 
-LIBRARY = "libedgecv_plugins.so"
 VARIABLE = "EDGECV_PLUGINS"
 
 
@@ -29,13 +28,4 @@ def find_plugins(named: Path | None = None) -> Path:
         raise InputError(
             f"`{named}`: there is no such plugin library. Check `--plugins` and ${VARIABLE}."
         )
-    package = import_module("edgecv.export")
-    if hasattr(package, "plugin_library"):
-        return Path(package.plugin_library())
-    for folder in map(Path, package.__path__):  # an editable installation has two
-        if (folder / LIBRARY).is_file():
-            return (folder / LIBRARY).resolve()
-    raise MissingDependencyError(
-        f"the model needs edgecv's TensorRT plugins, and there is no `{LIBRARY}`. Build edgecv "
-        f"with CUDA's compiler, nvcc, or name the file with `--plugins` or ${VARIABLE}."
-    )
+    return plugin_library()

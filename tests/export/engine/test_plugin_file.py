@@ -39,8 +39,3 @@ def test_then_the_installed_one(tmp_path: Path) -> None:
 def test_where_there_is_none_the_message_says_how_to_get_it() -> None:
     with pytest.raises(MissingDependencyError, match=r"there is no `?libedgecv_plugins\.so.*nvcc"):
         find_plugins()
-
-
-def test_the_packages_own_function_is_asked(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edgecv.export, "plugin_library", lambda: plugins, raising=False)
-    assert find_plugins() == plugins
