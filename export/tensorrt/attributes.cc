@@ -65,7 +65,8 @@ bool FieldReader::Finish() {
     }
     bool is_known = false;
     for (std::int32_t k = 0; k < num_known_; ++k) is_known |= std::strcmp(name, known_[k]) == 0;
-    if (!is_known) Refuse(name, "must be an attribute of version %s, got one that is not", kVersion);
+    if (!is_known)
+      Refuse(name, "must be an attribute of version %s, got one that is not", kVersion);
   }
   return !is_refused_;
 }

@@ -36,7 +36,8 @@ std::vector<FieldRefusal> AnyRefusals(const std::string& integer) {
       {integer, Fields().Add(integer, PluginFieldType::kINT64, &wide, 1), wrong + "type 10 and 1"},
       {integer, Fields().Integers(integer, {1, 2}), wrong + "type 5 and 2 elements"},
       {integer, Fields().Integers(integer, {}), wrong + "type 5 and 0 elements"},
-      {"nonsense", Fields().Integers("nonsense", {1}), "`nonsense` must be an attribute of version 1"},
+      {"nonsense", Fields().Integers("nonsense", {1}),
+       "`nonsense` must be an attribute of version 1"},
       {"plugin_version", Fields().Text("plugin_version", "2"), "`plugin_version` must be \"1\""},
       {"plugin_namespace", Fields().Text("plugin_namespace", ""),
        "`plugin_namespace` must be \"edgecv\""},
@@ -71,9 +72,11 @@ Case Nms() {
   one.refused_shapes = {
       {0, {"B", "N", "5"}, "`boxes` must be [B, N, 4], got ["},
       {0, {"B", "N"}, "`boxes` must be [B, N, 4], got ["},
-      {0, {"B", "7", "4"}, "`scores` must be [B, N, C] with N = 7, as the tensors before, got [4, 9, 3]",
+      {0, {"B", "7", "4"},
+       "`scores` must be [B, N, C] with N = 7, as the tensors before, got [4, 9, 3]",
        true},
-      {1, {"B", "N", "2147483647"}, "`scores` must hold fewer than 2**31 scores an image, got more.",
+      {1, {"B", "N", "2147483647"},
+       "`scores` must hold fewer than 2**31 scores an image, got more.",
        true},
       {1, {"B", "N", "2147483648"}, "`scores` must be [B, N, C] with sides below 2**31, got"},
       {2, {"2"}, "`score_threshold` must be one number, got [2]."},
@@ -96,7 +99,8 @@ void AddRoiRefusals(Case& one, std::size_t rois, std::size_t features, const std
       {rois, {"R", "4"}, "`rois` must be [B, R, 4], got ["},
       {features, {"B", "256", "H"}, "`" + map + "` must be [B, C, *, *], got ["},
       {rois, {"3", "R", "4"}, " with B = ", true},
-      {rois, {"B", "2147483647", "4"}, "`rois` must hold fewer than 2**31 regions in all, got more.",
+      {rois, {"B", "2147483647", "4"},
+       "`rois` must hold fewer than 2**31 regions in all, got more.",
        true},
   };
   one.min = {{"B", 1}, {"R", 0}, {"H", 8}, {"W", 8}};
@@ -130,7 +134,8 @@ Case RoiAlign() {
       Integer("sampling_ratio", 1025, "`sampling_ratio` must be in [0, 1024], got 1025."),
       Integer("aligned", 2, "`aligned` must be in [0, 1], got 2."),
       Numbers("canonical_size", {0.0f}, "`canonical_size` must be positive and finite, got 0."),
-      Numbers("canonical_size", {INFINITY}, "`canonical_size` must be positive and finite, got inf"),
+      Numbers("canonical_size", {INFINITY},
+              "`canonical_size` must be positive and finite, got inf"),
       Numbers("spatial_scales", {0.25f, nan}, rule),
       Numbers("spatial_scales", {-0.25f}, rule + "-0.25."),
       Numbers("spatial_scales", {0.3f}, pyramid),
@@ -142,7 +147,7 @@ Case RoiAlign() {
   };
   AddRoiRefusals(one, 0, 1, "map_0");
   one.refused_shapes.push_back({2, {"B", "255", "H2", "W2"},
-                                "`map_1` must be [B, C, *, *] with C = 256, as the tensors before"});
+                                "`map_1` must be [B, C, *, *] with C = 256, as the tensors"});
   for (host::Values* values : {&one.min, &one.opt, &one.max})
     for (const char* side : {"H", "W"})
       (*values)[std::string(side) + "2"] = (*values)[side] / 2;

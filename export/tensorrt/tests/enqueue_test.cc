@@ -239,11 +239,12 @@ PluginTensorDesc In(const std::vector<std::size_t>& sides, const Layout& layout)
   return host::Desc({sides.begin(), sides.end()}, layout.type, layout.format);
 }
 
-// The numbers of the reference, and how many differ by more than `tolerance` times 1 + |reference|.
+// Up to `tolerance` times 1 + |reference|.
 void CheckNear(const Floats& found, const Floats& reference, float tolerance, const char* what) {
   CHECK(found.size() == reference.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
-    if (std::fabs(found[i] - reference[i]) <= tolerance * (1.0f + std::fabs(reference[i]))) continue;
+    const float limit = tolerance * (1.0f + std::fabs(reference[i]));
+    if (std::fabs(found[i] - reference[i]) <= limit) continue;
     std::printf("%s: element %zu must be %.9g, got %.9g\n", what, i,
                 static_cast<double>(reference[i]), static_cast<double>(found[i]));
     CHECK(false);

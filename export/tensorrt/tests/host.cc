@@ -135,7 +135,8 @@ Fields& Fields::operator=(Fields other) {
 }
 
 Fields& Fields::Integers(const std::string& name, std::vector<std::int32_t> values) {
-  return Add(name, PluginFieldType::kINT32, values.data(), static_cast<std::int32_t>(values.size()));
+  return Add(name, PluginFieldType::kINT32, values.data(),
+             static_cast<std::int32_t>(values.size()));
 }
 
 Fields& Fields::Numbers(const std::string& name, std::vector<float> values) {
@@ -220,10 +221,11 @@ const IDimensionExpr* Expressions::Builder::operation(DimensionOperation operati
                                                       const IDimensionExpr& second) {
   const auto& a = static_cast<const Expression&>(first);
   const auto& b = static_cast<const Expression&>(second);
-  return &made.emplace_back("f(" + a.text() + ", " + b.text() + ")",
-                            a.is_constant() && b.is_constant(), [&a, &b, operation](const Values& v) {
-                              return Computed(operation, a.Value(v), b.Value(v));
-                            });
+  return &made.emplace_back(
+      "f(" + a.text() + ", " + b.text() + ")", a.is_constant() && b.is_constant(),
+      [&a, &b, operation](const Values& values) {
+        return Computed(operation, a.Value(values), b.Value(values));
+      });
 }
 
 const IDimensionExpr* Expressions::Builder::declareSizeTensor(std::int32_t, const IDimensionExpr&,

@@ -189,21 +189,28 @@ void GivesShapes(const Library& library) {
     CHECK(shapes(one.inputs) == 0);
     for (std::size_t i = 0; i < out.size(); ++i)
       CHECK(host::Expressions::TextOf(out[i]) == one.outputs[i]);
-    // Where all is known, and where the first input alone is: what it knows is passed on.
-    for (const bool is_first_alone : {false, true}) {
+    // Where one input alone is known, and where all are: what any of them knows is passed on.
+    const std::size_t all = one.inputs.size();
+    for (std::size_t known = 0; known <= all; ++known) {
       std::vector<cases::Sides> inputs = one.inputs;
-      for (std::size_t i = 0; i < (is_first_alone ? 1 : inputs.size()); ++i)
-        for (std::size_t k = 0; k < inputs[i].size(); ++k)
-          inputs[i][k] = std::to_string(At({inputs[i][k]}, one.opt)[0]);
+      std::vector<std::string> letters;
+      for (std::size_t i = 0; i < all; ++i) {
+        if (known != i && known != all) continue;
+        for (std::string& side : inputs[i]) {
+          letters.push_back(side);
+          side = std::to_string(At({side}, one.opt)[0]);
+        }
+      }
       CHECK(shapes(inputs) == 0);
       for (std::size_t i = 0; i < out.size(); ++i) {
         CHECK(out[i].nbDims == static_cast<std::int32_t>(one.outputs[i].size()));
         for (std::int32_t k = 0; k < out[i].nbDims; ++k) {
           const auto& side = static_cast<const host::Expression&>(*out[i].d[k]);
           const std::string& wanted = one.outputs[i][static_cast<std::size_t>(k)];
-          const bool is_first = std::count(one.inputs[0].begin(), one.inputs[0].end(), wanted) != 0;
+          const bool is_known = one.opt.count(wanted) == 0 ||
+                                std::count(letters.begin(), letters.end(), wanted) != 0;
           CHECK(side.Value(one.opt) == At({wanted}, one.opt)[0]);
-          CHECK(side.is_constant() || (is_first_alone && !is_first));
+          CHECK(side.is_constant() == is_known);
         }
       }
     }
