@@ -483,7 +483,9 @@ def test_onnxruntime_reads_it_without_the_onnx_package(tmp_path: Path) -> None:
         "from edgecv.runtime.session import open_session;"
         "sys.stdout.buffer.write(open_session(sys.argv[1], 'cpu').spec.to_json().encode())"
     )
-    result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code, path], cwd=tmp_path, capture_output=True, check=True
+    )
     assert ModelSpec.from_json(result.stdout.decode()) == spec
 
 

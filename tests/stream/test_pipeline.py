@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,10 +209,10 @@ def test_stages_behind_the_model_are_part_of_the_chain(fake_source: Fake, fake_m
     assert list(results[0].ledger.stages) == [*STAGES[:4], "extra", "deliver"]
 
 
-def test_pytorch_comes_with_a_checkpoint_alone() -> None:
+def test_pytorch_comes_with_a_checkpoint_alone(tmp_path: Path) -> None:
     """Importing it takes seconds, and a device has none."""
     code = (
         "import sys, edgecv.runtime.model, edgecv.runtime.frames, edgecv.runtime.transfers, "
         "edgecv.stream.run; sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_refuses_a_gpu_that_is_not_there() -> None:
 
 
 @pytest.mark.usefixtures("emulated")
-def test_arrays_may_outlive_everything_else() -> None:
+def test_arrays_may_outlive_everything_else(tmp_path: Path) -> None:
     # At the end of the program modules are taken apart in any order.
     path = native.cuda().__file__
     program = f"""
@@ -124,6 +125,6 @@ memory.kept = [DeviceArray.empty((3,), "uint8")]
 memory.kept.append(memory.kept)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
