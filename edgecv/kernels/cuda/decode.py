@@ -16,11 +16,10 @@ from edgecv.kernels.cuda.arrays import (
     AnyDeviceArray,
     DeviceView,
     check_view,
-    empty_like,
     stream_of,
     view_of,
 )
-from edgecv.kernels.cuda.edge_nms import threshold_of
+from edgecv.kernels.cuda.edge_nms import detection_arrays, threshold_of
 from edgecv.kernels.cuda.native import cuda
 from edgecv.kernels.cuda.workspace import workspace_for
 from edgecv.placement import Placement
@@ -80,21 +79,7 @@ class BatchSuppression:
         on = stream_of(self.stream, like)
         device = view_of(function, "head", like).device
         rows = (batch, self.max_detections)
-        outputs = {
-            "out.num_detections": ((batch,), np.int32),
-            "out.boxes": ((*rows, 4), np.float32),
-            "out.scores": (rows, np.float32),
-            "out.class_ids": (rows, np.int32),
-        }
-        out = self.out
-        if out is None:
-            out = [empty_like(like, shape, dtype, stream=on) for shape, dtype in outputs.values()]
-        pointers = [
-            check_view(
-                function, name, array, dtype, shape, device=device, is_output=True, stream=on
-            ).pointer
-            for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
-        ]
+        out, pointers = detection_arrays(function, self.out, like, rows, device, on)
         score_threshold = threshold_of(
             function, "score_threshold", self.score_threshold, device, on
         )

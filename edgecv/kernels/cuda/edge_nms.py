@@ -64,20 +64,7 @@ def edge_nms(
         *threshold_of("edge_nms", "iou_threshold", iou_threshold, device, on),
     )
     rows = (batch, max_detections)
-    outputs = {
-        "out.num_detections": ((batch,), np.int32),
-        "out.boxes": ((*rows, 4), np.float32),
-        "out.scores": (rows, np.float32),
-        "out.class_ids": (rows, np.int32),
-    }
-    if out is None:
-        out = [empty_like(boxes_xyxy, shape, dtype, stream=on) for shape, dtype in outputs.values()]
-    pointers = [
-        check_view(
-            "edge_nms", name, array, dtype, shape, device=device, is_output=True, stream=on
-        ).pointer
-        for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
-    ]
+    out, pointers = detection_arrays("edge_nms", out, boxes_xyxy, rows, device, on)
     if box_rows is None:
         pointers.append(0)
     else:
@@ -106,6 +93,32 @@ def check_num_pairs(num_boxes: int, num_classes: int) -> None:
             f"edge_nms: `scores` must hold fewer than 2**31 scores an image, "
             f"got {num_boxes} x {num_classes}. Drop boxes that cannot be detections first."
         )
+
+
+def detection_arrays(
+    function: str,
+    out: Sequence[AnyDeviceArray] | None,
+    like: AnyDeviceArray,
+    rows: tuple[int, int],
+    device: int,
+    on: int,
+) -> tuple[Sequence[AnyDeviceArray], list[int]]:
+    """Return the arrays of `EdgeNmsOutput`, `out` or new, and their addresses."""
+    outputs = {
+        "out.num_detections": (rows[:1], np.int32),
+        "out.boxes": ((*rows, 4), np.float32),
+        "out.scores": (rows, np.float32),
+        "out.class_ids": (rows, np.int32),
+    }
+    if out is None:
+        out = [empty_like(like, shape, dtype, stream=on) for shape, dtype in outputs.values()]
+    pointers = [
+        check_view(
+            function, name, array, dtype, shape, device=device, is_output=True, stream=on
+        ).pointer
+        for array, (name, (shape, dtype)) in zip(out, outputs.items(), strict=True)
+    ]
+    return out, pointers
 
 
 def threshold_of(
