@@ -214,3 +214,25 @@ def blend_labels_cpu(
     is_ignored: NDArray[np.uint8],
     alpha_256: int,
 ) -> int: ...
+def linear_assignment_cpu(gains: NDArray[np.float64], column_of_row: NDArray[np.int64]) -> None: ...
+def byte_track_cpu(
+    motion: NDArray[np.float64],
+    unseen_s: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    num_tracks: int,
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32],
+    elapsed_s: float,
+    high_score: float,
+    low_score: float,
+    new_score: float,
+    min_iou: float,
+    min_iou_low: float,
+    min_iou_new: float,
+    lost_s: float,
+    min_hits: int,
+    is_class_aware: bool,
+    next_id: int,
+    track_ids: NDArray[np.int64],
+) -> tuple[int, int]: ...

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Shape = tuple[int | str, ...]
+Side = int | str  # a string is any length
+Shape = tuple[Side, ...]
 
 
 def check_array(
@@ -31,13 +32,17 @@ def check_array(
             f"{function}: `{name}` must be {expected}, got {array.dtype}. "
             f"Convert it with `{name}.astype(np.{expected})`."
         )
-    fits = len(array.shape) == len(shape) and all(
-        isinstance(wanted, str) or side == wanted
-        for side, wanted in zip(array.shape, shape, strict=True)
+    check_shape(function, name, array.shape, shape)
+
+
+def check_shape(function: str, name: str, found: tuple[int, ...], shape: Shape) -> None:
+    """Refuse an array of another shape than `shape`; a string there is any length."""
+    fits = len(found) == len(shape) and all(
+        isinstance(wanted, str) or side == wanted for side, wanted in zip(found, shape, strict=True)
     )
     if not fits:
         inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {array.shape}.")
+        raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {found}.")
 
 
 def check_output(
@@ -82,6 +87,21 @@ def check_choice(function: str, name: str, value: str, choices: Sequence[str]) -
         raise ValueError(
             f"{function}: `{name}` must be one of {', '.join(choices)}, got {value!r}."
         )
+
+
+def check_scored_boxes(
+    function: str,
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int32] | None,
+) -> int:
+    """Refuse anything but (N, 4) float32 boxes, N float32 scores and int32 ids; return N."""
+    check_array(function, "boxes_xyxy", boxes_xyxy, np.float32, ("N", 4))
+    count = len(boxes_xyxy)
+    check_array(function, "scores", scores, np.float32, (count,))
+    if class_ids is not None:
+        check_array(function, "class_ids", class_ids, np.int32, (count,))
+    return count
 
 
 def check_masks(function: str, masks: NDArray[np.float32], boxes_xyxy: NDArray[np.float32]) -> None:

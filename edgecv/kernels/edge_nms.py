@@ -86,8 +86,7 @@ def edge_nms(
             for a new one.
         stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
         implementation: "auto": that of the place where the arrays are; "cuda"; or "triton", for
-            tensors of PyTorch, on its current stream and without `box_rows`, `workspace` and
-            `stream`.
+            tensors of PyTorch, on its current stream and without `workspace` and `stream`.
 
     Returns:
         Arrays of fixed size, every element written; `out` if given.
@@ -116,10 +115,10 @@ def edge_nms(
     }
     if implementation == "triton":
         triton = in_triton(
-            "edge_nms", "nms", "edge_nms",
-            box_rows=(box_rows, None), workspace=(workspace, None), stream=(stream, None),
-        )  # fmt: skip
-        return EdgeNmsOutput(*triton(boxes_xyxy, scores, layout=layout, out=out, **options))
+            "edge_nms", "nms", "edge_nms", workspace=(workspace, None), stream=(stream, None)
+        )
+        filled = triton(boxes_xyxy, scores, layout=layout, out=out, box_rows=box_rows, **options)
+        return EdgeNmsOutput(*filled) if out is None else out
     if implementation == "cuda" or is_on_device(boxes_xyxy):
         filled = on_device.edge_nms(
             boxes_xyxy, scores, classes_first=layout == "cn", out=out, box_rows=box_rows,

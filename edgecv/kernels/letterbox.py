@@ -260,7 +260,7 @@ def letterbox_batch(
         out: C-contiguous, where to write the batch instead of allocating it; where the frames are.
         stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
         implementation: "auto": that of the place where the frames are; "cuda"; or "triton", for
-            tensors of PyTorch, bilinear, channels first, on its current stream.
+            tensors of PyTorch, bilinear, on its current stream.
 
     Returns:
         (B, C, height, width) or (B, height, width, C) of `dtype`, C-contiguous, `out` itself if
@@ -293,7 +293,7 @@ def letterbox_batch(
     )
     if implementation == "triton":
         triton = in_triton(
-            "letterbox_batch", "letterbox", "letterbox", layout=(layout, "chw"),
+            "letterbox_batch", "letterbox", "letterbox",
             interpolation=(interpolation, "bilinear"), stream=(stream, None),
         )  # fmt: skip
         inputs, placements = triton(frames, options, out=out)

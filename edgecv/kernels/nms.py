@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.kernels._native import nms_cpu
-from edgecv.kernels.arguments import check_array, check_at_least, check_fraction
+from edgecv.kernels.arguments import check_at_least, check_fraction, check_scored_boxes
 from edgecv.kernels.cuda import nms as on_device
 from edgecv.kernels.cuda.arrays import AnyDeviceArray, is_on_device
 
@@ -83,18 +83,13 @@ def nms(
             max_detections=max_detections,
             stream=stream,
         )
-    check_array("nms", "boxes_xyxy", boxes_xyxy, np.float32, ("N", 4))
-    count = len(boxes_xyxy)
-    check_array("nms", "scores", scores, np.float32, (count,))
-    if class_ids is not None:
-        check_array("nms", "class_ids", class_ids, np.int32, (count,))
-        class_ids = np.ascontiguousarray(class_ids)
+    count = check_scored_boxes("nms", boxes_xyxy, scores, class_ids)
     limit = count if max_detections is None else min(count, max_detections)
     kept = np.empty(limit, np.int64)
     num_kept = nms_cpu(
         np.ascontiguousarray(boxes_xyxy),
         np.ascontiguousarray(scores),
-        class_ids,
+        None if class_ids is None else np.ascontiguousarray(class_ids),
         iou_threshold=iou_threshold,
         max_detections=limit,
         kept=kept,

@@ -1,9 +1,16 @@
 """The anchor points of detectors that have no anchor boxes."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def level_sizes(size_hw: tuple[int, int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the rows and columns of cells of each level: ceil(side / stride)."""
+    height, width = size_hw
+    return [(-(-height // stride), -(-width // stride)) for stride in strides]
 
 
 @lru_cache(maxsize=16)
@@ -14,7 +21,7 @@ def anchor_points(
 
     Args:
         size_hw: height and width of the network's input in pixels.
-        strides: pixels per cell of each level; a level has ceil(side / stride) cells a side.
+        strides: pixels per cell of each level, see `level_sizes`.
         offset: where the point lies in its cell, in cells: 0.5 is the centre, 0 the corner.
 
     Returns:
@@ -22,8 +29,7 @@ def anchor_points(
 
     """
     levels = []
-    for stride in strides:
-        rows, columns = (-(-side // stride) for side in size_hw)
+    for stride, (rows, columns) in zip(strides, level_sizes(size_hw, strides), strict=True):
         level = np.empty((rows, columns, 3), np.float32)
         level[..., 0] = (np.arange(columns) + offset) * stride
         level[..., 1] = ((np.arange(rows) + offset) * stride)[:, None]

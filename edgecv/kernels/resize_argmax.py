@@ -80,7 +80,7 @@ def resize_argmax(
         num_classes: of layout "hwc8": what comes after so many classes is not read; P if None.
         stream: of a GPU: what to work on, see `edgecv.kernels.cuda.arrays.stream_of`.
         implementation: of a GPU: "auto" and "cuda" are edgecv's CUDA kernels; "triton" takes
-            PyTorch's tensors in layout "linear", without `confidence`, on PyTorch's stream.
+            PyTorch's tensors in layout "linear", on PyTorch's stream.
 
     Returns:
         (H, W) uint8, for a batch (B, H, W); `out` itself if given.
@@ -101,13 +101,9 @@ def resize_argmax(
     if implementation == "triton":
         triton = in_triton(
             _NAME, "resize_argmax", "resize_argmax", layout=(layout, "linear"),
-            confidence=(confidence, None), num_classes=(num_classes, None), stream=(stream, None),
+            num_classes=(num_classes, None), stream=(stream, None),
         )  # fmt: skip
-        if len(logits.shape) != len(("C", "h", "w")):
-            return triton(logits, size_hw, placement=placement, out=out)
-        batch = None if out is None else out[None]
-        labels = triton(logits[None], size_hw, placement=placement, out=batch)
-        return labels[0] if out is None else out
+        return triton(logits, size_hw, placement=placement, out=out, confidence=confidence)
     if implementation == "cuda" or is_on_device(logits):
         return on_device.resize_argmax(
             logits,

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import overload
+from functools import lru_cache, partial
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def roi_align(
     _check_scale(function, "spatial_scale", spatial_scale)
     _check_sampling_ratio(function, sampling_ratio)
     check_layout(function, layout, implementation)
-    if is_on_device(features):
+    if implementation == "triton" or is_on_device(features):
         return _align_on_device(
             function,
             [features],
@@ -253,7 +253,7 @@ def roi_align_pyramid(
     _check_scale(function, "canonical_size", canonical_size)
     _check_sampling_ratio(function, sampling_ratio)
     check_layout(function, layout, implementation)
-    if is_on_device(features[0]):
+    if implementation == "triton" or is_on_device(features[0]):
         rule = finest_level, min(len(features), on_device.MAX_LEVELS)
         return _align_on_device(
             function,
@@ -270,8 +270,6 @@ def roi_align_pyramid(
             out=out,
             stream=stream,
             implementation=implementation,
-            canonical_size=canonical_size,
-            canonical_level=canonical_level,
         )
     check_options_of_the_processor(function, layout, num_channels, implementation)
     levels = [check_maps(function, f"features[{k}]", level) for k, level in enumerate(features)]
@@ -356,47 +354,25 @@ def _align_on_device(
     rois_xyxy: AnyDeviceArray,
     output_size_hw: tuple[int, int],
     *,
-    spatial_scales: Sequence[float],
-    least_areas: Sequence[float],
-    sampling_ratio: int,
-    aligned: bool,
-    batch_ids: AnyDeviceArray | None,
     layout: str,
     num_channels: int | None,
-    out: AnyDeviceArray | None,
     stream: object,
     implementation: str,
-    **level_rule: float,
+    **options: Any,  # noqa: ANN401  # passed on
 ) -> AnyDeviceArray:
     """Align with the implementation that was asked for."""
-    if implementation != "triton":
-        return on_device.roi_align(
-            function,
-            features,
-            rois_xyxy,
-            output_size_hw,
-            spatial_scales=spatial_scales,
-            least_areas=least_areas,
-            sampling_ratio=sampling_ratio,
-            aligned=aligned,
-            batch_ids=batch_ids,
-            layout=layout,
-            num_channels=num_channels,
-            out=out,
-            stream=stream,
+    if len(features) > on_device.MAX_LEVELS:
+        raise ValueError(
+            f"{function}: `len(features)` must be at most {on_device.MAX_LEVELS} on a GPU, "
+            f"got {len(features)}."
         )
-    triton = in_triton(
-        function, "roi_align", "roi_align", layout=(layout, "chw"),
-        num_channels=(num_channels, None), stream=(stream, None),
-    )  # fmt: skip
-    return triton(
-        features,
-        rois_xyxy,
-        output_size_hw,
-        spatial_scales=spatial_scales,
-        sampling_ratio=sampling_ratio,
-        aligned=aligned,
-        batch_ids=batch_ids,
-        out=out,
-        **level_rule,
-    )
+    if implementation == "triton":
+        align = in_triton(
+            function, "roi_align", "roi_align", layout=(layout, "chw"),
+            num_channels=(num_channels, None), stream=(stream, None),
+        )  # fmt: skip
+    else:
+        align = partial(
+            on_device.roi_align, layout=layout, num_channels=num_channels, stream=stream
+        )
+    return align(function, features, rois_xyxy, output_size_hw, **options)

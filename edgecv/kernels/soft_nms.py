@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from edgecv.kernels._native import soft_nms_cpu
 from edgecv.kernels.arguments import (
-    check_array,
     check_at_least,
     check_choice,
     check_fraction,
     check_positive,
+    check_scored_boxes,
 )
 
 Method = Literal["gaussian", "linear"]
@@ -58,12 +58,7 @@ def soft_nms(
         section 3. An IoU that equals the threshold lowers nothing, as in the authors' code.
 
     """
-    check_array("soft_nms", "boxes_xyxy", boxes_xyxy, np.float32, ("N", 4))
-    count = len(boxes_xyxy)
-    check_array("soft_nms", "scores", scores, np.float32, (count,))
-    if class_ids is not None:
-        check_array("soft_nms", "class_ids", class_ids, np.int32, (count,))
-        class_ids = np.ascontiguousarray(class_ids)
+    count = check_scored_boxes("soft_nms", boxes_xyxy, scores, class_ids)
     check_choice("soft_nms", "method", method, get_args(Method))
     check_positive("soft_nms", "sigma", sigma)
     check_fraction("soft_nms", "iou_threshold", iou_threshold)
@@ -76,7 +71,7 @@ def soft_nms(
     num_kept = soft_nms_cpu(
         np.ascontiguousarray(boxes_xyxy),
         np.ascontiguousarray(scores),
-        class_ids,
+        None if class_ids is None else np.ascontiguousarray(class_ids),
         gaussian=method == "gaussian",
         sigma=sigma,
         iou_threshold=iou_threshold,

@@ -55,5 +55,6 @@ void BindResizeArgmax(nb::module_& m);
 void BindRoi(nb::module_& m);
 void BindSoftNms(nb::module_& m);
 void BindThreads(nb::module_& m);
+void BindTracking(nb::module_& m);
 
 }  // namespace edgecv::bindings

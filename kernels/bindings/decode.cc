@@ -59,6 +59,28 @@ void RequirePoints(const Head& head, const Points& points) {
   Require(points.shape(0) == head.num_anchors, "decode: `head` must have an anchor per point.");
 }
 
+// Binds a decoder of distances that are distributions over `num_bins` strides.
+template <auto kDecode>
+void BindDistributionDecoder(nb::module_& m, const char* name) {
+  m.def(
+      name,
+      [](Matrix head, bool channels_first, Points points, std::size_t num_bins,
+         float score_threshold, bool multi_label, double iou_threshold, bool class_agnostic,
+         Pair scale_xy, Pair offset_xy, OutBoxes boxes, OutScores scores, OutClassIds class_ids) {
+        const Head source(head, channels_first);
+        RequirePoints(source, points);
+        const Selection selection{NumClasses(source, NumBoxChannels(num_bins)), score_threshold,
+                                  multi_label};
+        const Detections out = DetectionsIn(boxes, scores, class_ids);
+        const WithoutGil nogil;
+        return kDecode(source.view, points.data(), source.num_anchors, num_bins, selection,
+                       {iou_threshold, class_agnostic, scale_xy, offset_xy}, out);
+      },
+      "head"_a.noconvert(), "channels_first"_a, "points"_a.noconvert(), "num_bins"_a,
+      "score_threshold"_a, "multi_label"_a, "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a,
+      "offset_xy"_a, "boxes"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert());
+}
+
 }  // namespace
 
 void BindDecode(nb::module_& m) {
@@ -108,23 +130,7 @@ void BindDecode(nb::module_& m) {
       "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a, "offset_xy"_a, "boxes"_a.noconvert(),
       "scores"_a.noconvert(), "class_ids"_a.noconvert());
 
-  m.def(
-      "decode_yolo_dfl_cpu",
-      [](Matrix head, bool channels_first, Points points, std::size_t num_bins,
-         float score_threshold, bool multi_label, double iou_threshold, bool class_agnostic,
-         Pair scale_xy, Pair offset_xy, OutBoxes boxes, OutScores scores, OutClassIds class_ids) {
-        const Head source(head, channels_first);
-        RequirePoints(source, points);
-        const Selection selection{NumClasses(source, NumBoxChannels(num_bins)), score_threshold,
-                                  multi_label};
-        const Detections out = DetectionsIn(boxes, scores, class_ids);
-        const WithoutGil nogil;
-        return DecodeYoloDflCpu(source.view, points.data(), source.num_anchors, num_bins, selection,
-                                {iou_threshold, class_agnostic, scale_xy, offset_xy}, out);
-      },
-      "head"_a.noconvert(), "channels_first"_a, "points"_a.noconvert(), "num_bins"_a,
-      "score_threshold"_a, "multi_label"_a, "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a,
-      "offset_xy"_a, "boxes"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert());
+  BindDistributionDecoder<DecodeYoloDflCpu>(m, "decode_yolo_dfl_cpu");
 
   m.def(
       "decode_yolox_cpu",
@@ -143,23 +149,7 @@ void BindDecode(nb::module_& m) {
       "multi_label"_a, "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a, "offset_xy"_a,
       "boxes"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert());
 
-  m.def(
-      "decode_nanodet_cpu",
-      [](Matrix head, bool channels_first, Points points, std::size_t num_bins,
-         float score_threshold, bool multi_label, double iou_threshold, bool class_agnostic,
-         Pair scale_xy, Pair offset_xy, OutBoxes boxes, OutScores scores, OutClassIds class_ids) {
-        const Head source(head, channels_first);
-        RequirePoints(source, points);
-        const Selection selection{NumClasses(source, NumBoxChannels(num_bins)), score_threshold,
-                                  multi_label};
-        const Detections out = DetectionsIn(boxes, scores, class_ids);
-        const WithoutGil nogil;
-        return DecodeNanodetCpu(source.view, points.data(), source.num_anchors, num_bins, selection,
-                                {iou_threshold, class_agnostic, scale_xy, offset_xy}, out);
-      },
-      "head"_a.noconvert(), "channels_first"_a, "points"_a.noconvert(), "num_bins"_a,
-      "score_threshold"_a, "multi_label"_a, "iou_threshold"_a, "class_agnostic"_a, "scale_xy"_a,
-      "offset_xy"_a, "boxes"_a.noconvert(), "scores"_a.noconvert(), "class_ids"_a.noconvert());
+  BindDistributionDecoder<DecodeNanodetCpu>(m, "decode_nanodet_cpu");
 }
 
 }  // namespace edgecv::bindings

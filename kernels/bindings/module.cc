@@ -15,4 +15,5 @@ NB_MODULE(_native, m) {
   BindRoi(m);
   BindSoftNms(m);
   BindThreads(m);
+  BindTracking(m);
 }

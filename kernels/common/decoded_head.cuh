@@ -7,7 +7,6 @@
 #include <cstdint>
 
 #include "common/batch_decoding.h"
-#include "common/max_candidates.h"
 #include "common/suppression.cuh"
 #include "common/vectors.cuh"
 
@@ -63,11 +62,6 @@ struct DecodedHead {
   }
 };
 
-inline SuppressionSize DecodingSize(std::size_t num_images, std::size_t num_pairs,
-                                    std::size_t max_detections) {
-  return {num_images, num_pairs, max_detections, kMaxCandidates};
-}
-
 // The box around a centre.
 __device__ __forceinline__ float4 BoxAround(float cx, float cy, float half_w, float half_h) {
   return {cx - half_w, cy - half_h, cx + half_w, cy + half_h};
@@ -87,7 +81,7 @@ cudaError_t SuppressDecoded(const Classes& classes, const Boxes& boxes, std::siz
                                             IsAligned(out.boxes_xyxy),
                                             classes.NumTiles()};
   const std::size_t num_pairs = std::size_t{classes.num_anchors} * classes.num_classes;
-  return Suppress(head, DecodingSize(num_images, num_pairs, decoding.max_detections),
+  return Suppress(head, DetectorSuppressionSize(num_images, num_pairs, decoding.max_detections),
                   decoding.iou_threshold, workspace, stream);
 }
 

@@ -6,9 +6,9 @@
 // so the order in which atomics hand out places is of no consequence.
 //   Filter: a block stages what it finds of a tile in shared memory and appends it to its image's
 //   keys with one global atomic. The count goes on where the keys have no room left.
-//   Suppression: what fits is taken at once; else a radix select (FindCut) takes the best 1024 to 2048
-//   of the keys, then the next, as long as detections are missing. They are sorted in shared memory
-//   and visited in chunks of 64: 16 threads a candidate compare it with the boxes kept so far and
+//   Suppression: common/key_selection.cuh takes the keys that fit at once or else the best 1024 to
+//   2048, then the next, as long as detections are missing. They are sorted in shared memory and
+//   visited in chunks of 64: 16 threads a candidate compare it with the boxes kept so far and
 //   with the better ones of its chunk; one warp settles which of those remain while two others fetch
 //   the next chunk. If there were more candidates than room, the filter's search is repeated by this
 //   one block to leave the best ones: slow, but exact and without the host.
@@ -47,6 +47,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/key_selection.cuh"
 #include "common/launch.cuh"
 #include "common/overlap_limit.h"
 #include "common/suppression.h"
@@ -77,14 +78,10 @@ __device__ __forceinline__ double Read(const Threshold& threshold) {
 namespace suppression {
 
 constexpr unsigned kFilterThreads = 256;
-constexpr unsigned kThreads = 1024, kWarps = kThreads / kWarpSize;
-constexpr unsigned kMinSet = 1024, kMaxSet = 2048;  // keys that are sorted at once
-constexpr unsigned kDigitBits = 11, kBins = 1u << kDigitBits;
+constexpr unsigned kThreads = selection::kThreads;
 constexpr unsigned kChunk = 64;
 constexpr unsigned kLanes = kThreads / kChunk;  // threads a candidate
-constexpr std::uint64_t kAboveAll = ~std::uint64_t{0};
-
-static_assert(kBins == 2 * kThreads && kMaxSet == 2 * kThreads && kLanes == kWarpSize / 2);
+static_assert(kLanes == kWarpSize / 2);
 
 struct Staged {
   std::uint64_t keys[kTileKeys];
@@ -98,19 +95,14 @@ struct Chunk {
 };
 
 struct Shared {
-  union {
-    std::uint64_t set[kMaxSet];
-    std::uint32_t bins[kBins];
-  };
+  selection::Shared best;  // its set is visited
   Chunk chunks[2];
   float4 boxes[kSharedBoxes];  // kept
   float limits[kSharedBoxes];
   std::int32_t classes[kSharedBoxes];
   std::uint64_t rivals[kChunk];  // the better ones of its chunk that suppress a candidate
   bool is_out[kChunk];
-  std::uint32_t sums[kWarps];
-  std::uint32_t bin, before, after;
-  std::uint32_t num_keys, num_kept;
+  std::uint32_t num_kept;
   double iou_threshold;  // asked for by few pairs: not worth two registers
 };
 static_assert(sizeof(Shared) <= 48 * 1024);
@@ -140,98 +132,13 @@ __global__ void __launch_bounds__(kFilterThreads)
   }
 }
 
-struct Cut {
-  std::uint64_t key;
-  std::uint32_t count;
-};
-
-// Returns a key such that of the keys below `below`, of which there are more than `most`, at least
-// `least` and at most `most` are not below it; and how many. `for_each(visit)` visits the keys. Digit
-// by digit from the top, the bin in which the `least`-th best lies is opened until it can be taken as
-// a whole, at the latest when it holds one key.
-template <typename ForEach>
-__device__ Cut FindCut(Shared& shared, std::uint64_t below, std::uint32_t least, std::uint32_t most,
-                       ForEach for_each) {
-  const unsigned thread = threadIdx.x, lane = thread % kWarpSize, warp = thread / kWarpSize;
-  std::uint64_t prefix = 0;
-  std::uint32_t taken = 0;
-  for (unsigned above = 64;;) {
-    const unsigned bits = above < kDigitBits ? above : kDigitBits, shift = above - bits;
-    shared.bins[thread] = shared.bins[thread + kThreads] = 0;
-    __syncthreads();
-    // Neighbours often fall into one bin: they are counted together.
-    std::uint32_t last = 0, run = 0;
-    for_each([&](std::uint64_t key) {
-      if (key >= below || (above < 64 && key >> above != prefix)) return;
-      const auto bin = static_cast<std::uint32_t>(key >> shift) & ((1u << bits) - 1);
-      if (bin != last && run != 0) {
-        atomicAdd(&shared.bins[last], run);
-        run = 0;
-      }
-      last = bin;
-      ++run;
-    });
-    if (run != 0) atomicAdd(&shared.bins[last], run);
-    __syncthreads();
-
-    // Counts from the highest bin down, two bins a thread.
-    const std::uint32_t high_bin = kBins - 1 - 2 * thread;
-    const std::uint32_t high = shared.bins[high_bin], low = shared.bins[high_bin - 1];
-    std::uint32_t sum = high + low;
-    for (unsigned delta = 1; delta < kWarpSize; delta *= 2) {
-      const std::uint32_t other = __shfl_up_sync(kAllLanes, sum, delta);
-      if (lane >= delta) sum += other;
-    }
-    if (lane == kWarpSize - 1) shared.sums[warp] = sum;
-    __syncthreads();
-    std::uint32_t before = lane < warp ? shared.sums[lane] : 0;
-    for (unsigned delta = kWarpSize / 2; delta > 0; delta /= 2)
-      before += __shfl_xor_sync(kAllLanes, before, delta);
-    before += taken + sum - high - low;
-    if (before < least && least <= before + high + low) {  // one thread
-      const bool is_high = least <= before + high;
-      shared.bin = is_high ? high_bin : high_bin - 1;
-      shared.before = is_high ? before : before + high;
-      shared.after = is_high ? before + high : before + high + low;
-    }
-    __syncthreads();
-    prefix = prefix << bits | shared.bin;
-    if (shared.after <= most) return {prefix << shift, shared.after};
-    taken = shared.before;
-    above = shift;
-  }
-}
-
-// Sorts the first `count` keys of the set, the best first. A bitonic network; strides of up to 32
-// stay within a warp's 64 keys.
-__device__ inline void SortSet(Shared& shared, unsigned count) {
-  unsigned size = kChunk;
-  while (size < count) size *= 2;
-  for (unsigned i = count + threadIdx.x; i < size; i += kThreads) shared.set[i] = 0;
-  __syncthreads();
-  const unsigned thread = threadIdx.x;
-  for (unsigned length = 2; length <= size; length *= 2) {
-    for (unsigned stride = length / 2; stride > 0; stride /= 2) {
-      if (thread < size / 2) {
-        const unsigned i = 2 * thread - (thread & (stride - 1));
-        const std::uint64_t a = shared.set[i], b = shared.set[i + stride];
-        if ((a < b) == ((i & length) == 0)) shared.set[i] = b, shared.set[i + stride] = a;
-      }
-      const unsigned next = stride > 1 ? stride / 2 : length;
-      if (stride > kWarpSize || next > kWarpSize) __syncthreads();
-      else __syncwarp();
-    }
-  }
-  __syncthreads();
-}
-
 // One thread: the candidate `row` of the set becomes part of its chunk. A function of its own, so that
 // a decoder's arithmetic has registers to itself.
 template <typename Head>
 __device__ __attribute__((noinline)) void Fetch(const Head& head, Shared& shared, std::size_t image,
                                                 unsigned row) {
   Chunk& chunk = shared.chunks[row / kChunk % 2];
-  const std::uint32_t pair = PairOfKey(shared.set[row]);
+  const std::uint32_t pair = PairOfKey(shared.best.set[row]);
   const float4 box = head.BoxOf(image, pair);
   const OverlapLimit limit(shared.iou_threshold);
   chunk.boxes[row % kChunk] = box;
@@ -338,7 +245,7 @@ struct ImageSuppression {
 
   __device__ void Keep(const Chunk& chunk, unsigned candidate, std::uint32_t row) const {
     const unsigned i = candidate % kChunk;
-    const std::uint64_t key = shared.set[candidate];
+    const std::uint64_t key = shared.best.set[candidate];
     head.Write(image, row, PairOfKey(key), ScoreOfKey(key), chunk.boxes[i]);
     if (row < kSharedBoxes) {
       shared.boxes[row] = chunk.boxes[i];
@@ -371,42 +278,20 @@ struct ImageSuppression {
   }
 };
 
-// Makes the best of the `num_below` keys below `below` the sorted set: all, or as many as there is room
-// for or somewhat fewer. Returns the last and how many.
-__device__ __attribute__((noinline)) inline Cut TakeBest(
-    Shared& shared, const SuppressionWorkspace& workspace, std::uint32_t image,
-    std::uint32_t num_keys, std::uint32_t num_below, std::uint64_t below) {
-  const std::uint64_t* const keys = workspace.keys + image * workspace.capacity;
-  Cut cut = {0, num_below};
-  if (num_below > kMaxSet) {
-    cut = FindCut(shared, below, kMinSet, kMaxSet, [&](auto count) {
-      for (std::uint32_t i = threadIdx.x; i < num_keys; i += kThreads) count(keys[i]);
-    });
-  }
-  if (threadIdx.x == 0) shared.num_keys = 0;
-  __syncthreads();
-  for (std::uint32_t i = threadIdx.x; i < num_keys; i += kThreads) {
-    const std::uint64_t key = keys[i];
-    if (key < below && key >= cut.key) shared.set[atomicAdd(&shared.num_keys, 1u)] = key;
-  }
-  __syncthreads();
-  SortSet(shared, cut.count);
-  return cut;
-}
-
 // Where there were more candidates than room: makes the image's keys those of the best `least` or some
 // more, as long as there is room, and returns how many. A function of its own, so that it takes no
 // registers from what all images go through.
 template <typename Head>
 __device__ __attribute__((noinline)) std::uint32_t FindBestAgain(
-    const Head& head, Shared& shared, std::size_t image, std::uint32_t least, std::uint32_t room,
-    std::uint64_t* keys) {
+    const Head& head, selection::Shared& best, std::size_t image, std::uint32_t least,
+    std::uint32_t room, std::uint64_t* keys) {
   const auto for_each = [&](auto visit) { head.Visit(image, 0, head.num_tiles, visit); };
-  const Cut cut = FindCut(shared, kAboveAll, least, room, for_each);
-  if (threadIdx.x == 0) shared.num_keys = 0;
+  const selection::Cut cut =
+      selection::FindCut(best, selection::kAboveAll, least, room, for_each);
+  if (threadIdx.x == 0) best.num_keys = 0;
   __syncthreads();
   for_each([&](std::uint64_t key) {
-    if (key >= cut.key) keys[atomicAdd(&shared.num_keys, 1u)] = key;
+    if (key >= cut.key) keys[atomicAdd(&best.num_keys, 1u)] = key;
   });
   __syncthreads();
   return cut.count;
@@ -423,7 +308,7 @@ __global__ void __launch_bounds__(kThreads)
 
   std::uint32_t num_keys = workspace.counts[image];
   if (num_keys > workspace.capacity) {
-    num_keys = FindBestAgain(head, shared, image, max_candidates,
+    num_keys = FindBestAgain(head, shared.best, image, max_candidates,
                              static_cast<std::uint32_t>(workspace.capacity),
                              workspace.keys + image * workspace.capacity);
   }
@@ -435,9 +320,11 @@ __global__ void __launch_bounds__(kThreads)
   if (thread == 0) shared.iou_threshold = Read(iou_threshold);
   std::uint32_t left = num_keys < max_candidates ? num_keys : max_candidates;
   std::uint32_t num_below = num_keys, num_kept = 0;
-  std::uint64_t below = kAboveAll;
+  std::uint64_t below = selection::kAboveAll;
   while (left > 0 && num_kept < max_detections) {
-    const Cut cut = TakeBest(shared, workspace, image, num_keys, num_below, below);
+    const selection::Cut cut =
+        selection::TakeBest(shared.best, workspace.keys + image * workspace.capacity, num_keys,
+                            num_below, below);
     const std::uint32_t count = cut.count < left ? cut.count : left;
     num_kept = suppression.Run(count, num_kept);
     left -= count;

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/max_candidates.h"
+
 namespace edgecv {
 
 // A number that is known when the kernels are started or, if `address` is not null, a float in device
@@ -21,6 +23,12 @@ struct SuppressionSize {
   std::size_t max_detections;
   std::size_t max_candidates;  // of these the best ones take part
 };
+
+// Of what a detector finds, of which no more than the best kMaxCandidates take part.
+inline SuppressionSize DetectorSuppressionSize(std::size_t num_images, std::size_t num_pairs,
+                                               std::size_t max_detections) {
+  return {num_images, num_pairs, max_detections, kMaxCandidates};
+}
 
 // Boxes that an image's suppression holds in shared memory; those kept beyond lie in the workspace.
 constexpr std::size_t kSharedBoxes = 1024;

@@ -98,7 +98,8 @@ cudaError_t Decode(const YoloHead& head, const BatchDecoding& decoding, const Ba
 
 std::size_t DecodeWorkspaceBytes(std::size_t num_images, std::size_t num_pairs,
                                  std::size_t max_detections) {
-  return SuppressionWorkspaceBytes(DecodingSize(num_images, num_pairs, max_detections));
+  return SuppressionWorkspaceBytes(
+      DetectorSuppressionSize(num_images, num_pairs, max_detections));
 }
 
 cudaError_t DecodeYoloCuda(const YoloHead& head, const BatchDecoding& decoding,

@@ -6,7 +6,6 @@
 #include "edge_nms/edge_nms.cuh"
 
 #include "common/class_values.cuh"
-#include "common/max_candidates.h"
 #include "common/suppression.cuh"
 #include "common/vectors.cuh"
 
@@ -58,10 +57,6 @@ struct ScoredBoxes {
   }
 };
 
-SuppressionSize SizeOf(std::size_t num_images, std::size_t num_pairs, std::size_t max_detections) {
-  return {num_images, num_pairs, max_detections, kMaxCandidates};
-}
-
 template <typename Score>
 cudaError_t Run(const float* boxes_xyxy, const void* scores, const EdgeNmsShape& shape,
                 const Threshold& score_threshold, const Threshold& iou_threshold,
@@ -88,7 +83,7 @@ cudaError_t Run(const float* boxes_xyxy, const void* scores, const EdgeNmsShape&
                                    out,
                                    classes.NumTiles()};
   const SuppressionSize size =
-      SizeOf(shape.num_images, shape.num_pairs(), options.max_detections);
+      DetectorSuppressionSize(shape.num_images, num_pairs, options.max_detections);
   return Suppress(head, size, iou_threshold, workspace, stream);
 }
 
@@ -96,7 +91,8 @@ cudaError_t Run(const float* boxes_xyxy, const void* scores, const EdgeNmsShape&
 
 std::size_t EdgeNmsWorkspaceBytes(std::size_t num_images, std::size_t num_boxes,
                                   std::size_t num_classes, std::size_t max_detections) {
-  return SuppressionWorkspaceBytes(SizeOf(num_images, num_boxes * num_classes, max_detections));
+  return SuppressionWorkspaceBytes(
+      DetectorSuppressionSize(num_images, num_boxes * num_classes, max_detections));
 }
 
 cudaError_t EdgeNmsCuda(const float* boxes_xyxy, const void* scores, const EdgeNmsShape& shape,

@@ -54,4 +54,16 @@ void FuzzDecoder(FuzzInput input, Decode decode) {
   }
 }
 
+// What FuzzDecoder runs for a decoder of distances that are distributions.
+template <typename Decode>
+auto OfDistributions(Decode decode) {
+  return [decode](FuzzInput& input, const DecoderOptions& options, const Detections& out) {
+    const std::size_t num_bins = input.MostlySmall(1, 6, 20);
+    const Head head(input, 4 * num_bins + options.selection.num_classes, options);
+    const auto points = input.Floats(3 * options.num_anchors);
+    return decode(head.view, points.data(), options.num_anchors, num_bins, options.selection,
+                  options.suppression, out);
+  };
+}
+
 }  // namespace edgecv::fuzz

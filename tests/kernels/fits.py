@@ -2,7 +2,6 @@
 
 import ctypes
 import mmap
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv.frame_formats import FrameFormat, Pixels
-from edgecv.kernels import letterbox
+from edgecv.kernels import letterbox, letterbox_batch, reference
 from edgecv.kernels.cuda.frames import GPU_FORMATS
-from edgecv.placement import Placement
+from edgecv.placement import Fit, Placement
 
-from .conftest import Place
+from .conftest import PLACES, Place
+from .device_slices import DeviceSlice
 
 Plane = NDArray[np.uint8]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def on_places(*forms: FrameFormat) -> pytest.MarkDecorator:
@@ -25,7 +27,7 @@ def on_places(*forms: FrameFormat) -> pytest.MarkDecorator:
         ("place", "form"),
         [
             pytest.param(name, form, marks=marks)
-            for name, marks in (("cpu", ()), ("emulated", ()), ("cuda", pytest.mark.cuda))
+            for name, marks in PLACES.items()
             for form in forms
             if name == "cpu" or form in GPU_FORMATS
         ],
@@ -40,6 +42,21 @@ def moved(place: Place, frame: Pixels) -> Any:
     return place.array(frame)
 
 
+def fit_one(
+    place: Place, frame: Any, size_hw: tuple[int, int], out: Any = None, **options: Any
+) -> tuple[Any, Placement]:
+    """Fit a frame that is there; in Triton a batch of one, which is all that it has."""
+    if place.implementation == "auto":
+        return letterbox(frame, size_hw, out=out, **options)
+    if options.get("interpolation") == "area":
+        pytest.skip("Triton's letterbox has no interpolation but bilinear")
+    batch = None if out is None else out[None]
+    inputs, (placement,) = letterbox_batch(
+        [frame], size_hw, out=batch, implementation=place.implementation, **options
+    )
+    return inputs[0] if out is None else out, placement
+
+
 def fitted(
     place: Place, frame: Pixels, size_hw: tuple[int, int], **options: Any
 ) -> tuple[NDArray[Any], Placement]:
@@ -47,38 +64,37 @@ def fitted(
     channels = 1 if options.get("colour") == "gray" else 3
     shape = (*size_hw, channels) if options.get("layout") == "hwc" else (channels, *size_hw)
     out = place.poisoned(shape, options.get("dtype", "float32"))
-    returned, placement = letterbox(moved(place, frame), size_hw, out=out, **options)
+    returned, placement = fit_one(place, moved(place, frame), size_hw, out, **options)
     assert returned is out
     return place.numpy(out), placement
 
 
-@dataclass
-class DeviceSlice:
-    """A view into an array on a GPU, as CuPy would make it: any address and strides."""
-
-    owner: Any
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    typestr: str = "|u1"
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape,
-            "typestr": self.typestr,
-            "data": (self.owner.pointer + self.offset, False),
-            "strides": self.strides,
-            "version": 3,
-        }
+def assert_fits_by_stages(
+    frame: Pixels, size_hw: tuple[int, int], fit: Fit, *, tolerance: float, **options: Any
+) -> None:
+    """Compare what is fused for such frames with the definition, and with the stages to the bit."""
+    options = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **options}
+    out = np.full((3, *size_hw), np.nan, np.float32)
+    _, placement = letterbox(frame, size_hw, fit=fit, out=out, **options)
+    by_stages, _ = letterbox(frame, size_hw, fit=fit, layout="hwc", **options)
+    np.testing.assert_array_equal(out, np.moveaxis(by_stages, 2, 0))
+    expected = reference.letterbox(frame, placement, scale=1 / 255, pad=114, **options)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance)
 
 
-def sliced(place: Place, room: NDArray[Any], view: NDArray[Any]) -> Any:
-    """Return `view`, a view into the whole array `room`, with the same strides there."""
+def sliced(place: Place, room: NDArray[Any], view: NDArray[Any], whole: Any = None) -> Any:
+    """Return `view`, a view into the whole array `room`, with the same strides there.
+
+    It lies in `whole` if the room has been taken there before.
+    """
     if place.name == "cpu":
         return view
     offset = view.__array_interface__["data"][0] - room.__array_interface__["data"][0]
-    return DeviceSlice(place.array(room), offset, view.shape, view.strides, view.dtype.str)
+    whole = place.array(room) if whole is None else whole
+    if place.name == "triton":
+        strides = [stride // view.itemsize for stride in view.strides]
+        return whole.as_strided(view.shape, strides, offset // view.itemsize)
+    return DeviceSlice(whole, view.shape, view.dtype, offset, view.strides)
 
 
 def between_guards(plane: Plane, *, at_end: bool) -> Plane:

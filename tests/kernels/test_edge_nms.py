@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from edgecv.kernels import EdgeNmsOutput, edge_nms, nms, reference
 
-from .conftest import Place
+from .conftest import Place, heavy
+
+IN_TRITON = True
 
 Floats = NDArray[np.float32]
 Scores = NDArray[np.float32] | NDArray[np.float16]
@@ -32,6 +34,7 @@ def suppress(place: Place, boxes: Floats, scores: Scores, **options: Any) -> Out
         place.poisoned(rows, np.int32),
     )
     box_rows = place.poisoned(rows, np.int32)
+    options["implementation"] = place.implementation
     found = edge_nms(place.array(boxes), place.array(scores), out=out, box_rows=box_rows, **options)
     assert found is out
     return tuple(place.numpy(array) for array in (*out, box_rows))
@@ -120,7 +123,7 @@ def test_every_way_of_reading_scores(
     check(suppress(place, boxes, scores, layout=layout, **options), boxes, expected)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5, 64])
+@pytest.mark.parametrize("batch", [1, 2, 5, pytest.param(64, marks=heavy)])
 def test_images_are_apart(place: Place, batch: int) -> None:
     boxes, scores = crowd(batch, 9, 2, span=30)
     options = {**THRESHOLDS, "max_detections": 4}
@@ -138,7 +141,7 @@ def spread(count: int) -> Floats:
 COUNTS = [2047, 2048, 2049, 8400, 30000, 31875, 31876, 100_000]
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", [130, *(pytest.param(count, marks=heavy) for count in COUNTS)])
 @pytest.mark.parametrize("kind", ["random", "coarse", "equal"])
 def test_visits_many_candidates_in_order(place: Place, count: int, kind: str) -> None:
     # Far apart, so that all are kept: more than lie in shared memory.
@@ -147,14 +150,15 @@ def test_visits_many_candidates_in_order(place: Place, count: int, kind: str) ->
         scores = scores.round(1) if kind == "coarse" else np.ones_like(scores)
     order = np.argsort(-scores, kind="stable")[:1500]
     boxes = spread(count)
-    options = {"score_threshold": 0.0, "iou_threshold": 0.5, "max_detections": 1500}
+    options = {"score_threshold": 0.0, "iou_threshold": 0.5, "max_detections": len(order)}
     found = suppress(place, boxes, scores.reshape(1, count, 1), **options)
-    assert found[0].tolist() == [1500]
+    assert found[0].tolist() == [len(order)]
     np.testing.assert_array_equal(found[4][0], order)
     np.testing.assert_array_equal(found[2][0], scores[order])
     np.testing.assert_array_equal(found[1][0], boxes[0, order])
 
 
+@heavy
 @pytest.mark.parametrize("count", [30_001, 40_000])
 def test_only_the_best_30000_take_part(place: Place, count: int) -> None:
     # Equal boxes, of which the first suppresses all but the last that takes part and the one after.
@@ -169,6 +173,7 @@ def test_only_the_best_30000_take_part(place: Place, count: int) -> None:
     assert found[4][0].tolist() == [0, 29_999, -1]
 
 
+@heavy
 def test_more_classes_of_more_candidates_than_there_is_room_for(place: Place) -> None:
     # 100000 pairs above the threshold, in both layouts; the search of all scores finds the same.
     boxes, scores = crowd(1, 1250, 80, span=600)
@@ -184,6 +189,7 @@ def test_more_classes_of_more_candidates_than_there_is_room_for(place: Place) ->
         np.testing.assert_array_equal(found[3][0], classes[kept])
 
 
+@heavy
 def test_boxes_beyond_shared_memory_still_suppress(place: Place) -> None:
     # 1100 boxes, then each of them again, moved a little and with a lower score.
     boxes = np.concatenate([spread(1100), spread(1100) + np.float32(0.125)], axis=1)
@@ -264,18 +270,55 @@ def test_decides_alike_at_every_scale(place: Place, exponent: int, iou_threshold
     check(suppress(place, boxes, scores, **options), boxes, expected)
 
 
-def test_matches_the_operator_in_onnxruntime(place: Place) -> None:
+@settings(max_examples=20)
+@given(
+    corners=arrays(np.float32, (12, 2, 2), elements=st.floats(width=32)),
+    are_valid=st.booleans(),
+    iou_threshold=st.sampled_from([0.0, 1e-6, 0.3, 0.5, 1.0]),
+)
+def test_matches_reference_on_every_float(
+    place: Place, corners: Floats, iou_threshold: float, *, are_valid: bool
+) -> None:
+    boxes = (np.sort(corners, axis=1) if are_valid else corners).reshape(1, -1, 4)
+    scores = np.linspace(1, 0.5, 12, dtype=np.float32).reshape(1, -1, 1)
+    options = {"score_threshold": 0.25, "iou_threshold": iou_threshold, "max_detections": 12}
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference.edge_nms(boxes, scores, **options)
+    check(suppress(place, boxes, scores, **options), boxes, expected)
+
+
+@pytest.mark.parametrize(("inter", "union"), [(1, 2), (1, 4), (3, 4), (5, 8)])
+def test_iou_equal_to_the_threshold_does_not_suppress(place: Place, inter: int, union: int) -> None:
+    # Ratios that are floats, on whole boxes and on boxes whose sides take all the digits.
+    scores = np.array([[[0.9], [0.8]]], np.float32)
+    for unit in (1.0, 1.0 + 2.0**-20):
+        boxes = np.array([[[0, 0, union * unit, unit], [0, 0, inter * unit, unit]]], np.float32)
+        for iou_threshold, kept in ((inter / union, 2), (inter / union - 1e-6, 1)):
+            options = {**THRESHOLDS, "iou_threshold": iou_threshold, "max_detections": 5}
+            assert suppress(place, boxes, scores, **options)[0].tolist() == [kept]
+
+
+def test_large_coordinates_and_many_classes_keep_their_precision(place: Place) -> None:
+    # Shifting boxes by class * max(coordinates), as others do, rounds these to one pixel or more.
+    boxes = np.array([[[0, 0, 1, 1], [0.25, 0, 1.25, 1]]], np.float32) + np.float32(2.0**20)
+    scores = np.zeros((1, 2, 500), np.float32)
+    scores[0, :, 499] = 0.9, 0.8
+    for iou_threshold, kept in ((0.55, [499, -1]), (0.65, [499, 499])):  # of an IoU of 0.6
+        options = {**THRESHOLDS, "iou_threshold": iou_threshold, "max_detections": 2}
+        assert suppress(place, boxes, scores, **options)[3].tolist() == [kept]
+
+
+@pytest.mark.parametrize(("count", "num_classes"), [(2, 1), (50, 3), (300, 3)])
+@pytest.mark.parametrize("class_agnostic", [False, True])
+@pytest.mark.parametrize("background_class", [-1, 1])
+def test_matches_the_operator_in_onnxruntime(
+    place: Place, count: int, num_classes: int, background_class: int, *, class_agnostic: bool
+) -> None:
     run = operator_in_onnxruntime()
-    for count, num_classes in ((2, 1), (50, 3), (300, 3)):
-        for class_agnostic, background in ((False, -1), (True, -1), (False, 1), (True, 1)):
-            boxes, scores = crowd(2, count, num_classes)
-            attributes = {
-                "max_detections": 40,
-                "class_agnostic": class_agnostic,
-                "background_class": background,
-            }
-            found = suppress(place, boxes, scores, **attributes, **THRESHOLDS)
-            check(found, boxes, run(boxes, scores, **attributes, **THRESHOLDS))
+    boxes, scores = crowd(2, count, num_classes)
+    options = {"class_agnostic": class_agnostic, "background_class": background_class}
+    options |= {"max_detections": 40, **THRESHOLDS}
+    check(suppress(place, boxes, scores, **options), boxes, run(boxes, scores, **options))
 
 
 def operator_in_onnxruntime() -> Callable[..., Outputs]:

@@ -12,13 +12,17 @@ from edgecv.kernels import EdgeNmsOutput, edge_nms, num_threads, reference, set_
 from edgecv.kernels.cuda.edge_nms import workspace_bytes
 
 from .conftest import Place, Processor
+from .device_slices import DeviceSlice
 from .test_edge_nms import THRESHOLDS, check, crowd, suppress
+
+IN_TRITON = True
 
 
 def test_allocates_what_it_returns(place: Place) -> None:
     boxes, scores = crowd(2, 9, 3)
     options = {**THRESHOLDS, "max_detections": 5}
-    found = edge_nms(place.array(boxes), place.array(scores), **options)
+    there = place.array(boxes), place.array(scores)
+    found = edge_nms(*there, implementation=place.implementation, **options)
     check(
         (*(place.numpy(array) for array in found), suppress(place, boxes, scores, **options)[4]),
         boxes,
@@ -98,32 +102,21 @@ def test_one_workspace_for_calls_of_any_size(gpu: Place) -> None:
             np.testing.assert_array_equal(value, wanted)
 
 
-class Shifted:
-    """An array that begins 4 bytes into a flat one."""
-
-    def __init__(self, flat: Any, shape: tuple[int, ...]) -> None:
-        interface = flat.__cuda_array_interface__
-        pointer, is_read_only = interface["data"]
-        self._owner = flat
-        self.__cuda_array_interface__ = interface | {
-            "shape": shape,
-            "data": (pointer + 4, is_read_only),
-        }
-
-
 def test_arrays_that_16_bytes_do_not_divide(gpu: Place) -> None:
     boxes, scores = crowd(2, 40, 4)
     options = {**THRESHOLDS, "max_detections": 20}
     expected = reference.edge_nms(boxes, scores, **options)
     shifted = [
-        Shifted(gpu.array(np.append(np.float32(0), array.ravel())), array.shape)
+        DeviceSlice(
+            gpu.array(np.append(np.float32(0), array.ravel())), array.shape, np.float32, offset=4
+        )
         for array in (boxes, scores)
     ]
     flat = gpu.poisoned((2 * 20 * 4 + 1,), np.float32)
     rows = (2, 20)
     out = EdgeNmsOutput(
         gpu.poisoned((2,), np.int32),
-        Shifted(flat, (*rows, 4)),
+        DeviceSlice(flat, (*rows, 4), np.float32, offset=4),
         gpu.poisoned(rows, np.float32),
         gpu.poisoned(rows, np.int32),
     )
@@ -154,7 +147,7 @@ def test_refuses_workspaces(
 
 def test_refuses_a_workspace_that_is_not_aligned(gpu: Place) -> None:
     boxes, scores = (gpu.array(array) for array in crowd(2, 9, 3))
-    workspace = Shifted(gpu.poisoned((5000,), np.uint8), (4996,))
+    workspace = DeviceSlice(gpu.poisoned((5000,), np.uint8), (4996,), np.uint8, offset=4)
     with pytest.raises(ValueError, match="`workspace` must be aligned to 16 bytes, got address 0x"):
         edge_nms(boxes, scores, workspace=workspace, max_detections=5, **THRESHOLDS)
 
@@ -213,8 +206,9 @@ def test_refuses(place: Place, options: dict[str, Any], error: Any, message: str
             return EdgeNmsOutput(*map(place.array, value))
         return place.array(value) if isinstance(value, np.ndarray) else value
 
+    arguments = {name: there(value) for name, value in (GOOD | options).items()}
     with pytest.raises(error, match=f"^edge_nms: {message}"):
-        edge_nms(**{name: there(value) for name, value in (GOOD | options).items()})
+        edge_nms(**{"implementation": place.implementation} | arguments)
 
 
 def test_refuses_more_scores_than_it_can_number() -> None:
@@ -235,7 +229,7 @@ def test_triton_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         edge_nms(**GOOD, implementation="triton")
 
 
-@pytest.mark.parametrize("name", ["box_rows", "workspace", "stream"])
+@pytest.mark.parametrize("name", ["workspace", "stream"])
 def test_triton_refuses_what_it_has_not(name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must be None with `implementation` 'triton'"):
         edge_nms(**GOOD, implementation="triton", **{name: 0})

@@ -15,8 +15,11 @@ from edgecv.kernels.cuda.native import cuda
 from edgecv.kernels.letterbox import ElementType, Interpolation, Layout
 from edgecv.placement import FITS, Fit, Placement
 
-from .conftest import Place
+from .conftest import Place, heavy
 from .fits import fitted, moved, on_places, sliced
+
+IN_TRITON = True
+NOT_IN_TRITON = {"interpolation": "area"}
 
 PER_LAUNCH = 32
 # In pixel values of 255, see kernels/letterbox/letterbox.h.
@@ -48,6 +51,7 @@ def batched(
     shape = (*size_hw, channels) if options.get("layout") == "hwc" else (channels, *size_hw)
     out = place.poisoned((len(frames), *shape), options.get("dtype", "float32"))
     there = [moved(place, frame) for frame in frames]
+    options["implementation"] = place.implementation
     returned, placements = letterbox_batch(there, size_hw, out=out, **options)
     assert returned is out
     return place.numpy(out), placements
@@ -90,7 +94,10 @@ def test_images_are_those_of_the_frames_alone(
         assert placement == placement_alone
 
 
-@pytest.mark.parametrize("count", [1, PER_LAUNCH - 1, PER_LAUNCH, PER_LAUNCH + 1, 64, 65])
+MANY = [PER_LAUNCH - 1, PER_LAUNCH, PER_LAUNCH + 1, 64, 65]
+
+
+@pytest.mark.parametrize("count", [1, 9, *(pytest.param(count, marks=heavy) for count in MANY)])
 def test_any_number_of_frames(place: Place, count: int) -> None:
     frames = [noise("bgr24", 1 + i % 7, 1 + i % 11) for i in range(count)]
     out, placements = batched(place, frames, (4, 5), scale=1)
@@ -135,7 +142,8 @@ def test_frames_with_rows_of_any_pitch(place: Place) -> None:
             views.append(sliced(place, room, shaped))
         there.append(tuple(views))
         here.append(planes)
-    out, placements = letterbox_batch(there, (8, 12), format="nv12", scale=1)
+    options: dict[str, Any] = {"format": "nv12", "implementation": place.implementation}
+    out, placements = letterbox_batch(there, (8, 12), scale=1, **options)
     for planes, placement, image in zip(here, placements, place.numpy(out), strict=True):
         expected = reference.letterbox(planes, placement, format="nv12", pad=114)
         np.testing.assert_allclose(image, expected, rtol=0, atol=YUV_ERROR)
@@ -143,7 +151,8 @@ def test_frames_with_rows_of_any_pitch(place: Place) -> None:
 
 def test_allocates_what_it_returns(place: Place) -> None:
     frames = [noise("bgr24", 9, 13), noise("bgr24", 6, 3)]
-    allocated, placements = letterbox_batch([moved(place, frame) for frame in frames], (8, 8))
+    there = [moved(place, frame) for frame in frames]
+    allocated, placements = letterbox_batch(there, (8, 8), implementation=place.implementation)
     expected, _ = batched(place, frames, (8, 8))
     np.testing.assert_array_equal(place.numpy(allocated), expected)
     assert placements == [Placement.of(size, (8, 8), "letterbox") for size in ((9, 13), (6, 3))]

@@ -13,6 +13,9 @@ from edgecv.kernels.letterbox import Interpolation
 from .conftest import Place
 from .fits import fitted, on_places
 
+IN_TRITON = True
+NOT_IN_TRITON = {"interpolation": "area"}
+
 cv2 = pytest.importorskip("cv2")
 
 # OpenCV's name of the conversion to BGR; its Bayer names without a suffix mean another corner.

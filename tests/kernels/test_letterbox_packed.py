@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecv.kernels import letterbox, reference
 from edgecv.placement import FITS, Fit
+
+from .fits import IMAGENET_STD, assert_fits_by_stages
 
 Packed = Literal["bgr24", "rgb24"]
 PACKED: tuple[Packed, ...] = ("bgr24", "rgb24")
-STD = (0.229, 0.224, 0.225)
 
 # Two blends in Q7 and their weights, as in test_letterbox.py, and the floats' own rounding.
-TOLERANCE = (3 * 0.5 / 128 + 5 * 255 / 65536 + 1e-3) / 255 / min(STD)
+TOLERANCE = (3 * 0.5 / 128 + 5 * 255 / 65536 + 1e-3) / 255 / min(IMAGENET_STD)
 
 # Rows of 63 bytes and of one, two or three windows of 64, and a pixel less and more.
 FRAME_WIDTHS = [20, 21, 22, 23, 41, 42, 43, 44, 63, 64, 65, 85, 86, 127, 128, 129]
@@ -40,14 +40,7 @@ def noise(height: int, width: int, *, row_bytes: int | None = None) -> NDArray[n
 def assert_fits(
     frame: NDArray[np.uint8], size_hw: tuple[int, int], fit: Fit = "stretch", **options: Any
 ) -> None:
-    """Compare with the definition, and with the stages to the bit."""
-    options = {"mean": (0.485, 0.456, 0.406), "std": STD, **options}
-    out = np.full((3, *size_hw), np.nan, np.float32)
-    _, placement = letterbox(frame, size_hw, fit=fit, out=out, **options)
-    by_stages, _ = letterbox(frame, size_hw, fit=fit, layout="hwc", **options)
-    np.testing.assert_array_equal(out, np.moveaxis(by_stages, 2, 0))
-    expected = reference.letterbox(frame, placement, scale=1 / 255, pad=114, **options)
-    np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE)
+    assert_fits_by_stages(frame, size_hw, fit, tolerance=TOLERANCE, **options)
 
 
 @pytest.mark.parametrize("frame_width", FRAME_WIDTHS)

@@ -8,7 +8,7 @@ import pytest
 from edgecv.kernels import letterbox
 from edgecv.kernels._native import letterbox_cpu
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from .fits import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         ({"mean": (1.0,) * 3, "colour": "gray"}, "`mean` must hold 1 finite numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "`std` must be positive"),
         ({"std": (1.0, float("nan"), 1.0)}, "`std` must hold 3 finite numbers"),
-        ({"mean": MEAN, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
-        ({"std": STD, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
+        ({"mean": IMAGENET_MEAN, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
+        ({"std": IMAGENET_STD, "dtype": "uint8"}, "`mean` and `std` must be 0 and 1 for uint8"),
         ({"pad": 256}, r"`pad` must be in \[0, 255\], got 256"),
         ({"pad": -1}, r"`pad` must be in \[0, 255\], got -1"),
         ({"out": np.zeros((3, 9, 8), np.float32)}, r"`out` must have shape \(3, 8, 8\)"),

@@ -13,20 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecv.kernels import letterbox, reference
 from edgecv.placement import FITS, Fit
 
-from .fits import between_guards
+from .fits import IMAGENET_STD, assert_fits_by_stages, between_guards
 
 Yuv = Literal["yuv420p", "nv12", "yuyv422"]
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, ...]
 YUV: tuple[Yuv, ...] = ("yuv420p", "nv12", "yuyv422")
-STD = (0.229, 0.224, 0.225)
 
 # YUV_ERROR of test_letterbox.py, and the floats' own rounding.
 PIXEL_ERROR = 3 * 0.5 / 128 + 5 * 255 / 65536 + 3 * 0.5 / 32 + 239 / 2**14 + 2 * 128 / 2**13
-TOLERANCE = (PIXEL_ERROR + 1e-3) / 255 / min(STD)
+TOLERANCE = (PIXEL_ERROR + 1e-3) / 255 / min(IMAGENET_STD)
 
 # A luma or a chroma row of 63 bytes, of one, two or three windows of 64, and a pixel less and more.
 FRAME_WIDTHS = [62, 63, 64, 65, 126, 127, 128, 129, 130, 191, 192, 193, 255, 256, 257, 258]
@@ -60,15 +58,8 @@ def even(form: Yuv, width: int) -> int:
 def assert_fits(
     form: Yuv, planes: Planes, size_hw: tuple[int, int], fit: Fit = "stretch", **options: Any
 ) -> None:
-    """Compare with the definition, and with the stages to the bit."""
     frame = planes[0] if len(planes) == 1 else planes
-    options = {"format": form, "mean": (0.485, 0.456, 0.406), "std": STD, **options}
-    out = np.full((3, *size_hw), np.nan, np.float32)
-    _, placement = letterbox(frame, size_hw, fit=fit, out=out, **options)
-    by_stages, _ = letterbox(frame, size_hw, fit=fit, layout="hwc", **options)
-    np.testing.assert_array_equal(out, np.moveaxis(by_stages, 2, 0))
-    expected = reference.letterbox(frame, placement, scale=1 / 255, pad=114, **options)
-    np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE)
+    assert_fits_by_stages(frame, size_hw, fit, tolerance=TOLERANCE, format=form, **options)
 
 
 @pytest.mark.parametrize("form", YUV)

@@ -17,7 +17,9 @@ from edgecv.kernels._native import resize_argmax_cpu
 from edgecv.kernels.reference.segmentation import resized_logits
 from edgecv.placement import FITS, Fit, Placement
 
-from .conftest import Place
+from .conftest import Place, heavy
+
+IN_TRITON = True
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -26,6 +28,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 # Around the lanes (4, 8 or 16), the tile of 16 columns and the block of 4 vectors.
 WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 67, 130]
+MANY_CLASSES = [21, 33, 150, 255, 256]
 
 
 def noise(shape: tuple[int, int, int], *, seed: int = 0) -> Logits:
@@ -55,8 +58,9 @@ def run(
     source = place.array(logits)
     out, again = (place.array(np.full(size_hw, poison, np.uint8)) for poison in (255, 254))
     confidence = place.array(np.full(size_hw, 7, np.float32))
-    assert resize_argmax(source, size_hw, placement=placement, out=out) is out
-    resize_argmax(source, size_hw, placement=placement, out=again, confidence=confidence)
+    options: dict[str, Any] = {"placement": placement, "implementation": place.implementation}
+    assert resize_argmax(source, size_hw, out=out, **options) is out
+    resize_argmax(source, size_hw, out=again, confidence=confidence, **options)
     np.testing.assert_array_equal(place.numpy(out), place.numpy(again))
     return place.numpy(out), place.numpy(confidence)
 
@@ -99,7 +103,10 @@ def test_matches_reference_at_every_width(place: Place, make: Any, width: int) -
 
 
 @pytest.mark.parametrize("make", [noise, regions])
-@pytest.mark.parametrize("num_classes", [1, 2, 3, 4, 15, 16, 17, 21, 33, 150, 255, 256])
+@pytest.mark.parametrize(
+    "num_classes",
+    [1, 2, 3, 4, 15, 16, 17, *(pytest.param(count, marks=heavy) for count in MANY_CLASSES)],
+)
 def test_matches_reference_at_every_number_of_classes(
     place: Place, make: Any, num_classes: int
 ) -> None:
@@ -210,12 +217,14 @@ def test_large_and_tiny_logits(place: Place) -> None:
     for factor in (1e-30, 1e30):
         logits = noise((4, 5, 6)) * np.float32(factor)
         out = place.poisoned((40, 48), np.uint8)
-        resize_argmax(place.array(logits), (40, 48), out=out)
+        resize_argmax(place.array(logits), (40, 48), out=out, implementation=place.implementation)
         expected = resize_argmax(noise((4, 5, 6)), (40, 48))
         np.testing.assert_array_equal(place.numpy(out), expected)
 
 
-@pytest.mark.parametrize("margin", [0.0, 1.0, 10.0, 19.9, 20.1, 80.0, 200.0])
+@pytest.mark.parametrize(
+    "margin", [10.0, *(pytest.param(m, marks=heavy) for m in (0.0, 1.0, 19.9, 20.1, 80.0, 200.0))]
+)
 def test_confidence_over_the_whole_range_of_margins(place: Place, margin: float) -> None:
     logits = np.zeros((256, 2, 2), np.float32)
     logits[17] = margin
@@ -223,7 +232,12 @@ def test_confidence_over_the_whole_range_of_margins(place: Place, margin: float)
     np.testing.assert_allclose(confidence, 1 / (1 + 255 * np.exp(-margin)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("size_hw", [(270, 480), (135, 241), (100, 333), (17, 30), (33, 60)])
+LARGE_FRAMES = [(270, 480), (135, 241), (100, 333)]
+
+
+@pytest.mark.parametrize(
+    "size_hw", [(17, 30), (33, 60), *(pytest.param(size, marks=heavy) for size in LARGE_FRAMES)]
+)
 @pytest.mark.parametrize("make", [noise, regions])
 def test_agrees_with_pytorch(place: Place, make: Any, size_hw: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")

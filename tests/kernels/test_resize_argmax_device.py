@@ -1,7 +1,6 @@
 """resize_argmax on a GPU beyond what it does everywhere: batches, float16, HWC8, odd addresses."""
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecv.kernels import resize_argmax
-from edgecv.kernels.cuda.arrays import strides_of
 from edgecv.kernels.reference.segmentation import resized_logits
 from edgecv.placement import Placement
 
 from .conftest import Place
+from .device_slices import DeviceSlice
 from .test_resize_argmax import allowed_gap
 
 Logits = NDArray[np.floating[Any]]
@@ -46,20 +45,6 @@ def hwc8(logits: Logits) -> NDArray[np.float16]:
     pixels = np.full((*logits.shape[:-3], *logits.shape[-2:], padded), np.inf, np.float16)
     pixels[..., :classes] = np.moveaxis(logits, -3, -1)
     return pixels
-
-
-class Window:
-    """The elements of a GPU's array from an offset on, C-contiguous."""
-
-    def __init__(self, array: Any, offset: int, shape: tuple[int, ...]) -> None:
-        self.array, self.shape = array, shape
-        self.pointer = array.pointer + offset * array.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        whole = self.array.__cuda_array_interface__
-        strides = strides_of(self.shape, whole["typestr"])
-        return whole | {"data": (self.pointer, False), "shape": self.shape, "strides": strides}
 
 
 def check_like_the_processor(
@@ -176,9 +161,11 @@ def test_writes_to_any_address(gpu: Place, width: int, offset: int) -> None:
     labels = gpu.poisoned((2 * 30 * width + 16,), np.uint8)
     confidence = gpu.poisoned((2 * 30 * width + 16,), np.float32)
     before = gpu.numpy(labels)
-    out = Window(labels, offset, shape)
     resize_argmax(
-        gpu.array(logits), shape[1:], out=out, confidence=Window(confidence, offset, shape)
+        gpu.array(logits),
+        shape[1:],
+        out=DeviceSlice(labels, shape, np.uint8, offset),
+        confidence=DeviceSlice(confidence, shape, np.float32, 4 * offset),
     )
     expected = [resize_argmax(image, shape[1:]) for image in logits]
     flat, end = gpu.numpy(labels), offset + 2 * 30 * width
@@ -244,56 +231,17 @@ def test_refuses_types(gpu: Place) -> None:
 
 
 def test_refuses_hwc8_at_an_odd_address(gpu: Place) -> None:
-    logits = Window(gpu.poisoned((200,), np.float16), 4, (3, 4, 8))
+    logits = DeviceSlice(gpu.poisoned((200,), np.float16), (3, 4, 8), np.float16, offset=8)
     with pytest.raises(ValueError, match="`logits` must be aligned to 16 bytes in layout hwc8"):
         resize_argmax(logits, (6, 8), layout="hwc8")
 
 
-@pytest.fixture
-def triton_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What the Triton implementation, played by a stand-in, is called with."""
-    calls: list[tuple[Any, ...]] = []
-
-    def stand_in(logits: Any, size_hw: Any, *, placement: Any, out: Any) -> Any:
-        calls.append((logits.shape, size_hw, placement, None if out is None else out.shape))
-        return np.zeros((len(logits), *size_hw), np.uint8)
-
-    module = ModuleType("edgecv.kernels.triton.resize_argmax")
-    module.resize_argmax = stand_in  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    parent = ModuleType("edgecv.kernels.triton")
-    monkeypatch.setitem(sys.modules, parent.__name__, parent)
-    return calls
-
-
-def test_hands_over_to_triton(triton_calls: list[tuple[Any, ...]]) -> None:
-    placement = Placement.of((6, 8), (3, 4), "stretch")
-    image, batch = noise((2, 3, 4)), noise((5, 2, 3, 4))
-    out = np.zeros((6, 8), np.uint8)
-    assert resize_argmax(image, (6, 8), implementation="triton").shape == (6, 8)
-    assert resize_argmax(image, (6, 8), out=out, implementation="triton") is out
-    labels = resize_argmax(batch, (6, 8), placement=placement, implementation="triton")
-    assert labels.shape == (5, 6, 8)
-    assert triton_calls == [
-        ((1, 2, 3, 4), (6, 8), None, None),
-        ((1, 2, 3, 4), (6, 8), None, (1, 6, 8)),
-        ((5, 2, 3, 4), (6, 8), placement, None),
-    ]
-
-
-@pytest.mark.usefixtures("triton_calls")
 @pytest.mark.parametrize(
     "option",
-    [
-        {"layout": "hwc8"},
-        {"num_classes": 2},
-        {"confidence": np.zeros((6, 8), np.float32)},
-        {"stream": SimpleNamespace(cuda_stream=0)},
-    ],
+    [{"layout": "hwc8"}, {"num_classes": 2}, {"stream": SimpleNamespace(cuda_stream=0)}],
 )
 def test_refuses_what_triton_does_not_have(option: dict[str, Any]) -> None:
     name = next(iter(option))
-    with pytest.raises(
-        ValueError, match=f"^resize_argmax: `{name}` must be .* with `implementation`"
-    ):
+    message = f"^resize_argmax: `{name}` must be .* with `implementation`"
+    with pytest.raises(ValueError, match=message):
         resize_argmax(noise((2, 3, 4)), (6, 8), implementation="triton", **option)

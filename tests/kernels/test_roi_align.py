@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from edgecv.kernels import reference, roi_align
 from edgecv.kernels._native import roi_align_cpu
 
-from .conftest import Place
+from .conftest import Place, heavy
+
+IN_TRITON = True
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -29,7 +31,8 @@ POSITION_TOLERANCE = TOLERANCE + 2 * 2 * 8 * 128 * EPS
 # Around the blocks of 16 channels and their vectors of 4, 8 or 16.
 CHANNELS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33]
 # Around the 4 columns and the 16 bins or cells taken at a time.
-WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 67]
+WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9]
+WIDER = [15, 16, 17, 31, 33, 63, 64, 65, 67]
 
 
 def random_features(*shape: int, seed: int = 0) -> Floats:
@@ -53,6 +56,7 @@ def align(
 ) -> Floats:
     """The public function on a poisoned output: a value that it forgets stays NaN."""
     out = place.poisoned((*rois.shape[:-1], features.shape[-3], *size_hw), np.float32)
+    options["implementation"] = place.implementation
     if "batch_ids" in options:
         options["batch_ids"] = place.array(options["batch_ids"])
     found = roi_align(place.array(features), place.array(rois), size_hw, out=out, **options)
@@ -90,7 +94,7 @@ def test_matches_reference_at_every_number_of_channels(place: Place, channels: i
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [*WIDTHS, *(pytest.param(width, marks=heavy) for width in WIDER)])
 def test_matches_reference_at_every_size_of_map(place: Place, width: int, *, aligned: bool) -> None:
     features, rois = random_features(2, 5, width), random_rois(9, (5, width))
     for feature, box in ((features, rois), (features.swapaxes(1, 2), rois[:, [1, 0, 3, 2]])):
@@ -103,7 +107,7 @@ def test_matches_reference_at_every_size_of_map(place: Place, width: int, *, ali
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 15), (16, 1), (3, 5), (4, 4), (7, 7), (1, 17)])
-@pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 3, 8])
+@pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 3, pytest.param(8, marks=heavy)])
 def test_matches_reference_at_every_grid(
     place: Place, size_hw: tuple[int, int], sampling_ratio: int
 ) -> None:
@@ -141,6 +145,7 @@ def test_matches_reference_at_the_border(
     )
 
 
+@heavy
 @given(rois=dyadic_rois, aligned=st.booleans(), sampling_ratio=st.sampled_from([0, 2]))
 def test_a_plane_is_sampled_at_the_centres_of_bins(
     place: Place, rois: Floats, sampling_ratio: int, *, aligned: bool
@@ -164,17 +169,17 @@ def test_a_plane_is_sampled_at_the_centres_of_bins(
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 5])
-@pytest.mark.parametrize("size_hw", [(7, 7), (14, 14), (3, 5)])
+@pytest.mark.parametrize("size_hw", [(7, 7), pytest.param((14, 14), marks=heavy), (3, 5)])
 def test_agrees_with_torchvision(
     place: Place, size_hw: tuple[int, int], sampling_ratio: int, *, aligned: bool
 ) -> None:
     features = random_features(2, 19, 50, 64)
-    rois = random_rois(60, (50, 64)) * 8
+    rois = place.some(random_rois(60, (50, 64))) * 8
     options: dict[str, Any] = {
         "spatial_scale": 0.125,
         "sampling_ratio": sampling_ratio,
         "aligned": aligned,
-        "batch_ids": np.arange(60, dtype=np.int32) % 2,
+        "batch_ids": np.arange(len(rois), dtype=np.int32) % 2,
     }
     np.testing.assert_allclose(
         align(place, features, rois, size_hw, **options),
@@ -194,7 +199,7 @@ def test_agrees_with_torchvision_where_samples_meet_the_border(
     around = np.concatenate([np.nextafter(steps, -9), steps, np.nextafter(steps, 9)])
     x, y = (grid.ravel() for grid in np.meshgrid(around, around))
     # One sample, in the middle of a box of two cells.
-    rois = np.stack([x - 1, y - 1, x + 1, y + 1], 1) + np.float32(offset)
+    rois = place.some(np.stack([x - 1, y - 1, x + 1, y + 1], 1)) + np.float32(offset)
     options: dict[str, Any] = {"spatial_scale": 1.0, "sampling_ratio": 1, "aligned": aligned}
     np.testing.assert_allclose(
         align(place, features, rois.astype(np.float32), (1, 1), **options),
@@ -251,7 +256,7 @@ def test_inverted_and_empty_rois(place: Place) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38, 2.0**30])
 @pytest.mark.parametrize("column", range(4))
-@pytest.mark.parametrize("sampling_ratio", [0, 3])
+@pytest.mark.parametrize("sampling_ratio", [0, pytest.param(3, marks=heavy)])
 def test_coordinates_out_of_this_world_give_zero(
     place: Place, value: float, column: int, sampling_ratio: int
 ) -> None:
@@ -265,7 +270,7 @@ def test_coordinates_out_of_this_world_give_zero(
     np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("reach", [1e2, 1e3, 1e4, 1e6])
+@pytest.mark.parametrize("reach", [1e2, 1e3, *(pytest.param(r, marks=heavy) for r in (1e4, 1e6))])
 def test_giant_rois_take_their_share_of_the_map(place: Place, reach: float) -> None:
     # Samples are nearly a cell apart and inside over 9 and 7 cells: at most one more per axis.
     features = np.ones((1, 8, 6), np.float32)
@@ -275,6 +280,7 @@ def test_giant_rois_take_their_share_of_the_map(place: Place, reach: float) -> N
     np.testing.assert_allclose(actual, share, rtol=1.001 * (10 / 9) * (8 / 7) - 1)
 
 
+@heavy
 def test_boxes_of_a_billion_cells_end(place: Place) -> None:
     # A thousand million samples per axis, of which float32 tells one in 64 from its neighbours:
     # 64 or so round into the map.
@@ -287,6 +293,7 @@ def test_boxes_of_a_billion_cells_end(place: Place) -> None:
         assert actual.any()
 
 
+@heavy
 @pytest.mark.parametrize("reach", [100, 3000])
 def test_large_rois_agree_with_torchvision(place: Place, reach: int) -> None:
     features = random_features(2, 9, 12)
@@ -309,8 +316,8 @@ def test_large_rois_agree_with_torchvision(place: Place, reach: int) -> None:
 
 
 def test_each_image_of_the_batch_has_its_rois(place: Place) -> None:
-    features, rois = random_features(3, 5, 9, 9), random_rois(40, (9, 9))
-    batch_ids = np.random.default_rng(2).integers(0, 3, 40).astype(np.int32)
+    features, rois = random_features(3, 5, 9, 9), place.some(random_rois(40, (9, 9)))
+    batch_ids = np.random.default_rng(2).integers(0, 3, len(rois)).astype(np.int32)
     together = align(place, features, rois, (7, 7), spatial_scale=1.0, batch_ids=batch_ids)
     for image in range(3):
         chosen = batch_ids == image
@@ -345,7 +352,8 @@ def test_reads_views() -> None:
 
 def test_allocates_its_output(place: Place) -> None:
     features, rois = random_features(3, 12, 7), random_rois(8, (12, 7))
-    actual = roi_align(place.array(features), place.array(rois), (3, 3), spatial_scale=1.0)
+    there = place.array(features), place.array(rois)
+    actual = roi_align(*there, (3, 3), spatial_scale=1.0, implementation=place.implementation)
     np.testing.assert_array_equal(
         place.numpy(actual), align(place, features, rois, (3, 3), spatial_scale=1.0)
     )

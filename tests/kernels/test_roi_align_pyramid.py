@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from edgecv.kernels import reference, roi_align, roi_align_pyramid
 from edgecv.kernels._native import assign_pyramid_levels_cpu
 
-from .conftest import Place
+from .conftest import Place, heavy
+
+IN_TRITON = True
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -47,6 +49,7 @@ def align(
 ) -> Floats:
     """The public function on a poisoned output: a value that it forgets stays NaN."""
     out = place.poisoned((*rois.shape[:-1], features[0].shape[-3], *size_hw), np.float32)
+    options["implementation"] = place.implementation
     if "batch_ids" in options:
         options["batch_ids"] = place.array(options["batch_ids"])
     levels = [place.array(level) for level in features]
@@ -94,12 +97,12 @@ def test_a_negative_area_has_no_level() -> None:
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
 def test_matches_reference(place: Place, sampling_ratio: int, *, aligned: bool) -> None:
-    features, rois = random_pyramid(2, 3), random_rois(12)
+    features, rois = random_pyramid(2, 3), place.some(random_rois(12))
     options: dict[str, Any] = {
         "spatial_scales": SCALES,
         "sampling_ratio": sampling_ratio,
         "aligned": aligned,
-        "batch_ids": np.arange(12, dtype=np.int32) % 2,
+        "batch_ids": np.arange(len(rois), dtype=np.int32) % 2,
     }
     np.testing.assert_allclose(
         align(place, features, rois, (3, 2), **options),
@@ -109,6 +112,7 @@ def test_matches_reference(place: Place, sampling_ratio: int, *, aligned: bool) 
     )
 
 
+@heavy
 def test_is_roi_align_on_each_level(place: Place) -> None:
     features, rois = random_pyramid(3, 17), random_rois(60)
     batch_ids = np.random.default_rng(2).integers(0, 3, 60).astype(np.int32)
@@ -123,10 +127,12 @@ def test_is_roi_align_on_each_level(place: Place) -> None:
             (7, 7),
             spatial_scale=scale,
             batch_ids=place.array(batch_ids[chosen]),
+            implementation=place.implementation,
         )
         np.testing.assert_array_equal(actual[chosen], place.numpy(alone))
 
 
+@heavy
 def test_each_level_begins_at_the_area_that_the_rule_says(place: Place) -> None:
     # Each map holds the number of its level.
     steps = np.arange(-4, 5) * 1e-4
@@ -146,9 +152,11 @@ def test_agrees_with_torchvision(place: Place, sampling_ratio: int) -> None:
     torch, ops = pytest.importorskip("torch"), pytest.importorskip("torchvision.ops")
     features, rois = random_pyramid(2, 5), random_rois(80)
     rois[:4] = [[0, 0, 112, 112], [9, 9, 233, 233], [0, 0, 448, 448], [5, 5, 5, 9]]
+    rois = place.some(rois)
+    share = 5 * len(rois) // 8
     pooler = ops.MultiScaleRoIAlign(list("0123"), (7, 7), sampling_ratio)
     named = OrderedDict((str(k), torch.from_numpy(level)) for k, level in enumerate(features))
-    boxes = [torch.from_numpy(rois[:50]), torch.from_numpy(rois[50:])]
+    boxes = [torch.from_numpy(rois[:share]), torch.from_numpy(rois[share:])]
     expected = pooler(named, boxes, [IMAGE_HW, IMAGE_HW]).numpy()
     actual = align(
         place,
@@ -158,7 +166,7 @@ def test_agrees_with_torchvision(place: Place, sampling_ratio: int) -> None:
         spatial_scales=SCALES,
         sampling_ratio=sampling_ratio,
         aligned=False,
-        batch_ids=np.repeat(np.array([0, 1], np.int32), [50, 30]),
+        batch_ids=(np.arange(len(rois)) >= share).astype(np.int32),
     )
     # Positions are the same; both sum at most 400 terms whose weights sum to 1.
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
@@ -181,6 +189,7 @@ def test_takes_a_pyramid_of_one_image(place: Place) -> None:
         place.array(rois),
         (7, 7),
         spatial_scales=SCALES,
+        implementation=place.implementation,
     )
     np.testing.assert_array_equal(
         place.numpy(actual), align(place, features, rois, (7, 7), spatial_scales=SCALES)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgecv.kernels import reference, roi_pool
 
 from .conftest import Place
+from .test_roi_align import random_rois
 
 Floats = NDArray[np.float32]
 
@@ -25,17 +26,6 @@ WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 67]
 
 def random_features(*shape: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def random_rois(count: int, size_hw: tuple[int, int], *, seed: int = 1) -> Floats:
-    """Boxes of all sizes in and around a map of `size_hw` cells; some inverted or empty."""
-    rng = np.random.default_rng(seed)
-    height, width = size_hw
-    centre = rng.uniform(-0.2, 1.2, (count, 2)) * (width, height)
-    extent = rng.uniform(-0.1, 1.2, (count, 2)) ** 2 * (width, height)
-    extent[::11] = 0
-    extent[1::11] *= -1
-    return np.hstack([centre - extent / 2, centre + extent / 2]).astype(np.float32)
 
 
 def pool(

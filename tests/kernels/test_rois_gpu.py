@@ -1,7 +1,5 @@
 """The RoI operators on a GPU, where they take more than on the processor: dtypes and layouts."""
 
-import sys
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,8 @@ from edgecv.kernels.cuda.memory import DeviceArray
 from edgecv.kernels.cuda.native import cuda
 
 from .conftest import Place
+from .device_slices import DeviceSlice
+from .test_roi_align import random_rois
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -34,17 +34,6 @@ CHANNELS = [1, 3, 4, 7, 8, 9, 16, 17, 63, 64, 65, 130]
 def random_features(*shape: int, seed: int = 0) -> Array:
     """Features in [-1, 1] that float16 holds."""
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float16)
-
-
-def random_rois(count: int, size_hw: tuple[int, int], *, seed: int = 1) -> Floats:
-    """Boxes of all sizes in and around a map of `size_hw` cells; some inverted or empty."""
-    rng = np.random.default_rng(seed)
-    height, width = size_hw
-    centre = rng.uniform(-0.2, 1.2, (count, 2)) * (width, height)
-    extent = rng.uniform(-0.1, 1.2, (count, 2)) ** 2 * (width, height)
-    extent[::11] = 0
-    extent[1::11] *= -1
-    return np.hstack([centre - extent / 2, centre + extent / 2]).astype(np.float32)
 
 
 def to_hwc8(chw: Array, padding: float) -> Array:
@@ -335,25 +324,13 @@ def test_refuses_arrays_on_two_processors(gpu: Place) -> None:
 
 def test_refuses_addresses_that_are_not_aligned(gpu: Place) -> None:
     whole = gpu.array(np.zeros(2 * 4 * 4 * 8 + 1, np.float16))
-
-    class Shifted:
-        __cuda_array_interface__ = whole.__cuda_array_interface__ | {
-            "shape": (2, 4, 4, 8),
-            "data": (whole.pointer + 2, False),
-        }
-
-    options = good(gpu, layout="hwc8") | {"features": Shifted()}
+    shifted = DeviceSlice(whole, (2, 4, 4, 8), np.float16, offset=2)
+    options = good(gpu, layout="hwc8") | {"features": shifted}
     with pytest.raises(ValueError, match="an address that is one of 16 bytes in layout 'hwc8'"):
         roi_align(**options)
     out = gpu.poisoned((5 * 7 * 7 * 8 + 1,), np.float16)
-
-    class ShiftedOut:
-        __cuda_array_interface__ = out.__cuda_array_interface__ | {
-            "shape": (5, 7, 7, 8),
-            "data": (out.pointer + 2, False),
-        }
-
-    options = good(gpu, features=HWC8, layout="hwc8") | {"out": ShiftedOut()}
+    shifted = DeviceSlice(out, (5, 7, 7, 8), np.float16, offset=2)
+    options = good(gpu, features=HWC8, layout="hwc8") | {"out": shifted}
     with pytest.raises(ValueError, match=r"^roi_align: `out` must be at an address that is a mult"):
         roi_align(**options)
 
@@ -372,22 +349,6 @@ def test_refuses_more_levels_than_a_launch_takes_and_levels_that_disagree(gpu: P
         align(level, gpu.array(np.zeros((2, 4, 4), np.float32)))
     with pytest.raises(TypeError, match=r"`features\[1\]` must be float32, got float16"):
         align(level, gpu.array(np.zeros((3, 4, 4), np.float16)))
-
-
-def test_hands_over_to_triton(gpu: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[Any, ...]] = []
-    module = ModuleType("edgecv.kernels.triton.roi_align")
-    module.roi_align = lambda *args, **options: calls.append((args, options))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    options = good(gpu, implementation="triton", sampling_ratio=2)
-    roi_align(**options)
-    features = options.pop("features")
-    rules = {"canonical_size": 112, "canonical_level": 3, "spatial_scales": (0.25,)}
-    del options["spatial_scale"]
-    roi_align_pyramid([features], **options | rules)
-    shared = {"sampling_ratio": 2, "aligned": True, "out": None, "batch_ids": options["batch_ids"]}
-    arrays = ([features], options["rois_xyxy"], (7, 7))
-    assert calls == [(arrays, {"spatial_scales": [0.25], **shared}), (arrays, rules | shared)]
 
 
 def test_refuses_what_triton_has_not(gpu: Place) -> None:

@@ -7,7 +7,6 @@ thread. The protocols say 1 and 2 too, and never 0.
 """
 
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
@@ -17,10 +16,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from edgecv.kernels.arguments import Shape, check_shape
 from edgecv.kernels.cuda.memory import DeviceArray
 from edgecv.kernels.cuda.native import cuda
-
-Shape = Sequence[int | str]  # a string is any length
 
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 _DLPACK_KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # by type code
@@ -161,13 +159,7 @@ def check_view(
     if view.dtype not in allowed:
         names = " or ".join(one.name for one in allowed)
         raise TypeError(f"{function}: `{name}` must be {names}, got {view.dtype.name}.")
-    fits = len(view.shape) == len(shape) and all(
-        isinstance(wanted, str) or side == wanted
-        for side, wanted in zip(view.shape, shape, strict=True)
-    )
-    if not fits:
-        inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(f"{function}: `{name}` must have shape ({inside}), got {view.shape}.")
+    check_shape(function, name, view.shape, shape)
     if device is not None and view.device != device:
         raise ValueError(
             f"{function}: `{name}` must be on GPU {device} as the other arrays are, "

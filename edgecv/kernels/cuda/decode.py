@@ -6,12 +6,12 @@ waits for the GPU.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from edgecv.kernels.arguments import check_at_least
+from edgecv.kernels.arguments import Side, check_at_least
 from edgecv.kernels.cuda.arrays import (
     AnyDeviceArray,
     DeviceView,
@@ -22,12 +22,18 @@ from edgecv.kernels.cuda.arrays import (
 from edgecv.kernels.cuda.edge_nms import detection_arrays, threshold_of
 from edgecv.kernels.cuda.native import cuda
 from edgecv.kernels.cuda.workspace import workspace_for
+from edgecv.kernels.head_arguments import (
+    NUM_SIDES,
+    Layout,
+    check_levels,
+    check_size,
+    count_pairs,
+    shape_of_head,
+)
 from edgecv.placement import Placement
 
-_NUM_SIDES = 4
-_MAX_STRIDES = 8
+_MAX_LEVELS = 8
 _MAX_SOFTMAX_CLASSES = 2048
-_MAX_PAIRS = 2**32 - 1
 _BATCH_AXES = 3  # of a head with a leading axis
 
 
@@ -56,6 +62,10 @@ class BatchSuppression:
     out: Sequence[AnyDeviceArray] | None
     workspace: AnyDeviceArray | None
     stream: object
+
+    def check(self, function: str) -> None:
+        """Refuse no rows, in the name of `function`; `run` refuses the rest."""
+        check_at_least(function, "max_detections", self.max_detections, 1)
 
     def run(
         self,
@@ -131,18 +141,20 @@ def decode_yolo(
     suppression: BatchSuppression,
     *,
     multi_label: bool,
-    channels_first: bool,
+    layout: Layout,
     reg_max: int,
     strides: Sequence[int],
     size_hw: tuple[int, int] | None,
 ) -> Sequence[AnyDeviceArray]:
     """Return what `EdgeNmsOutput` has, in its order."""
     function = "decode_yolo"
-    num_box_channels = _NUM_SIDES * max(reg_max, 1)
+    suppression.check(function)
+    num_box_channels = NUM_SIDES * max(reg_max, 1)
     on = stream_of(suppression.stream, head)
-    view = _head(function, "head", head, f"{num_box_channels} + C", channels_first, on)
+    view = _head(function, "head", head, f"{num_box_channels} + C", layout, on)
     batch, num_channels, count = view.size
-    num_pairs = _num_pairs(function, "head", view, num_channels - num_box_channels)
+    num_classes = num_channels - num_box_channels
+    num_pairs = count_pairs(function, "head", view.view.shape, num_classes, count)
     levels = _levels(function, count, size_hw, strides) if reg_max else ([], [], [])
     return suppression.run(
         function,
@@ -151,7 +163,7 @@ def decode_yolo(
         (batch, num_pairs),
         head=view.pointer,
         is_half=view.is_half,
-        channels_first=channels_first,
+        channels_first=layout == "cn",
         num_images=batch,
         num_channels=num_channels,
         num_anchors=count,
@@ -171,17 +183,18 @@ def decode_ssd(
     *,
     variances: tuple[float, float],
     is_sigmoid: bool,
-    channels_first: bool,
+    layout: Layout,
 ) -> Sequence[AnyDeviceArray]:
     """Return what `EdgeNmsOutput` has, in its order."""
     function = "decode_ssd"
+    suppression.check(function)
     on = stream_of(suppression.stream, offsets)
-    offset_view = _head(function, "offsets", offsets, _NUM_SIDES, channels_first, on)
+    offset_view = _head(function, "offsets", offsets, NUM_SIDES, layout, on)
     batch, _, count = offset_view.size
     num_others, channels = (0, "C") if is_sigmoid else (1, "1 + C")
-    view = _head(function, "logits", logits, channels, channels_first, on, like=offset_view)
+    view = _head(function, "logits", logits, channels, layout, on, like=offset_view)
     num_classes = view.size[1] - num_others
-    num_pairs = _num_pairs(function, "logits", view, num_classes)
+    num_pairs = count_pairs(function, "logits", view.view.shape, num_classes, count)
     if not is_sigmoid and num_classes > _MAX_SOFTMAX_CLASSES:
         raise ValueError(
             f"{function}: `logits` must have at most {_MAX_SOFTMAX_CLASSES} classes on a GPU, "
@@ -199,7 +212,7 @@ def decode_ssd(
         offsets=offset_view.pointer,
         logits=view.pointer,
         is_half=view.is_half,
-        channels_first=channels_first,
+        channels_first=layout == "cn",
         num_images=batch,
         num_logits=view.size[1],
         num_anchors=count,
@@ -230,22 +243,22 @@ def _head(
     function: str,
     name: str,
     head: AnyDeviceArray,
-    num_channels: int | str,
-    channels_first: bool,  # noqa: FBT001  # as the native module has it
+    num_channels: Side,
+    layout: Layout,
     on: int,
     *,
     like: _Head | None = None,
 ) -> _Head:
     """Check a head, (channels, anchors) or the like, or a batch of them."""
     axes = view_of(function, name, head).shape
-    images: tuple[int | str, ...] = ("B",) if len(axes) == _BATCH_AXES else ()
-    num_anchors: int | str = "N"
+    images: tuple[Side, ...] = ("B",) if len(axes) == _BATCH_AXES else ()
+    num_anchors: Side = "N"
     dtypes: Any = (np.float32, np.float16)
     device = None
     if like is not None:
         images = images and (like.size[0],)
         num_anchors, dtypes, device = like.size[2], like.view.dtype, like.view.device
-    sides = (num_channels, num_anchors) if channels_first else (num_anchors, num_channels)
+    sides = shape_of_head(function, num_channels, num_anchors, layout)
     view = check_view(function, name, head, dtypes, (*images, *sides), device=device, stream=on)
     rows, columns = view.shape[-2:]
     batch = view.shape[0] if images else 1
@@ -254,48 +267,19 @@ def _head(
             f"{function}: `{name}` must hold as many images as the other head, {like.size[0]}, "
             f"got shape {view.shape}."
         )
-    return _Head(view, (batch, rows, columns) if channels_first else (batch, columns, rows))
-
-
-def _num_pairs(function: str, name: str, head: _Head, num_classes: int) -> int:
-    if num_classes < 1:
-        raise ValueError(
-            f"{function}: `{name}` must have channels for at least 1 class, got shape "
-            f"{head.view.shape}. Check its layout and the bins per distance."
-        )
-    num_pairs = head.size[2] * num_classes
-    if num_pairs > _MAX_PAIRS:
-        raise ValueError(
-            f"{function}: `{name}` must have fewer than 2**32 pairs of an anchor and a class, got "
-            f"{head.size[2]} x {num_classes}. Decode it in parts."
-        )
-    return num_pairs
+    return _Head(view, (batch, rows, columns) if layout == "cn" else (batch, columns, rows))
 
 
 def _levels(
     function: str, count: int, size_hw: tuple[int, int] | None, strides: Sequence[int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the first anchor, the columns and the stride of each level of a raw head."""
-    if size_hw is None:
+    size_hw = check_size(function, size_hw)
+    if len(strides) > _MAX_LEVELS:
         raise ValueError(
-            f"{function}: `size_hw` must be given for a raw head, got None. "
-            "Pass the height and width of the network's input."
+            f"{function}: `len(strides)` must be at most {_MAX_LEVELS} on a GPU, "
+            f"got {len(strides)}."
         )
-    height, width = size_hw
-    check_at_least(function, "size_hw", min(height, width), 1)
-    if min(strides, default=0) < 1 or len(strides) > _MAX_STRIDES:
-        raise ValueError(
-            f"{function}: `strides` must be at least 1 each, and {_MAX_STRIDES} at most, "
-            f"got {tuple(strides)}."
-        )
-    columns = [ceil(width / stride) for stride in strides]
-    cells = [
-        ceil(height / stride) * across for stride, across in zip(strides, columns, strict=True)
-    ]
-    if sum(cells) != count:
-        raise ValueError(
-            f"{function}: `head` must have {sum(cells)} anchors for an input of "
-            f"{height} x {width} and strides {tuple(strides)}, got {count}. "
-            "Check `size_hw`, `strides` and the layout."
-        )
-    return [sum(cells[:level]) for level in range(len(cells))], columns, list(strides)
+    levels = check_levels(function, count, size_hw, strides)
+    ends = list(accumulate(rows * columns for rows, columns in levels))
+    return [0, *ends[:-1]], [columns for _, columns in levels], list(strides)

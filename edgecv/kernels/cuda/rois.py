@@ -45,11 +45,6 @@ def roi_align(
     With no `least_areas` all RoIs are on the only level. Scales and options have been checked;
     `function` is who asks, for messages.
     """
-    if len(features) > MAX_LEVELS:
-        raise ValueError(
-            f"{function}: `len(features)` must be at most {MAX_LEVELS} on a GPU, "
-            f"got {len(features)}."
-        )
     on = stream_of(stream, features[0])
     names = ["features"] if not least_areas else [f"features[{k}]" for k in range(len(features))]
     maps = _maps(function, names, features, layout, num_channels, (np.float32, np.float16), on)

@@ -16,10 +16,12 @@ from edgecv.kernels.reference.overlap import box_iou
 from edgecv.kernels.reference.pooling import roi_align, roi_align_pyramid, roi_pool
 from edgecv.kernels.reference.segmentation import paste_masks, paste_masks_rle, resize_argmax
 from edgecv.kernels.reference.suppression import edge_nms, nms, soft_nms
+from edgecv.kernels.reference.tracking import byte_track, linear_assignment
 
 __all__ = [
     "blend_labels",
     "box_iou",
+    "byte_track",
     "colorize",
     "decode_nanodet",
     "decode_ssd",
@@ -29,6 +31,7 @@ __all__ = [
     "draw_masks",
     "edge_nms",
     "letterbox",
+    "linear_assignment",
     "nms",
     "paste_masks",
     "paste_masks_rle",

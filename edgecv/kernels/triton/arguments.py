@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from triton import knobs
 
-Shape = tuple[int | str, ...]
+from edgecv.kernels.arguments import Shape, check_shape
 
 
 def check_device(function: str, name: str, tensor: Tensor) -> None:
@@ -56,15 +56,7 @@ def check_tensor(
             f"{function}: `{name}` must be {expected}, got {dtype_name(tensor.dtype)}. "
             f"Convert it with `{name}.to({dtypes[0]})`."
         )
-    fits = tensor.ndim == len(shape) and all(
-        isinstance(wanted, str) or side == wanted
-        for side, wanted in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
-        inside = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(
-            f"{function}: `{name}` must have shape ({inside}), got {tuple(tensor.shape)}."
-        )
+    check_shape(function, name, tuple(tensor.shape), shape)
 
 
 def output(

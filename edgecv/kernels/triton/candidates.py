@@ -53,6 +53,8 @@ def ranked_candidates(
     keys, ranked = (
         torch.empty((batch, capacity), dtype=torch.int64, device=scores.device) for _ in range(2)
     )
+    if num_boxes * num_classes == 0:
+        return ranked, count
 
     class_block = min(triton.next_power_of_2(num_classes), _MAX_CLASS_BLOCK)
     class_blocks = 1 if class_agnostic else triton.cdiv(num_classes, class_block)

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from edgecv.frame_formats import FrameFormat, check_plane_shapes, height_of_array
 from edgecv.kernels.arguments import check_choice
+from edgecv.kernels.cuda.frames import GPU_FORMATS
 from edgecv.kernels.letterbox_options import Colour, Options, Prepared, prepared
 from edgecv.kernels.triton.arguments import check_device, dtype_name, output
 from edgecv.kernels.triton.colour import rgb_gray, yuv_factors, yuv_gray, yuv_pixel
+from edgecv.kernels.triton.tuples import element_at
 from edgecv.placement import Placement
 
-DEVICE_FORMATS: tuple[FrameFormat, ...] = ("bgr24", "rgb24", "gray8", "yuv420p", "nv12")
 Frame: TypeAlias = Tensor | tuple[Tensor, ...]
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "uint8": torch.uint8}
 # Pixels of a program: two for each thread of 4 warps, of which nv12 reads 24 bytes.
 _BLOCK_HW = (4, 64)
 _NUM_WARPS = 4
@@ -38,7 +39,7 @@ _CHANNELS: dict[Colour, tuple[int, ...]] = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), 
 def letterbox(
     frames: Sequence[Frame] | Tensor, options: Options, *, out: Tensor | None = None
 ) -> tuple[Tensor, list[Placement]]:
-    """Convert, resize and place each frame in a network's input, normalised, channels first.
+    """Convert, resize and place each frame in a network's input, normalised and laid out for it.
 
     Frames that follow each other and are alike in size and pitch share launches, up to eight each.
 
@@ -46,12 +47,12 @@ def letterbox(
         frames: uint8 tensors or tuples of planes on one device, of any sizes, shaped as
             `edgecv.frame_formats` describes; or one tensor with a batch of frames. Rows may have
             any pitch; a frame whose rows are not dense themselves is copied first.
-        options: bilinear, channels first, of one of the DEVICE_FORMATS, float32 or float16.
-        out: (B, C, height, width) of their dtype, contiguous, where to write the inputs.
+        options: bilinear, of one of the GPU_FORMATS.
+        out: of the shape and dtype of what is returned, contiguous, where to write the inputs.
 
     Returns:
-        (B, C, height, width), `out` itself if given, and where each frame lies in it; nothing waits
-        for the device. C is 1 for `gray`, otherwise 3.
+        (B, C, height, width) or (B, height, width, C), `out` itself if given, and where each frame
+        lies in it; nothing waits for the device. C is 1 for `gray`, otherwise 3.
 
     Raises:
         ValueError: if a shape, a device, a size, a factor or an option is not as described.
@@ -62,8 +63,7 @@ def letterbox(
 
     """
     function, format = "letterbox_batch", options.format  # noqa: A001  # the word of video libraries
-    check_choice(function, "format", format, DEVICE_FORMATS)
-    check_choice(function, "dtype", options.dtype, tuple(_DTYPES))
+    check_choice(function, "format", format, GPU_FORMATS)
     planes = [
         _planes_of(f"{function}: frames[{i}]", frame, format) for i, frame in enumerate(frames)
     ]
@@ -165,6 +165,7 @@ def _launch(
         tiles_x,
         options.format,
         _CHANNELS[options.colour],
+        options.layout,
         tl.int32 if max(products) <= _MAX_INT32 else tl.int64,
         block_h,
         block_w,
@@ -196,14 +197,17 @@ def _pixel(planes, pitches, y, x, factors, FORMAT: tl.constexpr, GRAY: tl.conste
     if FORMAT == "gray8":
         red = tl.load(row_ptr + x).to(tl.float32)
         green, blue = red, red
-    elif len(pitches) > 1:  # YUV alone has several planes
-        luma = tl.load(row_ptr + x)
+    elif FORMAT == "yuyv422" or len(pitches) > 1:  # YUV alone has several planes
+        luma = tl.load(row_ptr + (2 * x if FORMAT == "yuyv422" else x))
         if GRAY:
             red = yuv_gray(luma, factors)
             green, blue = red, red
         else:
             chroma_y, chroma_x = (y >> 1).to(tl.int64), x >> 1
-            if FORMAT == "nv12":
+            if FORMAT == "yuyv422":
+                u_ptr = row_ptr + 4 * chroma_x + 1
+                v_ptr = u_ptr + 2
+            elif FORMAT == "nv12":
                 u_ptr = planes[1] + chroma_y * pitches[1] + 2 * chroma_x
                 v_ptr = u_ptr + 1
             else:
@@ -240,15 +244,15 @@ def _blend(a, b, weight):
 def _letterbox_kernel(
     planes_of_frames, pitches, frame_h, frame_w, resized_h, resized_w, left, top,
     out_ptr, height, width, gain, bias, pad, factors, tiles_x,
-    FORMAT: tl.constexpr, CHANNELS: tl.constexpr, POSITION: tl.constexpr,
+    FORMAT: tl.constexpr, CHANNELS: tl.constexpr, LAYOUT: tl.constexpr, POSITION: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr,
 ):  # fmt: skip
     """Fill a tile of one input."""
     image = tl.program_id(1)
     planes = (
-        _chosen(planes_of_frames[0], image),
-        _chosen(planes_of_frames[1], image),
-        _chosen(planes_of_frames[2], image),
+        element_at(planes_of_frames[0], image),
+        element_at(planes_of_frames[1], image),
+        element_at(planes_of_frames[2], image),
     )
     y = tl.program_id(0) // tiles_x * BLOCK_H + tl.arange(0, BLOCK_H)[:, None]
     x = tl.program_id(0) % tiles_x * BLOCK_W + tl.arange(0, BLOCK_W)[None, :]
@@ -264,19 +268,17 @@ def _letterbox_kernel(
     is_frame = (y >= top) & (y < top + resized_h) & (x >= left) & (x < left + resized_w)
     exists = (y < height) & (x < width)
     area = height.to(tl.int64) * width
-    target = out_ptr + image.to(tl.int64) * len(CHANNELS) * area + y.to(tl.int64) * width + x
+    place = y.to(tl.int64) * width + x
+    if LAYOUT == "chw":
+        pixel_stride, channel_stride = 1, area
+    else:
+        pixel_stride, channel_stride = len(CHANNELS), 1
+    target = out_ptr + image.to(tl.int64) * len(CHANNELS) * area + place * pixel_stride
     for c in tl.static_range(len(CHANNELS)):
         above = _blend(upper_before[CHANNELS[c]], upper_after[CHANNELS[c]], weight_x)
         below = _blend(lower_before[CHANNELS[c]], lower_after[CHANNELS[c]], weight_x)
         pixel = tl.where(is_frame, _blend(above, below, weight_y), pad)
         value = pixel * gain[c] + bias[c]
-        tl.store(target + c * area, value.to(out_ptr.dtype.element_ty), mask=exists)
-
-
-@triton.jit
-def _chosen(frames, image):
-    """Return the address of one plane of the frame that a program converts."""
-    chosen = frames[0]
-    for k in tl.static_range(1, len(frames)):
-        chosen = tl.where(image == k, frames[k], chosen)
-    return chosen
+        if out_ptr.dtype.element_ty == tl.uint8:
+            value = tl.floor(tl.minimum(tl.maximum(value, 0.0), 255.0) + 0.5)
+        tl.store(target + c * channel_stride, value.to(out_ptr.dtype.element_ty), mask=exists)

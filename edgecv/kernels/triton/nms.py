@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from edgecv.kernels.arguments import check_at_least, check_choice, check_fraction
+from edgecv.kernels.cuda.edge_nms import check_num_pairs
 from edgecv.kernels.triton.arguments import check_tensor, output
 from edgecv.kernels.triton.candidates import pair_of, ranked_candidates, score_of
 from edgecv.kernels.triton.overlap import compare_float32, compare_float64, load_boxes
@@ -25,7 +26,6 @@ from edgecv.kernels.triton.overlap import compare_float32, compare_float64, load
 ScoreLayout = Literal["nc", "cn"]
 
 _MAX_BATCH = 65535  # the second axis of a grid
-_MAX_PAIRS = 2**31 - 1
 _VISIT = tl.constexpr(64)  # candidates, one for each bit of a word
 # Rivals that they are compared with at a time: 64 x 32 pairs, 8 for each thread of 8 warps, fill
 # the registers without spilling. With fewer warps the one program of an image would compute longer,
@@ -62,6 +62,7 @@ def edge_nms(
     background_class: int = -1,
     layout: ScoreLayout = "nc",
     out: NmsOutput | None = None,
+    box_rows: Tensor | None = None,
 ) -> NmsOutput:
     """Return the best boxes of every image that no better one of their class overlaps too much.
 
@@ -74,10 +75,9 @@ def edge_nms(
     replay counts. As in EdgeNMS, thresholds are float32; a Python float is rounded to it.
 
     Args:
-        boxes_xyxy: (B, N, 4) float32, N at least 1, B at most 65535. What is not contiguous is
-            copied first.
-        scores: (B, N, C) float32 or float16, or (B, C, N) if `layout` says so, C at least 1 and
-            N * C below 2**31; read in place, whatever the strides.
+        boxes_xyxy: (B, N, 4) float32, B at most 65535. What is not contiguous is copied first.
+        scores: (B, N, C) float32 or float16, or (B, C, N) if `layout` says so, N * C below 2**31;
+            read in place, whatever the strides.
         score_threshold: in [0, 1], or a float32 tensor with one element on the same device.
         iou_threshold: likewise.
         max_detections: K, at least 1.
@@ -86,6 +86,8 @@ def edge_nms(
         background_class: a class that is never reported, -1 for none.
         layout: `nc` or `cn`, see `scores`.
         out: contiguous tensors to write the result to instead of allocating them.
+        box_rows: (B, K) int32, contiguous, filled with where in `boxes_xyxy` each detection's box
+            is, -1 past the count; None if that is not wanted.
 
     Returns:
         Fixed-size outputs, `out` itself if given; nothing waits for the device.
@@ -110,10 +112,11 @@ def edge_nms(
     check_tensor(function, "scores", scores, (torch.float32, torch.float16), shape, device)
     scores_bnc = scores if layout == "nc" else scores.mT
     num_classes = scores_bnc.shape[2]
-    if not (1 <= num_boxes * num_classes <= _MAX_PAIRS and batch <= _MAX_BATCH):
+    check_num_pairs(num_boxes, num_classes)
+    if batch > _MAX_BATCH:
         raise ValueError(
-            f"{function}: `scores` must hold 1 to 2**31 - 1 scores an image, of {_MAX_BATCH} "
-            f"images at most, got {tuple(scores.shape)}."
+            f"{function}: `boxes_xyxy` must be those of at most {_MAX_BATCH} images with "
+            f"`implementation` 'triton', got {batch}. Pass a part of them at a time."
         )
     score_limit = _threshold(function, "score_threshold", score_threshold, device)
     iou_limit = _threshold(function, "iou_threshold", iou_threshold, device)
@@ -130,6 +133,8 @@ def edge_nms(
             strict=True,
         )
     )
+    if box_rows is not None:
+        output(function, "box_rows", box_rows, torch.int32, rows, device)
     if batch > 0:
         with torch.cuda.device_of(scores):  # Triton launches on the current device
             ranked, num_candidates = ranked_candidates(
@@ -140,8 +145,8 @@ def edge_nms(
             )
             _suppress_kernel[(batch,)](
                 boxes_xyxy.contiguous(), num_boxes, num_classes, ranked, num_candidates,
-                ranked.shape[1], iou_limit, count, boxes, best_scores, class_ids, max_detections,
-                class_agnostic, num_warps=_NUM_WARPS, enable_fp_fusion=False,
+                ranked.shape[1], iou_limit, count, boxes, best_scores, class_ids, box_rows,
+                max_detections, class_agnostic, num_warps=_NUM_WARPS, enable_fp_fusion=False,
             )  # fmt: skip
     return NmsOutput(count, boxes, best_scores, class_ids) if out is None else out
 
@@ -206,7 +211,7 @@ def _rivalries(
 @triton.jit(do_not_specialize=["num_boxes", "num_classes", "capacity", "max_detections"])
 def _suppress_kernel(
     boxes_ptr, num_boxes, num_classes, ranked_ptr, num_candidates_ptr, capacity, iou_threshold_ptr,
-    count_ptr, out_boxes_ptr, out_scores_ptr, out_class_ids_ptr, max_detections,
+    count_ptr, out_boxes_ptr, out_scores_ptr, out_class_ids_ptr, out_rows_ptr, max_detections,
     AGNOSTIC: tl.constexpr,
 ):  # fmt: skip
     """Visit the candidates of one image, best first, and write the rows that are kept."""
@@ -216,6 +221,8 @@ def _suppress_kernel(
     out_boxes_ptr += image * max_detections * 4
     out_scores_ptr += image * max_detections
     out_class_ids_ptr += image * max_detections
+    if out_rows_ptr is not None:
+        out_rows_ptr += image * max_detections
     num_candidates = tl.minimum(tl.load(num_candidates_ptr + image), capacity)
     threshold = tl.load(iou_threshold_ptr)
 
@@ -259,6 +266,8 @@ def _suppress_kernel(
         tl.store(out_boxes_ptr + 4 * place[:, None] + corner, corners, mask=is_kept[:, None])
         tl.store(out_scores_ptr + place, score_of(key), mask=is_kept)
         tl.store(out_class_ids_ptr + place, class_id, mask=is_kept)
+        if out_rows_ptr is not None:
+            tl.store(out_rows_ptr + place, row.to(tl.int32), mask=is_kept)
         num_kept += tl.sum(is_kept.to(tl.int32))
         visited += _VISIT
         tl.debug_barrier()  # before other threads read what was stored
@@ -270,4 +279,7 @@ def _suppress_kernel(
         zeros = tl.zeros((_VISIT, 4), tl.float32)
         tl.store(out_boxes_ptr + 4 * place[:, None] + corner, zeros, mask=is_rest[:, None])
         tl.store(out_scores_ptr + place, tl.zeros((_VISIT,), tl.float32), mask=is_rest)
-        tl.store(out_class_ids_ptr + place, tl.full((_VISIT,), -1, tl.int32), mask=is_rest)
+        none = tl.full((_VISIT,), -1, tl.int32)
+        tl.store(out_class_ids_ptr + place, none, mask=is_rest)
+        if out_rows_ptr is not None:
+            tl.store(out_rows_ptr + place, none, mask=is_rest)

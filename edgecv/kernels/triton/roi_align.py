@@ -8,17 +8,16 @@ they round decides whether a sample on the border counts.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from math import prod
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from edgecv.kernels.arguments import check_at_least
-from edgecv.kernels.rois import _check_sampling_ratio, _check_scale, _finest_level
 from edgecv.kernels.triton.arguments import check_tensor, output
+from edgecv.kernels.triton.tuples import element_at
 
 # Channels times bins: 8 for each thread of 4 warps, four loads each under way.
 _BLOCK = 1024
@@ -31,88 +30,69 @@ _FEW_SAMPLES = tl.constexpr(64)
 
 
 def roi_align(
-    levels: Sequence[Tensor],
+    function: str,
+    features: Sequence[Tensor],
     rois_xyxy: Tensor,
     output_size_hw: tuple[int, int],
     *,
     spatial_scales: Sequence[float],
-    batch_ids: Tensor | None = None,
-    level_ids: Tensor | None = None,
-    sampling_ratio: int = 0,
-    aligned: bool = True,
-    canonical_size: float = 224,
-    canonical_level: int = 4,
-    out: Tensor | None = None,
+    least_areas: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    batch_ids: Tensor | None,
+    out: Tensor | None,
 ) -> Tensor:
-    """Return the averages of bilinear samples in the bins of each region of interest.
+    """Return the averages of the bins of each RoI, on the level of its area.
 
-    Where there are several levels and no `level_ids`, each RoI is on the level that suits its size,
-    see `edgecv.kernels.roi_align_pyramid`; on a single one it is what `edgecv.kernels.roi_align`
-    returns. A RoI whose image or level is not there gives 0.
+    With no `least_areas` all RoIs are on the only level; a RoI whose image is not there gives 0.
+    Scales and options have been checked; nothing waits for the device.
 
     Args:
-        levels: (B, C, Hi, Wi) float32 or float16 each, all of one dtype, finest first, at least one
-            cell. Contiguous or all channels-last, which is faster; what is neither is copied first.
-        rois_xyxy: (R, 4) float32, x1, y1, x2, y2 in pixels of the image.
+        function: who asks, for messages.
+        features: (C, Hi, Wi) or (B, C, Hi, Wi) float32 or float16 each, all of one dtype, finest
+            first, at least one cell. Contiguous or all channels-last, which is faster; what is
+            neither is copied first.
+        rois_xyxy: (R, 4) or (B, R, 4) float32, x1, y1, x2, y2 in pixels of the image.
         output_size_hw: number of bins, at least 1 each.
-        spatial_scales: cells per pixel of each level, positive; where levels are chosen by size,
-            1 / 2**k for a whole k, each half the one before.
-        batch_ids: (R,) int32, the image of each RoI; may be None if B is 1.
-        level_ids: (R,) int32, the level of each RoI, from 0; see above if None.
-        sampling_ratio: samples per bin and axis, 1 to 1024; 0 for as many as the bin is cells long.
+        spatial_scales: cells per pixel of each level.
+        least_areas: in pixels², of each level: from which on a RoI is on it; see above if empty.
+        sampling_ratio: samples per bin and axis; 0 for as many as the bin is cells long.
         aligned: whether the centre of the first cell is at half a cell.
-        canonical_size: pixels, positive: a square box with this side is on `canonical_level`.
-        canonical_level: the k of such a box.
-        out: (R, C, *output_size_hw) of the features' dtype, contiguous: where to write the result.
+        batch_ids: (R,) int32, the image of each RoI; None if B is 1 or RoIs are (B, R, 4).
+        out: (R, C, *output_size_hw) or (B, R, C, *output_size_hw) of the features' dtype,
+            contiguous: where to write the result; None for a new one.
 
     Returns:
-        (R, C, *output_size_hw) of the features' dtype, summed in float32, `out` itself if given;
-        nothing waits for the device.
+        `out` or the new tensor, summed in float32.
 
     Raises:
-        ValueError: if a shape, a device or an option is not as described.
+        ValueError: if a shape or a device is not as described.
         TypeError: if a tensor has another dtype; nothing is converted silently.
 
     Source:
         See `edgecv.kernels.roi_align` and `edgecv.kernels.roi_align_pyramid`.
 
     """
-    function = "roi_align"
-    check_at_least(function, "len(levels)", len(levels), 1)
-    check_tensor(
-        function, "levels[0]", levels[0], (torch.float32, torch.float16), ("B", "C", "H", "W")
-    )
+    levels = _levels(function, features, is_pyramid=len(least_areas) > 0)
     batch, channels, device = *levels[0].shape[:2], levels[0].device
-    for k, level in enumerate(levels):
-        wanted = (batch, channels, "H", "W")
-        check_tensor(function, f"levels[{k}]", level, (levels[0].dtype,), wanted, device)
-        check_at_least(function, f"levels[{k}].shape", min(level.shape[2:]), 1)
-    if len(spatial_scales) != len(levels):
-        raise ValueError(
-            f"{function}: `spatial_scales` must hold one number per level, {len(levels)}, "
-            f"got {len(spatial_scales)}."
-        )
-    for k, scale in enumerate(spatial_scales):
-        _check_scale(function, f"spatial_scales[{k}]", scale)
-    _check_scale(function, "canonical_size", canonical_size)
-    _check_sampling_ratio(function, sampling_ratio)
-    least_areas: tuple[float, ...] = ()
-    if level_ids is None and len(levels) > 1:
-        finest = _finest_level(function, spatial_scales, len(levels))
-        least_areas = _least_areas(finest, len(levels), canonical_size, canonical_level)
-
-    check_tensor(function, "rois_xyxy", rois_xyxy, (torch.float32,), ("R", 4), device)
-    num_rois = len(rois_xyxy)
-    if batch_ids is None and batch > 1:
+    is_by_image = getattr(rois_xyxy, "ndim", 0) == len(("B", "R", "4"))
+    wanted = (batch, "R", 4) if is_by_image else ("R", 4)
+    check_tensor(function, "rois_xyxy", rois_xyxy, (torch.float32,), wanted, device)
+    *leading, _ = rois_xyxy.shape
+    if batch_ids is not None:
+        if is_by_image:
+            raise ValueError(
+                f"{function}: `batch_ids` must be None for `rois_xyxy` of shape (B, R, 4)."
+            )
+        check_tensor(function, "batch_ids", batch_ids, (torch.int32,), tuple(leading), device)
+        batch_ids = batch_ids.contiguous()
+    elif batch > 1 and not is_by_image:
         raise ValueError(
             f"{function}: `batch_ids` must be given for features of {batch} images, got None."
         )
-    for name, ids in (("batch_ids", batch_ids), ("level_ids", level_ids)):
-        if ids is not None:
-            check_tensor(function, name, ids, (torch.int32,), (num_rois,), device)
     bins_h, bins_w = output_size_hw
     check_at_least(function, "output_size_hw", min(bins_h, bins_w), 1)
-    shape = (num_rois, channels, bins_h, bins_w)
+    shape = (*leading, channels, bins_h, bins_w)
     out = output(function, "out", out, levels[0].dtype, shape, device)
     if out.numel() == 0:
         return out
@@ -124,19 +104,23 @@ def roi_align(
         levels = [level.contiguous() for level in levels]
     bin_block = min(triton.next_power_of_2(bins_h * bins_w), _MAX_BIN_BLOCK)
     channel_block = min(triton.next_power_of_2(channels), _BLOCK // bin_block)
-    grid = num_rois, triton.cdiv(channels, channel_block), triton.cdiv(bins_h * bins_w, bin_block)
+    grid = (
+        prod(leading),
+        triton.cdiv(channels, channel_block),
+        triton.cdiv(bins_h * bins_w, bin_block),
+    )
     with torch.cuda.device_of(out):  # Triton launches on the current device
         _roi_align_kernel[grid](
             tuple(levels),
             tuple(level.shape[2] for level in levels),
             tuple(level.shape[3] for level in levels),
             tuple(float(scale) for scale in spatial_scales),
-            least_areas,
+            tuple(least_areas),
             batch,
             channels,
             rois_xyxy.contiguous(),
-            None if batch_ids is None else batch_ids.contiguous(),
-            None if level_ids is None else level_ids.contiguous(),
+            leading[-1],
+            batch_ids,
             out,
             sampling_ratio,
             aligned,
@@ -151,35 +135,27 @@ def roi_align(
     return out
 
 
-@lru_cache
-def _least_areas(
-    finest_level: int, num_levels: int, canonical_size: float, canonical_level: int
-) -> tuple[float, ...]:
-    """Return the least area of a box, in pixels², on each level but the finest.
-
-    The level rises with the area: found by bisection for every level, comparisons take the place of
-    a logarithm, whose last bit differs between libraries.
-    """
-
-    def level_of(area: np.float32) -> float:
-        octaves = np.log2(np.float64(np.sqrt(area) / np.float32(canonical_size)))
-        return float(np.floor(np.float32(canonical_level) + np.float32(octaves) + np.float32(1e-6)))
-
-    areas = []
-    with np.errstate(divide="ignore"):
-        for level in range(finest_level + 1, finest_level + num_levels):
-            below, reached = (
-                0,
-                int(np.float32(np.inf).view(np.int32)),
-            )  # bits, which order as floats
-            while reached - below > 1:
-                middle = (below + reached) // 2
-                if level_of(np.int32(middle).view(np.float32)) >= level:
-                    reached = middle
-                else:
-                    below = middle
-            areas.append(float(np.int32(reached).view(np.float32)))
-    return tuple(areas)
+def _levels(function: str, features: Sequence[Tensor], *, is_pyramid: bool) -> list[Tensor]:
+    """Return the levels as (B, C, H, W), checked."""
+    levels: list[Tensor] = []
+    for k, tensor in enumerate(features):
+        name = f"features[{k}]" if is_pyramid else "features"
+        is_image = getattr(tensor, "ndim", 0) == len(("C", "H", "W"))
+        wanted = ("C", "H", "W") if is_image else ("B", "C", "H", "W")
+        dtypes = (levels[0].dtype,) if levels else (torch.float32, torch.float16)
+        check_tensor(function, name, tensor, dtypes, wanted, levels[0].device if levels else None)
+        if 0 in tensor.shape[-2:]:
+            raise ValueError(
+                f"{function}: `{name}` must have at least 1 cell, got {tuple(tensor.shape)}."
+            )
+        levels.append(tensor[None] if is_image else tensor)
+        agreed, found = levels[0].shape[:2], levels[-1].shape[:2]
+        if found != agreed:
+            raise ValueError(
+                f"{function}: `{name}` must have the images and channels of `features[0]`, "
+                f"{tuple(agreed)}, got {tuple(found)}."
+            )
+    return levels
 
 
 @triton.jit
@@ -257,33 +233,21 @@ def _add_cells(sum_, row_ptrs, column_offset, weight, is_channel):
 
 
 @triton.jit
-def _level_of_roi(level_ids_ptr, roi, area, least_areas):
-    """Return the level of a RoI, -1 for none: the one given, or the one that suits its size."""
-    if level_ids_ptr is not None:
-        level = tl.load(level_ids_ptr + roi)
-    else:
-        level = tl.zeros((), tl.int32)
-        for k in tl.static_range(len(least_areas)):
-            level += (area >= least_areas[k]).to(tl.int32)
-        if len(least_areas) > 0:
-            level = tl.where(area >= 0.0, level, -1)  # NaN is not
+def _level_of_roi(area, least_areas):
+    """Return the level that suits the size of a RoI, -1 for none."""
+    level = tl.zeros((), tl.int32)
+    for k in tl.static_range(1, len(least_areas)):
+        level += (area >= least_areas[k]).to(tl.int32)
+    if len(least_areas) > 0:
+        level = tl.where(area >= 0.0, level, -1)  # NaN is not
     return level
 
 
-@triton.jit
-def _at_level(values, level):
-    """Return the element of a tuple that belongs to a level, the first if there is none."""
-    chosen = values[0]
-    for k in tl.static_range(1, len(values)):
-        chosen = tl.where(level == k, values[k], chosen)
-    return chosen
-
-
 # Levels of other sizes do not need another kernel; numbers of channels align what is read.
-@triton.jit(do_not_specialize=["heights", "widths", "batch"])
+@triton.jit(do_not_specialize=["heights", "widths", "batch", "rois_per_image"])
 def _roi_align_kernel(
     levels, heights, widths, scales, least_areas, batch, channels,
-    rois_ptr, batch_ids_ptr, level_ids_ptr, out_ptr,
+    rois_ptr, rois_per_image, batch_ids_ptr, out_ptr,
     RATIO: tl.constexpr, ALIGNED: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     BINS_H: tl.constexpr, BINS_W: tl.constexpr,
     CHANNEL_BLOCK: tl.constexpr, BIN_BLOCK: tl.constexpr,
@@ -292,15 +256,16 @@ def _roi_align_kernel(
     roi = tl.program_id(0).to(tl.int64)
     x1, y1 = tl.load(rois_ptr + 4 * roi + 0), tl.load(rois_ptr + 4 * roi + 1)
     x2, y2 = tl.load(rois_ptr + 4 * roi + 2), tl.load(rois_ptr + 4 * roi + 3)
-    image = 0
     if batch_ids_ptr is not None:
         image = tl.load(batch_ids_ptr + roi)
+    else:
+        image = tl.program_id(0) // rois_per_image
     exists = (image >= 0) & (image < batch)
 
-    level = _level_of_roi(level_ids_ptr, roi, (x2 - x1) * (y2 - y1), least_areas)
-    exists &= (level >= 0) & (level < len(levels))
-    features_ptr, scale = _at_level(levels, level), _at_level(scales, level)
-    height, width = _at_level(heights, level), _at_level(widths, level)
+    level = _level_of_roi((x2 - x1) * (y2 - y1), least_areas)
+    exists &= level >= 0
+    features_ptr, scale = element_at(levels, level), element_at(scales, level)
+    height, width = element_at(heights, level), element_at(widths, level)
 
     offset = 0.5 if ALIGNED else 0.0
     x1, y1 = x1 * scale - offset, y1 * scale - offset

@@ -66,38 +66,38 @@ def make_nanodet_head(*, num_classes: int, reg_max: int = 7, seed: int = 0) -> F
     return np.hstack(parts).astype(np.float32)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ssd_head() -> Callable[..., tuple[Floats, Floats, Floats]]:
     return make_ssd_head
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def yolo_head() -> Callable[..., Floats]:
     return make_yolo_head
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def yolo_dfl_head() -> Callable[..., Floats]:
     return make_yolo_dfl_head
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def yolox_head() -> Callable[..., Floats]:
     return make_yolox_head
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nanodet_head() -> Callable[..., Floats]:
     return make_nanodet_head
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def size_hw() -> tuple[int, int]:
     """The input of the heads that have one."""
     return SIZE_HW
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def assert_same() -> Callable[..., None]:
     def compare(actual: Detections, expected: Decoded, *, least: int = 1) -> None:
         boxes, scores, class_ids = expected
@@ -148,12 +148,12 @@ class Decoders:
         return Detections(boxes[0, :count], scores[0, :count], class_ids[0, :count])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def decoders(place: Place) -> Decoders:
     return Decoders(place)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gpu_decoders(gpu: Place) -> Decoders:
     return Decoders(gpu)
 

@@ -98,7 +98,11 @@ def test_placements_bring_boxes_back_to_their_frames(gpu: Place) -> None:
         ((2, 3, 6, 9), {}, r"`head` must have shape \(4 \+ C, N\), got \(2, 3, 6, 9\)"),
         ((9, 4), {"reg_max": 2}, "`size_hw` must be given for a raw head"),
         ((9, 5), {"reg_max": 2, "size_hw": (16, 16), "strides": (8,)}, "`head` must have 4 anch"),
-        ((9, 4), {"reg_max": 2, "size_hw": (16, 16), "strides": (1,) * 9}, "`strides` must be"),
+        (
+            (9, 4),
+            {"reg_max": 2, "size_hw": (16, 16), "strides": (1,) * 9},
+            r"`len\(strides\)` must",
+        ),
         ((6, 9), {"max_detections": 0}, "`max_detections` must be at least 1, got 0"),
         ((6, 9), {"score_threshold": 1.5}, r"`score_threshold` must be in \[0, 1\], got 1.5"),
         ((6, 9), {"layout": "nhwc"}, "`layout` must be one of cn, nc, got 'nhwc'"),

@@ -1,6 +1,6 @@
-"""Compile every kernel that the operators launch, for a GPU that need not be there.
+"""Compile every kernel that the operators launch, for GPUs that need not be there.
 
-Usage: python compile_ahead.py ARCHITECTURE, without TRITON_INTERPRET. Prints a line of JSON for
+Usage: python compile_ahead.py ARCHITECTURE..., without TRITON_INTERPRET. Prints a line of JSON for
 each kernel: what was compiled, and what the machine code needs.
 
 The operators run as they are, on CPU tensors that are never read. Triton believes in a device of
@@ -24,10 +24,13 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from edgecv.kernels import letterbox_batch
+from edgecv.kernels import letterbox_batch, roi_align_pyramid
+from edgecv.kernels import roi_align as align_one
 from edgecv.kernels.triton import arguments, candidates, letterbox, nms, resize_argmax, roi_align
 
 fit = partial(letterbox_batch, implementation="triton")
+align = partial(align_one, implementation="triton")
+align_levels = partial(roi_align_pyramid, implementation="triton")
 
 Kernel = Any  # triton.compiler.CompiledKernel
 
@@ -42,7 +45,7 @@ class AbsentDevice:
         return self._target
 
     def get_current_device(self) -> int:
-        return 0
+        return int(self._target.arch)  # kernels are kept for each device by its number
 
     def get_current_stream(self, _device: int) -> int:
         return 0
@@ -62,6 +65,7 @@ def launch_everything() -> None:
                 max_detections=300,
                 class_agnostic=agnostic,
                 layout=layout,
+                box_rows=torch.empty(4, 300, dtype=torch.int32) if agnostic else None,
             )
         for channels_last in (False, True):
             order = torch.channels_last if channels_last else torch.contiguous_format
@@ -70,7 +74,7 @@ def launch_everything() -> None:
                 for k in range(4)
             ]
             for sampling_ratio in (0, 2):
-                roi_align.roi_align(
+                align_levels(
                     levels,
                     torch.empty(1000, 4),
                     (7, 7),
@@ -78,11 +82,11 @@ def launch_everything() -> None:
                     batch_ids=torch.empty(1000, dtype=torch.int32),
                     sampling_ratio=sampling_ratio,
                 )
-        roi_align.roi_align(
-            levels[:1], torch.empty(9, 4), (14, 14), spatial_scales=(0.25,),
-            batch_ids=torch.empty(9, dtype=torch.int32), aligned=False,
-        )  # fmt: skip
-        resize_argmax.resize_argmax(torch.empty(2, 21, 135, 240, dtype=dtype), (1080, 1920))
+        align(levels[0], torch.empty(2, 9, 4), (14, 14), spatial_scale=0.25, aligned=False)
+        logits = torch.empty(2, 21, 135, 240, dtype=dtype)
+        confidence = torch.empty(2, 1080, 1920)
+        resize_argmax.resize_argmax(logits, (1080, 1920))
+        resize_argmax.resize_argmax(logits, (1080, 1920), confidence=confidence)
     for form, shape in (
         ("nv12", (1620, 1920)),
         ("yuv420p", (1620, 1920)),
@@ -94,6 +98,8 @@ def launch_everything() -> None:
         fit(frames, (640, 640), format=form, dtype="float16")
     frames = torch.empty((1, 1620, 1920), dtype=torch.uint8)
     fit(frames, (640, 640), format="nv12", colour="gray")
+    frames = torch.empty((1, 1080, 1920, 2), dtype=torch.uint8)
+    fit(frames, (640, 640), format="yuyv422", layout="hwc", dtype="uint8")
     # Sides whose sample points take 64 bits.
     frames = torch.empty((1, 1, 10_001, 3), dtype=torch.uint8)
     fit(frames, (640, 640), fit="centre-crop", colour="bgr")
@@ -140,11 +146,13 @@ def resources(kernel: Kernel) -> dict[str, int]:
 
 
 def main() -> None:
-    architecture = int(sys.argv[1])
     assert Path(knobs.nvidia.cuobjdump.path).is_file()
-    kernels = compiled_kernels(architecture)
-    missing = {*every_kernel()} - {kernel.name for kernel in kernels}
-    assert not missing, f"never launched: {missing}"
+    kernels = []
+    for architecture in sys.argv[1:]:
+        compiled = compiled_kernels(int(architecture))
+        missing = {*every_kernel()} - {kernel.name for kernel in compiled}
+        assert not missing, f"never launched: {missing}"
+        kernels += compiled
     for kernel in kernels:
         (target,) = re.findall(r"^\.target (\w+)", kernel.asm["ptx"], flags=re.MULTILINE)
         shared = kernel.metadata.shared

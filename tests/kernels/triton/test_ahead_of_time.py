@@ -11,20 +11,18 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("triton")
 
+ARCHITECTURES = (87, 90)
 MAX_SHARED_BYTES = 48 * 1024  # of a block, on every architecture
 SPILLED_BYTES = 16  # of a thread: a word or two, where that lets more warps in
 REGISTERS = 65536  # of a multiprocessor
 
 
-@pytest.mark.parametrize("architecture", [87, 90])
-def test_every_kernel_compiles_and_stays_in_its_registers(
-    architecture: int, tmp_path: Path
-) -> None:
+def test_every_kernel_compiles_and_stays_in_its_registers(tmp_path: Path) -> None:
     environment = {key: os.environ[key] for key in os.environ if key != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)  # or a kernel of another day would be looked at
     script = Path(__file__).with_name("compile_ahead.py")
     done = subprocess.run(
-        [sys.executable, "-P", script, str(architecture)],
+        [sys.executable, "-P", script, *map(str, ARCHITECTURES)],
         env=environment,
         capture_output=True,
         text=True,
@@ -32,9 +30,9 @@ def test_every_kernel_compiles_and_stays_in_its_registers(
     )
     assert done.returncode == 0, done.stderr
     kernels = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(kernels) > 20
+    for architecture in ARCHITECTURES:
+        assert sum(kernel["target"].rstrip("a") == f"sm_{architecture}" for kernel in kernels) > 20
     for kernel in kernels:
-        assert kernel["target"].rstrip("a") == f"sm_{architecture}", kernel
         assert kernel["cubin"] > 0, kernel
         assert kernel["local_bytes"] <= SPILLED_BYTES, kernel
         assert kernel["shared_bytes"] <= MAX_SHARED_BYTES, kernel
