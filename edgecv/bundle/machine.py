@@ -63,11 +63,16 @@ def this_machine(*, with_gpu: bool) -> Machine:
     """
     from edgecv.runtime.onnxruntime import available_devices  # noqa: PLC0415  # slow to import
 
+    gpu = find_gpu() if with_gpu else None
+    has_tensorrt = gpu is not None and gpu.tensorrt is not None
     return Machine(
         cpu=cpu_name(),
         int8_instructions=int8_instructions(),
-        backends=tuple(f"onnxruntime {device}" for device in available_devices()),
-        gpu=find_gpu() if with_gpu else None,
+        backends=(
+            *(["tensorrt"] if has_tensorrt else []),
+            *(f"onnxruntime {device}" for device in available_devices()),
+        ),
+        gpu=gpu,
     )
 
 

@@ -23,9 +23,8 @@ from edgecv.export.calibrating import (
 from edgecv.export.comparison.parity import ParityReport
 from edgecv.export.graphs.model_file import write_onnx
 from edgecv.export.graphs.target import check_with_definitions, for_tensorrt
-from edgecv.export.precisions.calibration import (
-    Calibration,
-)
+from edgecv.export.inspection.support import reservations, tensorrt_support
+from edgecv.export.precisions.calibration import Calibration
 from edgecv.export.precisions.measuring import Figures, Images, in_precisions
 from edgecv.export.precisions.ranges import CalibrationMethod
 from edgecv.export.precisions.report import PrecisionReport, summary_rows, write_precision_report
@@ -194,8 +193,9 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
     is_plain = wanted == ("fp32",) and job.data is None and job.report is None
     if is_plain and not destination.is_bundle:
         path = destination.path
-        write_onnx(_for_target(source.graph, destination.target), path)
-        return Exported(path.name, (), (), (path,), None, source.parity)
+        graph, reserved = _for_target(source.graph, destination.target)
+        write_onnx(graph, path)
+        return Exported(path.name, (), tuple(reserved), (path,), None, source.parity)
     images = _images(job)
     tables: Mapping[str, Calibration] = {}
     if any(precision.startswith("int8") for precision in wanted):
@@ -222,28 +222,33 @@ def export_source(job: ExportJob, destination: Destination) -> Exported:
     graphs = {name: graph for name, graph in made.graphs.items() if name in passed}
     kept = [name for name in wanted if name in passed]
     written = tuple(dict.fromkeys(destination.of(name) for name in kept))
+    misgivings: list[str] = []
     if destination.is_bundle and kept:
         _bundle(destination.path, graphs, passed, tables, job)
     elif not destination.is_bundle:
         for name in kept:
-            write_onnx(_for_target(graphs[name], destination.target), destination.of(name))
+            graph, reserved = _for_target(graphs[name], destination.target)
+            write_onnx(graph, destination.of(name))
+            misgivings += [f"{name}: {sentence}" for sentence in reserved]
     num_calibrated = max((table.num_images for table in tables.values()), default=0)
     title = source.spec.provenance.model or destination.path.stem
-    facts = tuple(_facts(job, made.figures, num_calibrated))
+    facts = (*_facts(job, made.figures, num_calibrated), *misgivings)
     found = Exported(title, made.figures, facts, written, job.max_drop, source.parity)
     if job.report is not None:
         write_precision_report(found.report(), job.report)
     return found
 
 
-def _for_target(graph: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+def _for_target(graph: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, list[str]]:
+    """Return the graph for a target, and what some versions of it have against the graph."""
     if target == "onnxruntime":
-        return graph
+        return graph, []
     check_with_definitions(graph)  # both lives of the same graph are checked
     violations = tensorrt_int8_violations(graph)
     if violations:
         raise InputError(f"TensorRT would refuse the 8 bits of the graph: {'; '.join(violations)}.")
-    return for_tensorrt(graph)
+    written = for_tensorrt(graph)
+    return written, reservations(tensorrt_support(written))
 
 
 def _images(job: ExportJob) -> Images:

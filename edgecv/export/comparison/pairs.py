@@ -1,6 +1,7 @@
 """Opening two forms of a model so that they can be compared."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from edgecv.errors import InputError
 from edgecv.export.comparison.divergence import precision_of
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.precision import Precision
+from edgecv.runtime.building import wait_for_engine
 from edgecv.runtime.bundled import BundleSession
 from edgecv.runtime.contenders import Contender
+from edgecv.runtime.engine_record import EngineRecord, read_record, sha256_of
 from edgecv.runtime.model import Model, load
 from edgecv.runtime.session import is_remote
 from edgecv.spec import ModelSpec
@@ -22,11 +25,12 @@ if TYPE_CHECKING:
     from edgecv.train.checkpoint import Trained
 
 CHECKPOINT = ".pt"
+ENGINE = ".engine"
 ONNX = ".onnx"
 
 
 class Opened:
-    """An open model: a file, the entry of a bundle, a server's, or a checkpoint in PyTorch."""
+    """An open model: a file, the entry of a bundle, a server's, a checkpoint, or an engine."""
 
     def __init__(self, path: Path, model: Model, trained: "Trained | None" = None) -> None:
         """Hold what `open_pair` opened."""
@@ -35,6 +39,19 @@ class Opened:
         self.trained = trained
         session = model.session
         self._entry = session.choice.entry if isinstance(session, BundleSession) else None
+
+    @cached_property
+    def record(self) -> EngineRecord | None:
+        """How it was built, None of what is no engine."""
+        is_engine = self.path.suffix.lower() == ENGINE and not is_remote(self.path)
+        return read_record(self.path) if is_engine else None
+
+    def is_made_of(self, other: "Opened") -> bool | None:
+        """Tell whether this engine was built of the other's ONNX file, None if that cannot be."""
+        is_onnx = other.path.suffix.lower() == ONNX and not is_remote(other.path)
+        if self.record is None or not is_onnx:
+            return None
+        return self.record.onnx.sha256 == sha256_of(other.path)
 
     @property
     def has_graph(self) -> bool:
@@ -51,6 +68,12 @@ class Opened:
         if self.trained is not None or not self.has_graph:
             return declared
         return precision_of(read_onnx(self.path), declared)
+
+    @property
+    def rounding(self) -> Precision:
+        """The precision whose tolerance suits it: TF32 has as many digits as float16."""
+        has_tf32 = self.record is not None and self.record.recipe.tf32
+        return "fp16" if has_tf32 and self.precision == "fp32" else self.precision
 
     @property
     def num_bytes(self) -> int | None:
@@ -99,6 +122,9 @@ def open_pair(
         else load(path, device, threads=threads, backend=one.backend, precision=one.precision)
         for path, one in zip(paths, backends, strict=True)
     ]
+    for model in loaded:
+        if model is not None:
+            wait_for_engine(model.session)
     opened = []
     for path, own, other in zip(paths, loaded, reversed(loaded), strict=True):
         like = None if other is None else other.spec

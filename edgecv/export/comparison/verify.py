@@ -16,7 +16,7 @@ from edgecv.errors import EdgeCVError, InputError
 from edgecv.evaluation import accuracy_of
 from edgecv.export.comparison.divergence import LIMITS, Divergence, find_divergence
 from edgecv.export.comparison.pairs import ONNX, Opened
-from edgecv.export.comparison.parity import ParityReport, Tolerance, compare
+from edgecv.export.comparison.parity import TOLERANCES, ParityReport, Tolerance, compare
 from edgecv.export.comparison.tensors import Graph
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.images import read_image
@@ -136,8 +136,8 @@ def verify(
 ) -> Verification:
     """Compare two models.
 
-    Without a limit, two models in float32 must agree as an export does, see `Tolerance`; others
-    are not judged. Layers are compared when a limit is exceeded, or `search` asks for it.
+    Without a limit, they must agree as far as their precisions allow, see `TOLERANCES`; 8 bits are
+    not judged. Layers are compared when a limit is exceeded, or `search` asks for it.
 
     Args:
         reference: the one that is right.
@@ -159,6 +159,7 @@ def verify(
         raise InputError("verify compares on real images, got none. Name some with `--images DIR`.")
     left = reference.model if proposals is None else reference.model.with_proposals(proposals)
     right, notes = _aligned(candidate.model, left.spec)
+    notes += _origins(reference, candidate)
     right = right if proposals is None else right.with_proposals(proposals)
     parity = compare(
         left, right, images, proposals=proposals, on_image=follow("comparing", len(images))
@@ -176,7 +177,8 @@ def verify(
     metrics = [accuracy.figures for accuracy in accuracies] or [{}, {}]
     precisions = [entry.precision for entry in (reference, candidate)]
     precision = max(precisions, key=PRECISIONS.index)
-    violations, is_judged = _violations(parity, limits, metric, drop, precision)
+    rounding = max((reference.rounding, candidate.rounding), key=PRECISIONS.index)
+    violations, is_judged = _violations(parity, limits, metric, drop, rounding)
     divergence: Divergence | None = None
     excuse = ""
     if violations or search:
@@ -219,6 +221,19 @@ def verify(
     )
 
 
+def _origins(reference: Opened, candidate: Opened) -> list[str]:
+    """Return notes on engines that were built of another file than they are compared with."""
+    notes = []
+    for opened, other in ((reference, candidate), (candidate, reference)):
+        record = opened.record
+        if record is not None and other.record is None and opened.is_made_of(other) is False:
+            notes.append(
+                f"`{opened.path}` was built of `{record.onnx.name}`, which is not `{other.path}`: "
+                "what was done between the two counts too."
+            )
+    return notes
+
+
 def _aligned(model: Model, wanted: ModelSpec) -> tuple[Model, list[str]]:
     """Return the model with the thresholds of `wanted`, and a note where that is impossible."""
     own, limits = model.spec.postprocess, wanted.postprocess
@@ -240,7 +255,8 @@ def _violations(
 ) -> tuple[list[str], bool]:
     """Return what exceeds the limits, and whether there were any."""
     if limits.is_empty:
-        return (parity.violations(Tolerance()), True) if precision == "fp32" else ([], False)
+        allowed = TOLERANCES.get(precision)
+        return ([], False) if allowed is None else (parity.violations(allowed), True)
     found = []
     if limits.max_drop is not None:
         if drop is None:

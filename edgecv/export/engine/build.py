@@ -12,9 +12,9 @@ from edgecv.bundle.machine import Gpu, find_gpu
 from edgecv.engine_recipe import Recipe
 from edgecv.errors import DeviceError, OutputError
 from edgecv.export.engine.audit import engine_layers, require_precision, with_times
-from edgecv.export.engine.layer_times import layer_times, opened_driver
-from edgecv.export.engine.messages import Messages, logger, why_no_engine
-from edgecv.export.engine.network import load_plugins, parsed_network
+from edgecv.export.engine.layer_times import layer_times
+from edgecv.export.engine.messages import why_no_engine
+from edgecv.export.engine.network import parsed_network
 from edgecv.export.engine.progress import BuildState, PhaseTree, Watch, progress_monitor
 from edgecv.export.engine.settings import add_profiles, configuration
 from edgecv.export.engine.source import BuildJob, BuildSource, read_source
@@ -22,6 +22,9 @@ from edgecv.export.engine.timing import keep_timings, timing_file, use_timings
 from edgecv.files import replacing
 from edgecv.interrupts import deferred_interrupt
 from edgecv.runtime.engine_record import EngineLayer, EngineRecord, FileIdentity, record_path
+from edgecv.runtime.gpu_device import open_gpu
+from edgecv.runtime.plugin_file import load_plugins
+from edgecv.runtime.tensorrt_messages import Messages, logger
 from edgecv.runtime.tensorrt_module import import_tensorrt
 
 T = TypeVar("T")
@@ -169,8 +172,7 @@ def _audited(
     if not job.with_times:
         return layers
     try:
-        with opened_driver() as driver:
-            return with_times(layers, layer_times(engine, driver))
+        return with_times(layers, layer_times(engine, open_gpu()))
     except DeviceError as error:  # the engine is worth more
         messages.note(f"layers were not timed: {error}")
         return layers

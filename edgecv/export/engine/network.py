@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from edgecv.errors import DeviceError, InputError
+from edgecv.errors import InputError
 from edgecv.export.inspection.support import Finding, Target, support
 from edgecv.export.operators.edge_nms import DOMAIN
 
@@ -32,20 +32,6 @@ class Parsed:
 
     network: "trt.INetworkDefinition"
     parser: "trt.OnnxParser"
-
-
-def load_plugins(registry: "trt.IPluginRegistry", library: Path) -> None:
-    """Make the plugins of a library known to whom a registry belongs: a builder or a runtime.
-
-    Raises:
-        DeviceError: if it cannot be loaded.
-
-    """
-    if registry.load_library(str(library)) is None:
-        raise DeviceError(
-            f"TensorRT cannot load the plugins of `{library}`. Is it built for this processor and "
-            f"CUDA version? `ldd {library}` names what is missing."
-        )
 
 
 def parsed_network(

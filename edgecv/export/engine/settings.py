@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from edgecv.engine_recipe import HardwareCompatibility, Recipe, Tiling
 from edgecv.errors import DeviceError
-from edgecv.export.engine.messages import Messages
 from edgecv.export.engine.shapes import InputShapes
+from edgecv.runtime.tensorrt_messages import Messages
 
 if TYPE_CHECKING:
     import tensorrt as trt

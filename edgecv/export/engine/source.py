@@ -10,13 +10,13 @@ import onnx
 from edgecv.engine_recipe import EnginePrecision, Recipe
 from edgecv.errors import InputError
 from edgecv.export.engine.audit import file_precision
-from edgecv.export.engine.plugin_file import find_plugins
 from edgecv.export.engine.recipe_files import read_recipe
 from edgecv.export.engine.shapes import InputShapes, profile_shapes
 from edgecv.export.graphs.model_file import read_onnx
 from edgecv.export.graphs.target import for_tensorrt
 from edgecv.export.inspection.summary import Layer, summarise
 from edgecv.export.operators.edge_nms import DOMAIN
+from edgecv.runtime.plugin_file import find_plugins
 from edgecv.spec import ModelSpec
 
 

@@ -7,23 +7,18 @@ about the parser are those of TensorRT 10.3 to 11.4.
 
 from collections.abc import Iterator
 
-import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from edgecv.errors import InputError
 from edgecv.export.graphs.model_file import opset_of
 from edgecv.export.graphs.shapes import infer_shapes
+from edgecv.export.inspection.support import refusals, tensorrt_support
 from edgecv.export.operators.edge_nms import DOMAIN, VERSION
-from edgecv.export.operators.schemas import ATTRIBUTES, PLUGIN_ATTRIBUTES, register_schemas
+from edgecv.export.operators.plugin_nodes import OUTPUTS, plugin_problems
+from edgecv.export.operators.schemas import PLUGIN_ATTRIBUTES, register_schemas
 
-_OUTPUTS = {"EdgeNMS": 4, "EdgeRoiAlign": 1, "EdgeRoiPool": 1}
-_LARGEST_TOPK = 3840
-_UNSUPPORTED = {
-    "MaxRoiPool": "Use EdgeRoiPool, or RoiAlign.",
-    "MaxUnpool": "Use Resize, or a transposed convolution.",
-}
 # Opset 20 renamed the modes of GridSample, and the parser takes the new names for `nearest`.
 _LAST_OLD_GRID_SAMPLE = 19
 _OLD_MODES = {b"linear": "bilinear", b"cubic": "bicubic"}
@@ -74,7 +69,7 @@ def for_tensorrt(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check_for_tensorrt(model: onnx.ModelProto) -> None:
-    """Refuse a file that TensorRT's parser would refuse or misread.
+    """Refuse a file that TensorRT's parser would refuse or misread, whatever its version.
 
     Raises:
         InputError: naming every node at fault and what to do.
@@ -84,10 +79,8 @@ def check_for_tensorrt(model: onnx.ModelProto) -> None:
     problems = [*_file_problems(model)]
     for node in _plugins(model):
         problems += _plugin_problems(node)
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if not node.domain:
-            problems += _parser_problems(node, constants, opset_of(model))
+    # Newer parsers take what older ones do: the newest refuses what all of them refuse.
+    problems = problems or refusals(tensorrt_support(model)[-1])
     if problems:
         raise InputError(f"the file is not one for TensorRT: {'; '.join(problems)}.")
     try:
@@ -129,7 +122,7 @@ def _complete(node: onnx.NodeProto) -> None:
         if name not in present
     )
     stem = node.name or next(name for name in node.output if name)
-    for index in range(_OUTPUTS.get(node.op_type, len(node.output))):
+    for index in range(OUTPUTS.get(node.op_type, len(node.output))):
         if index == len(node.output):
             node.output.append("")
         node.output[index] = node.output[index] or f"{stem}_output_{index}"
@@ -207,38 +200,5 @@ def _file_problems(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _plugin_problems(node: onnx.NodeProto) -> Iterator[str]:
-    place = f"node `{node.name}` ({node.op_type})"
-    if node.op_type not in ATTRIBUTES:
-        yield f"{place} is no operator of edgecv"
-        return
-    values = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    missing = [name for name in ATTRIBUTES[node.op_type] if name not in values]
-    if missing:
-        yield f"{place} lacks the attributes {', '.join(missing)}. Export the model again"
-    for name, value in PLUGIN_ATTRIBUTES.items():
-        if name in values and values[name] != value.encode():
-            yield f"{place} has `{name}` {values[name]!r}, which must be {value!r}"
-    if node.overload:
-        yield f"{place} names an overload, which plugins do not have"
-    if len(node.output) != _OUTPUTS[node.op_type] or not all(node.output):
-        yield f"{place} must name all of its {_OUTPUTS[node.op_type]} outputs"
-
-
-def _parser_problems(
-    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], opset: int
-) -> Iterator[str]:
-    place = f"node `{node.name}` ({node.op_type})"
-    if node.op_type in _UNSUPPORTED:
-        yield f"{place} is not supported. {_UNSUPPORTED[node.op_type]}"
-    if node.op_type == "TopK" and len(node.input) > 1 and node.input[1] in constants:
-        count = int(np.max(numpy_helper.to_array(constants[node.input[1]])))
-        if count > _LARGEST_TOPK:
-            yield f"{place} asks for {count} values, and {_LARGEST_TOPK} is the most. Ask for fewer"
-    values = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    if node.op_type == "Resize" and values.get("antialias", 0):
-        yield f"{place} smooths (`antialias`), which the parser ignores. Export it without"
-    if _is_new_grid_sample(node, opset):
-        yield (
-            f"{place} is of opset {opset}, whose mode the parser takes for `nearest`. "
-            f"Export the model with `--opset {_LAST_OLD_GRID_SAMPLE}`"
-        )
+    for reason, remedy in plugin_problems(node):
+        yield f"node `{node.name}` ({node.op_type}) {reason}{f'. {remedy}' if remedy else ''}"

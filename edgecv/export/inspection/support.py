@@ -5,7 +5,7 @@ onnxruntime is asked itself; TensorRT, which needs a GPU to be asked, is answere
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,9 +18,11 @@ from onnx import helper, inliner
 from edgecv.export.graphs.fixed_shapes import with_shapes
 from edgecv.export.graphs.model_file import opset_of
 from edgecv.export.graphs.nodes import name_of, operator_of
+from edgecv.export.inspection.operand import Remark, Verdict, Version
+from edgecv.export.inspection.shape_sources import ShapeSources
 from edgecv.export.inspection.tensorrt_operators import remarks_on, remarks_on_opset
-from edgecv.export.inspection.tensorrt_rules import Remark, Verdict, Version
 from edgecv.export.operators.edge_nms import DOMAIN
+from edgecv.export.operators.plugin_nodes import plugin_problems
 
 Target = Literal["onnxruntime", "tensorrt-10.3", "tensorrt-10.13", "tensorrt-11"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -32,8 +34,8 @@ _VERSIONS: dict[Target, Version] = {
     "tensorrt-11": (11, 0),
 }
 _BODY_AFTER_PLUGIN: Version = (10, 7)  # from here on a plugin goes before a body of its name
-_PLUGINS = ("EdgeNMS", "EdgeRoiAlign", "EdgeRoiPool")
 _SEVERITY: tuple[Verdict, ...] = ("supported", "plugin", "limited", "unsupported")
+_VERBS = {"unsupported": "refuses", "limited": "takes with a reservation"}
 _NO_NOTES = 4  # onnxruntime's severity: fatal only
 _IR_VERSION = 10  # of files made here to ask with
 _TENSORS_OF_GRAPHS = ("If", "Loop", "Scan")
@@ -96,8 +98,44 @@ def support(model: onnx.ModelProto, path: Path, target: Target) -> Support:
     """
     if target == "onnxruntime":
         return Support(target, onnxruntime.__version__, _group(_onnxruntime(model, path)))
+    return _by_rules(model, with_shapes(model), target)
+
+
+def tensorrt_support(model: onnx.ModelProto) -> tuple[Support, ...]:
+    """Return what each known parser of TensorRT makes of the graph, the oldest first."""
+    shaped = with_shapes(model)
+    return tuple(_by_rules(model, shaped, target) for target in _VERSIONS)
+
+
+def refusals(answer: Support) -> list[str]:
+    """Return why a target does not run a graph, a sentence or two for each operator."""
+    return [_in_words(entry) for entry in answer.findings if entry.verdict == "unsupported"]
+
+
+def reservations(answers: Sequence[Support]) -> list[str]:
+    """Return what some targets do not run, or only under a condition, and which they are."""
+    targets: dict[Finding, list[str]] = defaultdict(list)
+    for answer in answers:
+        for finding in answer.findings:
+            if finding.verdict in ("unsupported", "limited"):
+                targets[finding].append(answer.version)
+    return [
+        f"TensorRT {', '.join(versions)} {_VERBS[finding.verdict]} {_in_words(finding)}."
+        for finding, versions in targets.items()
+    ]
+
+
+def _in_words(finding: Finding) -> str:
+    named = [name for name in finding.nodes if name]
+    more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+    place = f"node `{named[0]}`{more} ({finding.operator})" if named else finding.operator
+    remedy = f". {finding.remedy[0].upper()}{finding.remedy[1:]}" if finding.remedy else ""
+    return f"{place}: {finding.reason}{remedy}"
+
+
+def _by_rules(model: onnx.ModelProto, shaped: ir.Model, target: Target) -> Support:
     version = _VERSIONS[target]
-    return Support(target, ".".join(map(str, version)), _group(_tensorrt(model, version)))
+    return Support(target, ".".join(map(str, version)), _group(_tensorrt(model, shaped, version)))
 
 
 Remarked = tuple[str, str, Remark]  # an operator, a node and what is said of it
@@ -115,22 +153,36 @@ def _group(remarks: Iterable[Remarked]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda entry: -_SEVERITY.index(entry.verdict)))
 
 
-def _tensorrt(model: onnx.ModelProto, version: Version) -> Iterable[Remarked]:
+def _tensorrt(model: onnx.ModelProto, shaped: ir.Model, version: Version) -> Iterable[Remarked]:
     opset = opset_of(model)
     for remark in remarks_on_opset(opset, version):
         yield THE_FILE, "", remark
     bodies = Counter((entry.domain, entry.name) for entry in model.functions)
-    for node in with_shapes(model).graph.all_nodes():
+    sources = ShapeSources(shaped.graph)
+    for node in shaped.graph.all_nodes():
         operator, name = operator_of(node), name_of(node)
-        if operator == node.op_type:
-            for remark in remarks_on(node, version, opset):
-                yield operator, name, remark
-        elif node.domain == DOMAIN and node.op_type in _PLUGINS:
-            yield operator, name, _plugin(bodies[node.domain, node.op_type], version)
+        if node.domain == DOMAIN:
+            remarks = _on_plugin(node, bodies[node.domain, node.op_type], version)
+        elif operator == node.op_type:
+            remarks = remarks_on(node, version, opset) + sources.remarks_on(node)
         else:
             reason = f"the domain `{node.domain}` is unknown to the parser"
             remedy = f"write it in ONNX's operators, or load a plugin named `{node.op_type}`"
-            yield operator, name, Remark("unsupported", reason, remedy)
+            remarks = [Remark("unsupported", reason, remedy)]
+        for remark in remarks:
+            yield operator, name, remark
+
+
+def _on_plugin(node: ir.Node, num_bodies: int, version: Version) -> list[Remark]:
+    """Return what is to be said of a node of edgecv's."""
+    proto = ir.serde.serialize_node(node)
+    problems = [
+        Remark("unsupported", f"it {reason}", remedy or "make it with `--target tensorrt`")
+        for reason, remedy in plugin_problems(proto)
+        # A definition runs in its place, and with it goes what only a plugin needs.
+        if not num_bodies
+    ]
+    return problems or [_plugin(num_bodies, version)]
 
 
 def _plugin(num_bodies: int, version: Version) -> Remark:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,17 @@ from onnx import external_data_helper, numpy_helper
 
 from edgecv.bundle.writing import add, read_model
 from edgecv.data import open_classification, open_dataset
+from edgecv.engine_recipe import Recipe
 from edgecv.errors import InputError
 from edgecv.export.comparison.pairs import Opened, open_pair
 from edgecv.export.comparison.verify import Limits, Verification, verify
 from edgecv.export.graphs.metadata import write_spec
 from edgecv.export.graphs.model_file import read_onnx
+from edgecv.export.graphs.simplify import simplify
+from edgecv.export.precisions.fp16 import to_fp16
+from edgecv.precision import Precision
+from edgecv.runtime.engine_record import EngineRecord, FileIdentity, record_path, sha256_of
+from edgecv.runtime.model import load
 from edgecv.spec import METADATA_KEY, ModelSpec
 
 NO_LIMITS = Limits()
@@ -171,16 +178,69 @@ def test_each_limit_judges_its_own(
     assert said is None or all(said in phrase for phrase in found.violations)
 
 
-def test_another_arithmetic_is_not_judged_without_a_limit(
+def declared(precision: Precision) -> Callable[[ModelSpec], ModelSpec]:
+    return lambda spec: replace(spec, provenance=replace(spec.provenance, precision=precision))
+
+
+def test_8_bits_are_not_judged_without_a_limit(
     exported: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    def half(spec: ModelSpec) -> ModelSpec:
-        return replace(spec, provenance=replace(spec.provenance, precision="fp16"))
-
-    path = altered(exported / "raw.onnx", tmp_path / "half.onnx", scaled_weight(2, 3.0), half)
-    found = run(exported / "raw.onnx", path, images)
+    source, path = exported / "raw.onnx", tmp_path / "bytes.onnx"
+    altered(source, path, scaled_weight(2, 3.0), declared("int8-tensorrt"))
+    found = run(source, path, images)
     assert (found.violations, found.is_judged, found.divergence) == ((), False, None)
+    assert found.candidate.precision == "int8-tensorrt"
+
+
+def test_float16_may_differ_by_its_rounding_and_no_more(
+    exported: Path, images: list[Path], tmp_path: Path
+) -> None:
+    source = exported / "raw.onnx"
+    half, broken = tmp_path / "half.onnx", tmp_path / "broken.onnx"
+    onnx.save(to_fp16(simplify(read_onnx(source))).model, half)
+    found = run(source, half, images)
+    assert (found.violations, found.is_judged) == ((), True)
     assert found.candidate.precision == "fp16"
+    altered(source, broken, scaled_weight(-1, 50.0))
+    onnx.save(to_fp16(simplify(read_onnx(broken))).model, broken)
+    found = run(source, broken, images)
+    assert found.is_judged
+    assert found.violations
+
+
+def test_an_engine_is_compared_as_any_other_file(
+    exported: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, engine = exported / "raw.onnx", tmp_path / "m.engine"
+    engine.write_bytes(b"a program for a GPU")
+    record = EngineRecord(
+        sha256_of(engine), FileIdentity.of(source), "10.13.3", "Orin", "8.7", 8, None,
+        Recipe(tf32=False), "edgecv build raw.onnx", 1.0, "2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    record_path(engine).write_text(record.to_json())
+
+    def opened(path: Path, *rest: Any, **options: Any) -> Any:
+        return load(source if path == engine else path, *rest, **options)
+
+    monkeypatch.setattr("edgecv.export.comparison.pairs.load", opened)
+    found = run(source, engine, images)
+    assert (found.violations, found.notes) == ((), ())
+    assert Opened(engine, opened(engine)).rounding == "fp32"
+    rounded = replace(record, recipe=Recipe(tf32=True))
+    record_path(engine).write_text(rounded.to_json())
+    assert Opened(engine, opened(engine)).rounding == "fp16"
+    record_path(engine).write_text(record.to_json())
+    assert found.candidate.num_bytes == engine.stat().st_size
+    other = altered(source, tmp_path / "other.onnx", scaled_weight(2, 3.0))
+    found = run(other, engine, images)
+    assert found.violations
+    assert "are not open to `onnxruntime cpu`. Compare the ONNX file" in found.no_divergence
+    (note,) = found.notes
+    assert note.startswith(f"`{engine}` was built of `raw.onnx`, which is not `{other}`")
+    assert run(engine, engine, images).notes == ()
+    engine.write_bytes(b"another")
+    with pytest.raises(InputError, match=r"is not the engine that `m\.engine\.json` describes"):
+        run(source, engine, images)
 
 
 def test_thresholds_are_the_reference_s(exported: Path, images: list[Path], tmp_path: Path) -> None:
@@ -211,6 +271,7 @@ def test_layers_of_a_backend_without_a_graph_are_not_looked_for(
     engine = Opened(Path("model.engine"), right.model)
     engine.path = exported / "raw.engine"
     engine.path.write_bytes(b"not looked into")
+    engine.record = None  # none that edgecv built
     found = verify(left, engine, images, limits=NO_LIMITS, search=True, repeat=1)
     assert found.divergence is None
     assert "are not open to `onnxruntime cpu`" in found.no_divergence

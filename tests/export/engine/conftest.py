@@ -1,6 +1,5 @@
 """What the tests of the engine builder share: real bindings, a stand-in of TensorRT, a model."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,8 @@ import pytest
 
 from edgecv.bundle.machine import Gpu
 
-from ...conftest import made_once  # noqa: TID252  # the tests are no package to import from
-from .bindings import VERSIONS, surface, unpack
-from .stand_in import Script, make_module
+from ...tensorrt_fixtures import bindings, known, plugins  # noqa: TID252  # no package to import from
+from ...tensorrt_stand_in import Script, make_module  # noqa: TID252
 
 GPU = Gpu("Orin", "8.7", "10.3.0", 8)
 
@@ -33,23 +31,7 @@ tested (float16[batch, 3, 8, 8] images, float[batch, 1, 4] boxes, float limit, f
 
 Install = Callable[[Script], Any]
 
-
-@pytest.fixture(scope="session", params=VERSIONS)
-def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the real bindings of a version, over empty libraries, and `surface.json`."""
-
-    def make(folder: Path) -> None:
-        unpack(request.param, folder)
-        (folder / "surface.json").write_text(json.dumps(surface(folder)))
-
-    return made_once(f"tensorrt-{request.param}", tmp_path_factory, make)
-
-
-@pytest.fixture
-def known(bindings: Path) -> dict[str, Any]:
-    """What a version has."""
-    found: dict[str, Any] = json.loads((bindings / "surface.json").read_text())
-    return found
+__all__ = ["bindings", "known", "plugins"]  # fixtures of other places
 
 
 @pytest.fixture
@@ -66,14 +48,6 @@ def install(known: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         monkeypatch.setattr(f"edgecv.export.engine.{place}.find_gpu", lambda: gpu)
     monkeypatch.setenv("EDGECV_CACHE", str(tmp_path / "cache"))
     return put
-
-
-@pytest.fixture
-def plugins(tmp_path: Path) -> Path:
-    """A file in the place of the plugin library."""
-    path = tmp_path / "libedgecv_plugins.so"
-    path.write_bytes(b"plugins")
-    return path
 
 
 @pytest.fixture

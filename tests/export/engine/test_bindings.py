@@ -1,20 +1,28 @@
-"""The builder against the real bindings of each version: types, and classes that derive."""
+"""Builder and runner against the real bindings of each version: types, and classes that derive."""
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from .bindings import run_with, write_stubs
+from ...tensorrt_bindings import run_with, write_stubs  # noqa: TID252
 
+TYPED = [
+    *("--package", "edgecv.export.engine"),
+    *("--module", "edgecv.runtime.tensorrt"),
+    *("--module", "edgecv.runtime.tensorrt_engine"),
+    *("--module", "edgecv.runtime.tensorrt_messages"),
+    *("--module", "edgecv.runtime.plugin_file"),
+]
 ROOT = Path(__file__).resolve().parents[3]
 # Types of theirs say nothing of TensorRT, and take mypy most of its time.
 OTHERS = "numpy.*,onnx.*,onnx_ir.*,onnxruntime.*,onnxslim.*,torch.*,torchvision.*,PIL.*,rich.*"
 
 
-def check_types(code: str, stubs: Path, folder: Path) -> str:
-    """Return what mypy --strict says of `code` or a package, with the stubs of a version."""
+def check_types(words: Sequence[str], stubs: Path, folder: Path) -> str:
+    """Return what mypy --strict says of what `words` name, with the stubs of a version."""
     configuration = folder / "mypy.ini"
     configuration.write_text(
         "[mypy]\nstrict = true\nwarn_unused_ignores = false\nfollow_imports = silent\n"
@@ -23,7 +31,7 @@ def check_types(code: str, stubs: Path, folder: Path) -> str:
         f"[mypy-{OTHERS}]\nfollow_imports = skip\nignore_missing_imports = true\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", configuration, *code.split(" ", 1)],
+        [sys.executable, "-m", "mypy", "--config-file", configuration, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -41,22 +49,22 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mypy")
 
 
-def test_the_builder_has_the_types_of_each_version(bindings: Path, workplace: Path) -> None:
+def test_builder_and_runner_have_the_types_of_each_version(bindings: Path, workplace: Path) -> None:
     stubs = workplace / "stubs"
     stubs.mkdir(exist_ok=True)
     write_stubs(bindings, stubs)
-    said = check_types("--package edgecv.export.engine", stubs, workplace)
+    said = check_types(TYPED, stubs, workplace)
     assert said.startswith("Success: no issues found in "), said
     # That this check can fail: what 11 has no more is an error there, and none before.
     code = "import tensorrt as trt\ndef f(c: trt.IBuilderConfig) -> None:\n"
-    said = check_types(f"-c {code}    c.set_flag(trt.BuilderFlag.FP16)\n", stubs, workplace)
+    said = check_types(["-c", f"{code}    c.set_flag(trt.BuilderFlag.FP16)\n"], stubs, workplace)
     assert ('has no attribute "FP16"' in said) == bindings.name.startswith("tensorrt-11"), said
 
 
 DERIVED = """
 import tensorrt as trt
 from edgecv.export.engine.layer_times import _profiler
-from edgecv.export.engine.messages import Messages, logger
+from edgecv.runtime.tensorrt_messages import Messages, logger
 from edgecv.export.engine.progress import PhaseTree, progress_monitor
 
 messages, tree, times = Messages(), PhaseTree(), {"conv": []}

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from edgecv.export.engine.progress import BuildState
 from edgecv.export.engine.source import BuildJob
 from edgecv.runtime.engine_record import read_record, record_path
 
+from ...runtime.simulated_device import SimulatedDevice  # noqa: TID252
+from ...tensorrt_stand_in import PLAN, Script  # noqa: TID252
 from .conftest import Install, write_model
-from .driver import FakeDriver
-from .stand_in import PLAN, Script
 
 FP16_LAYER = {
     "Name": "features",
@@ -308,14 +307,15 @@ def test_required_precision(install: Install, model: Path, plugins: Path) -> Non
 def test_layers_are_timed(
     install: Install, model: Path, plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver = FakeDriver()
-    monkeypatch.setattr("edgecv.export.engine.build.opened_driver", lambda: nullcontext(driver))
+    device = SimulatedDevice(0)
+    monkeypatch.setattr("edgecv.export.engine.build.open_gpu", lambda: device)
     script = Script(layers=LAYERS)
     install(script)
     record = build_engine(job(model, plugins, with_times=True))
     assert [layer.time_ms for layer in record.layers] == [0.25]
-    assert driver.freed == driver.taken == ["stream", "768 bytes", "768 bytes"]
-    assert script.calls.count("IExecutionContext.execute_async_v3(7)") == 40
+    assert device.num_bytes_taken == [768, 768]
+    handle = device.handle(device.streams[0])
+    assert script.calls.count(f"IExecutionContext.execute_async_v3({handle})") == 40
 
 
 def test_an_engine_is_written_though_it_cannot_be_timed(
@@ -324,7 +324,7 @@ def test_an_engine_is_written_though_it_cannot_be_timed(
     def missing() -> None:
         raise DeviceError("there is no driver.")
 
-    monkeypatch.setattr("edgecv.export.engine.build.opened_driver", missing)
+    monkeypatch.setattr("edgecv.export.engine.build.open_gpu", missing)
     install(Script(layers=LAYERS))
     build_engine(job(model, plugins, with_times=True))
     assert (

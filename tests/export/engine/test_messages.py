@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("onnx_ir")
 
-from edgecv.export.engine.messages import Messages
 from edgecv.export.engine.network import problem_in_words, rules_for
 from edgecv.export.inspection.support import Finding, Target
+from edgecv.runtime.tensorrt_messages import Messages
 
 TOPK = Finding("TopK", "unsupported", "K is 5000", "take 3840", ("/head/TopK",))
 PLUGIN = Finding("edgecv.EdgeNMS", "plugin", "edgecv's plugin library runs it", "", ("nms",))

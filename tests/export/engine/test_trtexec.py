@@ -14,8 +14,8 @@ from edgecv.export.engine.shapes import ShapeRange
 from edgecv.export.engine.source import BuildJob
 from edgecv.export.engine.trtexec import command_of, trtexec_command
 
+from ...tensorrt_stand_in import Script  # noqa: TID252
 from .conftest import Install
-from .stand_in import Script
 
 PATHS = (Path("m.onnx"), Path("m.engine"))
 

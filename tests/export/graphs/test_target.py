@@ -136,18 +136,18 @@ IMAGE, SAME = "float[1, 2, 6, 6] x", "float[1, 2, 6, 6] y"
         (
             "y = MaxRoiPool <pooled_shape: ints = [2, 2]> (x, rois)",
             "float[1, 2, 2, 2] y",
-            r"node `y` \(MaxRoiPool\) is not supported\. Use EdgeRoiPool",
+            r"node `y` \(MaxRoiPool\): the parser has no importer for it\. Use `EdgeRoiPool`",
         ),
         (
             'y = Resize <antialias: int = 1, mode: string = "linear"> (x, , scales)',
             "float[1, 2, 3, 3] y",
-            "smooths",
+            "antialiasing is not supported",
         ),
-        ("y, i = TopK <axis: int = 0> (many, k)", "float[3841] y", "asks for 3841 values"),
+        ("y, i = TopK <axis: int = 0> (many, k)", "float[3841] y", "K is 3841, and at most 3840"),
         (
             "z = Gelu (x)\n y = GridSample (z, grid)",
             SAME,
-            "takes for `nearest`. Export the model with `--opset 19`",
+            "is read as nearest, without a word. Export with opset 19",
         ),
     ],
 )

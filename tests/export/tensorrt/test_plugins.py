@@ -5,11 +5,13 @@ AddressSanitizer and UndefinedBehaviorSanitizer, the kernels on the emulated GPU
 headers are, both are built with them as well.
 """
 
+import atexit
 import os
 import platform
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
@@ -192,16 +194,58 @@ def test_plugins_compute_from_a_cuda_graph(tmp_path: Path) -> None:
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("needs cmake")
+    built = cmake_build(cmake, tmp_path)
+    for name in [*CONTRACT, *COMPUTATIONS]:
+        drive_test(built / "plugins_test", name, built / "libedgecv_plugins.so", tmp_path)
+
+
+@pytest.mark.tensorrt
+def test_tensorrt_itself_makes_the_plugins_of_the_installed_library() -> None:
+    import tensorrt as trt
+
+    from edgecv.export.operators.schemas import PLUGIN_ATTRIBUTES
+    from edgecv.runtime.plugin_file import find_plugins
+
+    registry = trt.Builder(trt.Logger(trt.Logger.ERROR)).get_plugin_registry()
+    handle = registry.load_library(str(find_plugins()))
+    assert handle is not None
+    version, namespace = PLUGIN_ATTRIBUTES.values()
+    for name in ("EdgeNMS", "EdgeRoiAlign", "EdgeRoiPool"):
+        creator = registry.get_creator(name, version, namespace)
+        assert creator is not None, name
+        plugin = creator.create_plugin(name, trt.PluginFieldCollection([]), trt.TensorRTPhase.BUILD)
+        assert plugin is not None, name
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("name", [*CONTRACT, *COMPUTATIONS])
+def test_contract_of_the_installed_library(name: str, tmp_path: Path) -> None:
+    from edgecv.runtime.plugin_file import find_plugins
+
+    drive_test(gpu_host(), name, find_plugins(), tmp_path)
+
+
+@cache
+def gpu_host() -> Path:
+    """The host that enqueues on a real GPU, built with TensorRT's headers where they are found."""
+    cmake = shutil.which("cmake")
+    if cmake is None or shutil.which("nvcc") is None:
+        pytest.skip("needs cmake and nvcc to build the host of the plugins")
+    folder = Path(tempfile.mkdtemp(prefix="edgecv-plugins-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return cmake_build(cmake, folder) / "plugins_test"
+
+
+def cmake_build(cmake: str, folder: Path) -> Path:
+    """Build library and host for the GPU of this machine; return where they are."""
     options = ["-DEDGECV_CUDA=ON", "-DEDGECV_TESTS=ON", "-DEDGECV_PYTHON=OFF"]
     for command in (
-        [cmake, "-S", KERNELS, "-B", tmp_path, "-DCMAKE_BUILD_TYPE=Release", *options],
-        [cmake, "--build", tmp_path, "-j", "--target", "edgecv_plugins", "plugins_test"],
+        [cmake, "-S", KERNELS, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options],
+        [cmake, "--build", folder, "-j", "--target", "edgecv_plugins", "plugins_test"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    built = tmp_path / "tensorrt"
-    for name in [*CONTRACT, *COMPUTATIONS]:
-        drive_test(built / "plugins_test", name, built / "libedgecv_plugins.so", tmp_path)
+    return folder / "tensorrt"
 
 
 def test_plugin_library_is_found_in_any_folder_of_the_package(
@@ -209,7 +253,8 @@ def test_plugin_library_is_found_in_any_folder_of_the_package(
 ) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    monkeypatch.setattr(edgecv.export, "__path__", [str(tmp_path), str(there)])
+    folders = [str(tmp_path), str(there)]
+    monkeypatch.setattr(edgecv.export.__spec__, "submodule_search_locations", folders)
     with pytest.raises(MissingDependencyError, match=r"without CUDA.*Install the CUDA toolkit"):
         plugin_library()
     (there / "libedgecv_plugins.so").touch()

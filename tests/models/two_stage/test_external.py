@@ -305,7 +305,11 @@ def rows_of(outputs: Any) -> list[Detections]:
     ids=["fast", "fast-c4", "svm"],
 )
 def test_the_file_finds_what_pytorch_finds(
-    noise: Pixels, tmp_path: Path, build: Callable[[], Any], operator: str
+    noise: Pixels,
+    tmp_path: Path,
+    tensorrt_takes: Callable[[Path], None],
+    build: Callable[[], Any],
+    operator: str,
 ) -> None:
     onnx = pytest.importorskip("onnx")
     from edgecv.export.comparison.parity import Tolerance, match_detections
@@ -340,6 +344,7 @@ def test_the_file_finds_what_pytorch_finds(
     assert report.num_matched > 5
     bodies = {body.name for body in onnx.load(path).functions}
     assert bodies == {"EdgeNMS", operator}
+    tensorrt_takes(path)
     with load(path) as opened:
         assert opened.spec.proposals == model.proposals_spec()
         opened.session.warm_up()
