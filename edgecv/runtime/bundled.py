@@ -3,15 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.bundle.choosing import Choice, choose
+from edgecv.bundle.choosing import TENSORRT, Choice, choose
 from edgecv.bundle.machine import this_machine
+from edgecv.bundle.manifest import EngineEntry
 from edgecv.bundle.reading import Bundle, split_entry
-from edgecv.runtime.session import DeferringSession, Outputs, RunOptions, Session, open_graph
+from edgecv.errors import InputError
+from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
+from edgecv.placement import Placement
+from edgecv.runtime.session import (
+    Batch,
+    DeferringSession,
+    FrameSession,
+    Outputs,
+    RunOptions,
+    Session,
+    open_graph,
+)
 
 
 class BundleSession:
@@ -30,9 +41,14 @@ class BundleSession:
         """Whether the outputs may be on their way when `run` returns."""
         return isinstance(self._session, DeferringSession) and self._session.answers_later
 
+    @property
+    def num_requests(self) -> int:
+        """How many batches it works on at the same time."""
+        return self._session.num_requests if isinstance(self._session, DeferringSession) else 1
+
     def run(
         self,
-        batch: NDArray[Any],
+        batch: Batch,
         scalars: Mapping[str, float] | None = None,
         proposals: NDArray[np.float32] | None = None,
     ) -> Outputs:
@@ -48,6 +64,31 @@ class BundleSession:
         self._session.close()
 
 
+class BundleFrameSession(BundleSession):
+    """An engine of a bundle: it fits frames itself."""
+
+    def __init__(self, session: FrameSession, choice: Choice, bundle: Path) -> None:
+        """Wrap the session of the engine that was chosen; closing this one closes it."""
+        super().__init__(session, choice, bundle)
+        self._engine = session
+
+    @property
+    def frame_formats(self) -> tuple[FrameFormat, ...]:
+        """What `stage` takes."""
+        return self._engine.frame_formats
+
+    def stage(
+        self,
+        frame: Pixels,
+        *,
+        format: FrameFormat,  # noqa: A002
+        matrix: ColourMatrix,
+        range: ColourRange,  # noqa: A002
+    ) -> tuple[Batch, Placement]:
+        """Start the upload of a frame, see `edgecv.runtime.session.FrameSession.stage`."""
+        return self._engine.stage(frame, format=format, matrix=matrix, range=range)
+
+
 def open_bundle(path: Path | str, options: RunOptions) -> BundleSession:
     """Open a bundle, see `edgecv.runtime.session.open_session`.
 
@@ -60,14 +101,29 @@ def open_bundle(path: Path | str, options: RunOptions) -> BundleSession:
     """
     location, name = split_entry(path)
     # OpenVINO runs on no GPU that the choice is about, TensorRT on nothing else.
-    insisted = {"openvino": "cpu", "onnxruntime-tensorrt": "cuda"}
+    insisted = {"openvino": "cpu", "onnxruntime-tensorrt": "cuda", "tensorrt": "cuda"}
     device = insisted.get(options.backend, options.device)
     with Bundle(location) as bundle:
         machine = this_machine(with_gpu=device != "cpu" and bundle.manifest.speaks_of_gpus)
-        # An engine is never the choice until `this_machine` names the backend that opens it.
+        if options.backend not in ("auto", TENSORRT):  # no engine then, however well it fits
+            others = tuple(each for each in machine.backends if each != TENSORRT)
+            machine = replace(machine, backends=others)
         choice = choose(bundle.manifest, machine, device, name)
         content = bundle.read(choice.entry)
         bundle.check_description(choice.entry, content)
+        made = replace(bundle.manifest.spec.provenance, precision=choice.entry.precision)
+        spec = replace(bundle.manifest.spec, provenance=made)
+    if isinstance(choice.entry, EngineEntry):
+        from edgecv.runtime.tensorrt import open_plan  # noqa: PLC0415  # only where there is a GPU
+
+        engine = open_plan(f"{location}#{choice.entry.name}", content, spec)
+        return BundleFrameSession(engine, choice, location)
+    if options.backend == TENSORRT:
+        reasons = "; ".join(f"{each}: {why}" for each, why in choice.passed_over.items())
+        raise InputError(
+            f"`{location}` holds no engine for this machine ({reasons or 'it holds none'}). Take "
+            "an ONNX file out with `edgecv bundle extract`, and build one with `edgecv build`."
+        )
     if options.backend != "openvino":
         options = replace(options, device=choice.backend.rpartition(" ")[2])
     session = open_graph(Path(f"{location}#{choice.entry.name}"), options, content)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from edgecv.errors import InputError
-from edgecv.runtime.session import CHECKPOINT, Backend, ComputePrecision, is_remote
+from edgecv.runtime.session import CHECKPOINT, ENGINE, Backend, ComputePrecision, is_remote
 
 ALL = "all"
 
@@ -95,6 +95,8 @@ def contenders_here(path: Path, device: str = "auto") -> list[Contender]:
         return [Contender()]
     if path.suffix.lower() == CHECKPOINT:
         return [Contender("torch")]
+    if path.suffix.lower() == ENGINE:
+        return [Contender("tensorrt")]
     from edgecv.runtime.onnxruntime import (  # noqa: PLC0415  # slow to import
         available_devices,
         has_tensorrt,

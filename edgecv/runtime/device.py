@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edgecv.errors import DeviceError
 from edgecv.kernels.cuda.arrays import AnyDeviceArray
 
 Work: TypeAlias = Callable[[], None]
@@ -40,11 +41,25 @@ class Device(Protocol):
     def name(self) -> str:
         """For people, such as `cpu` or `cuda (NVIDIA H100)`."""
 
-    def host_buffer(self, num_bytes: int) -> NDArray[np.uint8]:
-        """Return (num_bytes,) of the host's memory that the device copies without help of a CPU."""
+    def host_buffer(self, num_bytes: int, purpose: str) -> NDArray[np.uint8]:
+        """Return (num_bytes,) of the host's memory that the device copies without help of a CPU.
 
-    def buffer(self, num_bytes: int) -> AnyDeviceArray:
-        """Return (num_bytes,) uint8 of the device's memory, uninitialised."""
+        Raises:
+            DeviceError: if there is not as much; the message says how much was asked for what.
+
+        """
+
+    def buffer(self, num_bytes: int, purpose: str) -> AnyDeviceArray:
+        """Return (num_bytes,) uint8 of the device's memory, uninitialised, aligned to 256 bytes.
+
+        Args:
+            num_bytes: at least 1.
+            purpose: what it is for, such as `frames on their way up`.
+
+        Raises:
+            DeviceError: if there is not as much; the message says how much was asked for what.
+
+        """
 
     def view(
         self, buffer: AnyDeviceArray, offset: int, shape: tuple[int, ...], dtype: DTypeLike
@@ -59,8 +74,14 @@ class Device(Protocol):
 
         """
 
+    def address(self, array: AnyDeviceArray) -> int:
+        """Return where an array of the device begins, for libraries that take numbers."""
+
     def stream(self) -> Stream:
         """Return a new stream."""
+
+    def handle(self, stream: Any) -> int:  # noqa: ANN401  # the device's own
+        """Return the number that libraries know a stream by."""
 
     def event(self) -> Event:
         """Return a new event."""
@@ -75,6 +96,16 @@ class Device(Protocol):
 
         """
 
+    def fill(self, target: AnyDeviceArray, value: float, stream: Any) -> None:  # noqa: ANN401
+        """Set all elements of an array without waiting; the value travels in the launch.
+
+        Args:
+            target: of the device, elements of 1, 2 or 4 bytes.
+            value: as the array's type has it.
+            stream: that does it.
+
+        """
+
     def launch(self, work: Work, stream: Any) -> None:  # noqa: ANN401
         """Call `work` so that what it starts on the device belongs to `stream`."""
 
@@ -85,12 +116,31 @@ class Device(Protocol):
         find new values there.
 
         Raises:
-            DeviceError: if the work cannot be captured, such as work that waits for the device.
+            CaptureError: if the work can be done, and not captured.
 
         """
 
     def synchronize(self) -> None:
         """Wait until everything that was handed over is done."""
+
+
+class CaptureError(DeviceError):
+    """Work cannot be captured into a graph, such as work that waits for the device."""
+
+
+def no_room(num_bytes: int, purpose: str, free: str) -> DeviceError:
+    """Return the error for memory that a device does not have.
+
+    Args:
+        num_bytes: that were asked for.
+        purpose: what they were for.
+        free: how much there is, in words.
+
+    """
+    return DeviceError(
+        f"there is no room for {num_bytes} bytes of {purpose}: {free}. Close what else uses the "
+        "device, or take a smaller batch or model."
+    )
 
 
 class _Nothing:
@@ -111,13 +161,16 @@ class HostDevice:
 
     name = "cpu"
 
-    def host_buffer(self, num_bytes: int) -> NDArray[np.uint8]:
+    def host_buffer(self, num_bytes: int, purpose: str) -> NDArray[np.uint8]:
         """Return memory."""
-        return np.empty(num_bytes, np.uint8)
+        return self.buffer(num_bytes, purpose)
 
-    def buffer(self, num_bytes: int) -> NDArray[np.uint8]:
+    def buffer(self, num_bytes: int, purpose: str) -> NDArray[np.uint8]:
         """Return memory."""
-        return np.empty(num_bytes, np.uint8)
+        try:
+            return np.empty(num_bytes, np.uint8)
+        except MemoryError as error:
+            raise no_room(num_bytes, purpose, "the system refuses so much") from error
 
     def view(
         self, buffer: NDArray[np.uint8], offset: int, shape: tuple[int, ...], dtype: DTypeLike
@@ -125,9 +178,18 @@ class HostDevice:
         """Return a part of a buffer."""
         return np.ndarray(shape, dtype, buffer=buffer, offset=offset)
 
+    def address(self, array: NDArray[Any]) -> int:
+        """Return where an array begins."""
+        return int(array.ctypes.data)
+
     def stream(self) -> Stream:
         """Return a stream that is always done."""
         return _Nothing()
+
+    def handle(self, stream: object) -> int:
+        """Return the default stream's number: there is no other."""
+        del stream
+        return 0
 
     def event(self) -> Event:
         """Return an event that has always happened."""
@@ -137,6 +199,11 @@ class HostDevice:
         """Copy."""
         del stream
         np.copyto(target, source, casting="same_kind")
+
+    def fill(self, target: NDArray[Any], value: float, stream: object) -> None:
+        """Set all elements."""
+        del stream
+        target[...] = value
 
     def launch(self, work: Work, stream: object) -> None:
         """Call it."""

@@ -24,6 +24,7 @@ from edgecv.runtime.transfers import Staged, Uploads
 from edgecv.spec import InputSpec
 
 Colours: TypeAlias = tuple[FrameFormat, ColourMatrix, ColourRange]
+ImageLayout: TypeAlias = Literal["chw", "hwc"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +76,19 @@ def fit_frames(
     wanted: InputSpec,
     out: AnyDeviceArray,
     *,
-    layout: Literal["chw", "hwc"] = "chw",
+    layout: ImageLayout = "chw",
+    stream: int = 0,
 ) -> None:
-    """Fit frames into a network's input, on the current stream of a GPU or on the processor.
+    """Fit frames into a network's input, on a GPU or on the processor.
 
     Args:
         frames: the pixels of each, whose uploads the stream waits for already, and format, matrix
             and range; they may differ in everything.
         wanted: how.
-        out: (B, C, H, W) or, with layout `hwc`, (B, H, W, C) of the device, float32 or float16.
+        out: (B, C, H, W) or, with layout `hwc`, (B, H, W, C) of the device, of a type that an
+            `InputSpec` may have.
         layout: of `out`.
+        stream: the number of the GPU's stream that does it.
 
     """
     options: dict[str, Any] = {
@@ -96,6 +100,7 @@ def fit_frames(
         "pad": wanted.pad,
         "dtype": str(out.dtype).removeprefix("torch."),
         "layout": layout,
+        "stream": stream,
     }
     begin = 0
     for colours, group in groupby(frames, key=lambda frame: frame[1]):

@@ -1,5 +1,6 @@
 """A model ready for frames: fit, infer, finish, in one call or stage by stage."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from edgecv.runtime.postprocess import finish, refuse_unsupported
 from edgecv.runtime.session import (
     Backend,
     Batch,
+    BatchingSession,
     ComputePrecision,
     DeferringSession,
     FrameSession,
@@ -27,6 +29,7 @@ from edgecv.runtime.session import (
     Session,
     open_session,
 )
+from edgecv.runtime.switching import BackendOutputs
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -100,8 +103,17 @@ class Model(Closing):
         format: FrameFormat = "bgr24",  # noqa: A002
         matrix: ColourMatrix = "bt601",
         range: ColourRange = "limited",  # noqa: A002
+        out: NDArray[Any] | None = None,
     ) -> tuple[Batch, Placement]:
         """Turn a frame of any format into the network's input, see `edgecv.kernels.letterbox`.
+
+        Args:
+            frame: array or tuple of planes, see `edgecv.frame_formats`.
+            format: of its pixels.
+            matrix: of YUV pixels.
+            range: of YUV pixels.
+            out: where to write the image, of `edgecv.runtime.session.input_shape`, such as a row
+                of a batch; None for memory of its own. Left alone where `stages` the format.
 
         Returns:
             A batch of one image in the layout and type that the model's description asks for,
@@ -127,8 +139,14 @@ class Model(Closing):
             pad=wanted.pad,
             dtype=wanted.dtype,
             layout="chw" if wanted.layout == "nchw" else "hwc",
+            out=out,
         )
         return tensor[None], placement
+
+    def stages(self, format: FrameFormat) -> bool:  # noqa: A002
+        """Whether frames of a format are fitted by the session, on a device."""
+        session = self._fits_itself
+        return session is not None and format in session.frame_formats
 
     def propose(
         self,
@@ -179,11 +197,36 @@ class Model(Closing):
         return as_input(boxes, placement, wanted.count)
 
     @property
+    def backend(self) -> str:
+        """The session's, such as `onnxruntime cpu`; it may change, see `backend_of`."""
+        return self.session.backend
+
+    @property
+    def max_batch(self) -> int:
+        """How many images `infer` takes at once; 1 where their outputs cannot be told apart."""
+        session = self.session
+        return session.max_batch if isinstance(session, BatchingSession) else 1
+
+    @property
+    def prefers_batches(self) -> bool:
+        """Whether several images at once take less time each.
+
+        On a processor they do not: eight even took a fifth longer, since a cache holds one.
+        """
+        return re.search(r"\bcpu\b", self.backend) is None
+
+    @property
     def answers_later(self) -> bool:
         """Whether `infer` returns before its outputs are there; who looks at one waits."""
         session = self.session
         is_deferring = isinstance(session, DeferringSession) and session.answers_later
         return self._fits_itself is not None or is_deferring
+
+    @property
+    def num_requests(self) -> int:
+        """How many calls of `infer` may be under way at the same time."""
+        session = self.session
+        return session.num_requests if isinstance(session, DeferringSession) else 1
 
     def infer(self, batch: Batch, proposals: NDArray[np.float32] | None = None) -> Outputs:
         """Run the network on a batch as `fit` makes it and return its outputs by name.
@@ -205,6 +248,12 @@ class Model(Closing):
         if proposals is None:
             return self.session.run(batch, given)
         return self.session.run(batch, given, proposals)
+
+    def backend_of(self, outputs: Outputs) -> str:
+        """Return the backend that computed what `infer` returned: a session may change its own."""
+        if isinstance(outputs, BackendOutputs):
+            return outputs.backend
+        return self.session.backend
 
     def finish(self, outputs: Outputs, placement: Placement) -> Result:
         """Turn the outputs of one frame into the result of its task, in that frame's pixels."""
@@ -307,13 +356,16 @@ def load(
         path: an ONNX file with an edgecv description, or a bundle, of which the entry is taken
             that suits this machine best (`b.edgecv`), or the one of a name (`b.edgecv#fp16`); or
             a model of a Triton Inference Server, `triton://host:8000/model`; or a checkpoint,
-            `best.pt`, which runs in PyTorch.
+            `best.pt`, which runs in PyTorch; or an engine of `edgecv build`, `model.engine`, with
+            its record `model.engine.json` beside it.
         device: `auto`, `cpu` or `cuda`; in OpenVINO also Intel's `gpu` and `npu`.
-        threads: threads of one inference on the CPU, 0 for one per core.
-        backend: `onnxruntime`, `onnxruntime-tensorrt`, `openvino` or `torch`, to insist on; `auto`
-            for the fastest that can run the file here.
+        threads: threads of the CPU, 0 for one per core.
+        backend: `onnxruntime`, `onnxruntime-tensorrt`, `openvino`, `tensorrt` or `torch`, to insist
+            on; `auto` for the fastest that can run the file here. With `tensorrt` an ONNX file runs
+            on another backend until its engine is built.
         precision: of a checkpoint, of OpenVINO or of TensorRT's engines: `fp32`, `fp16`, `bf16`.
-        hint: what OpenVINO tunes for: `latency` or `throughput`.
+        hint: what to tune for where a backend can (OpenVINO, and onnxruntime on a CPU): `latency`,
+            the time of one image, or `throughput`, images per second, such as for a video file.
         cache: folder that OpenVINO's compiled networks or TensorRT's engines are kept in.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,19 @@ from numpy.typing import NDArray
 
 from edgecv.errors import InputError
 from edgecv.files import cache_folder, make_folder
+from edgecv.provenance import num_cores
 from edgecv.runtime.graph_checks import check_graph
-from edgecv.runtime.session import ComputePrecision, Outputs, filled, input_shape, no_proposals
+from edgecv.runtime.session import (
+    MAX_BATCH,
+    ComputePrecision,
+    Hint,
+    Outputs,
+    filled,
+    input_shape,
+    max_batch_of,
+    no_proposals,
+)
+from edgecv.runtime.side_by_side import SideBySide
 from edgecv.spec import ModelSpec
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -34,7 +46,11 @@ def has_tensorrt() -> bool:
 
 
 class OnnxruntimeSession:
-    """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`."""
+    """An ONNX file open in onnxruntime, see `edgecv.runtime.session.Session`.
+
+    On a CPU of several cores, with the hint `throughput`, `run` returns at once, and as many
+    requests are under way as there are threads, up to 16, see `edgecv.runtime.side_by_side`.
+    """
 
     def __init__(
         self,
@@ -45,6 +61,7 @@ class OnnxruntimeSession:
         content: bytes | None = None,
         tensorrt: bool = False,
         precision: ComputePrecision | None = None,
+        hint: Hint = "latency",
         cache: Path | None = None,
     ) -> None:
         """Open `path`, see `edgecv.runtime.session.open_session`.
@@ -52,11 +69,12 @@ class OnnxruntimeSession:
         Args:
             path: the file; with `content`, its name for messages.
             device: `auto`, `cpu` or `cuda`.
-            threads: threads of one inference on the CPU, 0 for one per core.
+            threads: threads of the CPU, 0 for one per core.
             content: the file's bytes, where they do not lie in a file of their own.
             tensorrt: build engines with TensorRT of what it supports; the rest runs on CUDA.
             precision: on CUDA only `fp32`, which forbids TF32's products of ten bits; of TensorRT's
                 engines also `fp16` and `bf16`. None for what onnxruntime does by itself.
+            hint: what to tune for on a CPU: the time of one image, or images per second.
             cache: folder that engines are kept in, None for one in the user's cache.
 
         """
@@ -68,7 +86,11 @@ class OnnxruntimeSession:
             _refuse_precision(path, device, precision)
             providers = _cuda_providers(precision) if device == "cuda" else [(_CPU, {})]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads, self.num_requests = threads, 1
+        if hint == "throughput" and device == "cpu":
+            num_threads = threads or num_cores()
+            self.num_requests = min(num_threads, MAX_BATCH)
+            options.intra_op_num_threads = num_threads // self.num_requests
         options.log_severity_level = _ERRORS_ONLY
         try:
             session = onnxruntime.InferenceSession(
@@ -93,6 +115,8 @@ class OnnxruntimeSession:
         self.backend = f"onnxruntime{'-tensorrt' if tensorrt else ''} {device}"
         if precision is not None:
             self.backend += f" {precision}"
+        if self.answers_later:
+            self.backend += f" throughput, {self.num_requests} requests"
         self.reason = ""
         self._output_names = [node.name for node in session.get_outputs()]
         optional = [node.name for node in session.get_overridable_initializers()]
@@ -100,7 +124,14 @@ class OnnxruntimeSession:
         check_graph(path, self.spec, inputs, outputs, optional=optional)
         batch = next(node for node in inputs if node.name == self.spec.input.name)
         self._batch_size = batch.shape[0] if isinstance(batch.shape[0], int) else None
+        self.max_batch = max_batch_of(self.spec, self._batch_size, [node.shape for node in outputs])
         self._session: onnxruntime.InferenceSession | None = session
+        self._side_by_side = SideBySide(self.num_requests) if self.answers_later else None
+
+    @property
+    def answers_later(self) -> bool:
+        """Whether `run` returns before its outputs are there."""
+        return self.num_requests > 1
 
     def run(
         self,
@@ -109,7 +140,8 @@ class OnnxruntimeSession:
         proposals: NDArray[np.float32] | None = None,
     ) -> Outputs:
         """Run the network, see `edgecv.runtime.session.Session.run`."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise ValueError("OnnxruntimeSession.run: the session is closed. Open it again.")
         num_images = len(batch)
         feeds: dict[str, NDArray[Any]] = {self.spec.input.name: filled(batch, self._batch_size)}
@@ -117,7 +149,19 @@ class OnnxruntimeSession:
             feeds[self.spec.proposals.name] = filled(proposals, self._batch_size)
         for name, value in (scalars or {}).items():
             feeds[name] = np.array(value, np.float32)
-        values = self._session.run(self._output_names, feeds)
+        if self._side_by_side is None:
+            return self._outputs(session, feeds, num_images)
+        return self._side_by_side.start(
+            self._output_names, partial(self._outputs, session, feeds, num_images)
+        )
+
+    def _outputs(
+        self,
+        session: onnxruntime.InferenceSession,
+        feeds: Mapping[str, NDArray[Any]],
+        num_images: int,
+    ) -> Outputs:
+        values = session.run(self._output_names, feeds)
         outputs = {
             name: value.astype(np.float32) if value.dtype == np.float16 else value
             for name, value in zip(self._output_names, values, strict=True)
@@ -130,11 +174,13 @@ class OnnxruntimeSession:
         """Run once on an empty input."""
         wanted = self.spec.input
         batch = np.zeros((1, *input_shape(wanted)), wanted.dtype)
-        self.run(batch, proposals=no_proposals(self.spec))
+        dict(self.run(batch, proposals=no_proposals(self.spec)))
 
     def close(self) -> None:
         """Give back onnxruntime's memory; twice does no harm."""
         self._session = None
+        if self._side_by_side is not None:
+            self._side_by_side.close()
 
 
 def _choose_device(device: str) -> str:

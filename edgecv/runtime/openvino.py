@@ -30,6 +30,7 @@ from edgecv.runtime.session import (
     Outputs,
     filled,
     input_shape,
+    max_batch_of,
     no_proposals,
 )
 from edgecv.spec import ModelSpec
@@ -133,6 +134,9 @@ class OpenvinoSession:
         self._output_names = [tensor.name for tensor in outputs]
         side = next(each.shape for each in inputs if each.name == self.spec.input.name)[0]
         self._batch_size = side if isinstance(side, int) else None
+        # A free batch is compiled anew for each number of images: it would stall a stream.
+        shapes = [tensor.shape for tensor in outputs]
+        self.max_batch = max_batch_of(self.spec, self._batch_size or 1, shapes)
         self._path, self._is_throughput = path, hint == "throughput"
         self._model: openvino.Model | None = _converted(path, graph, self._core)
         self._programs: dict[int, _Program] = {}

@@ -23,7 +23,7 @@ from edgecv.errors import InputError, OutputError
 from edgecv.files import cache_folder, write_text
 from edgecv.output_spec import FusedOutput
 from edgecv.proposals import sliding_windows
-from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.provenance import cpu_name, num_cores, versions_in_use
 from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model
 from edgecv.runtime.onnxruntime import available_devices
@@ -41,6 +41,7 @@ RACERS: tuple[Backend, ...] = ("onnxruntime", "openvino")  # on a CPU; the first
 PINNED = "EDGECV_BACKEND"
 ALIKE = 0.01  # of an output's largest value: other sums of float32 stay far below, errors do not
 
+_NOT_PINNED = ("auto", "tensorrt", "torch")  # that open no ONNX file by themselves
 _LEAD = 1.05  # less than that and the next race may end otherwise
 _MOST_TURNS, _FEWEST_TURNS, _RACE_S = 20, 5, 1.0
 _KEY_DIGITS = 32
@@ -51,7 +52,7 @@ class Outcome:
     """How a race ended.
 
     Args:
-        median_ms: of each backend that ran the file.
+        median_ms: an image takes of each backend that ran the file.
         passed_over: why not each of the others.
         day: when it was run, such as `2026-07-01`.
 
@@ -99,16 +100,18 @@ def open_fastest(path: Path, options: RunOptions) -> GraphSession:
         return _opened(path, options, "openvino", f"only it runs on this `{options.device}`")
     pinned = os.environ.get(PINNED)
     if pinned:
-        if pinned not in get_args(Backend) or pinned in ("auto", "torch"):
-            known = ", ".join(each for each in get_args(Backend) if each not in ("auto", "torch"))
-            raise InputError(f"`{PINNED}` must be one of {known}, got {pinned!r}. Correct it.")
+        known = [each for each in get_args(Backend) if each not in _NOT_PINNED]
+        if pinned not in known:
+            raise InputError(
+                f"`{PINNED}` must be one of {', '.join(known)}, got {pinned!r}. Correct it."
+            )
         return _opened(path, options, cast("Backend", pinned), f"{PINNED} asks for it")
     if not _is_on_cpu(options.device) or any(
         find_spec(name) is None for name in ("openvino", "onnx")
     ):
         return open_graph(path, options)
     options = replace(options, device="cpu")
-    record = _record(path, options.threads)
+    record = _record(path, options)
     outcome = _recall(record)
     if outcome is not None:
         return _opened(path, options, outcome.winner, outcome.reason)
@@ -139,7 +142,7 @@ def remember_comparison(
     figures = {name: median_ms[Contender(name)] for name in RACERS if Contender(name) in median_ms}
     is_race = is_graph and _is_on_cpu(options.device) and len(figures) == len(RACERS)
     if is_race:
-        _keep(_record(path, options.threads), Outcome(figures, {}, _today()))
+        _keep(_record(path, options), Outcome(figures, {}, _today()))
     return is_race
 
 
@@ -179,7 +182,7 @@ def _rival(path: Path, options: RunOptions) -> GraphSession | str:
 
 
 def _timed(models: Mapping[Backend, Model]) -> tuple[dict[Backend, Outputs], dict[Backend, float]]:
-    """Return what each answers to the same noise, and its median over runs in turns."""
+    """Return what each answers to the same noise, and what an image takes, in turns."""
     spec = next(iter(models.values())).spec
     pixels = np.random.default_rng(0).integers(0, 256, (*spec.input.size_hw, 3), np.uint8)
     answers: dict[Backend, Outputs] = {}
@@ -191,14 +194,17 @@ def _timed(models: Mapping[Backend, Model]) -> tuple[dict[Backend, Outputs], dic
         inputs[name] = (batch, model.propose(pixels, placement, windows, format="rgb24"))
         answers[name] = dict(model.infer(*inputs[name]))  # it warms up too
     samples_ms: dict[Backend, list[float]] = {name: [] for name in models}
-    end_s = time.perf_counter() + _RACE_S
+    over_s = time.perf_counter() + _RACE_S
     for turn in range(_MOST_TURNS):
-        if turn >= _FEWEST_TURNS and time.perf_counter() > end_s:
+        if turn >= _FEWEST_TURNS and time.perf_counter() > over_s:
             break
         for name, model in models.items():
             start_s = time.perf_counter()
-            dict(model.infer(*inputs[name]))
-            samples_ms[name].append((time.perf_counter() - start_s) * 1e3)
+            pending = [model.infer(*inputs[name]) for _ in range(model.num_requests)]
+            for outputs in pending:
+                dict(outputs)
+            end_s = time.perf_counter()
+            samples_ms[name].append((end_s - start_s) * 1e3 / model.num_requests)
     return answers, {name: float(np.median(samples)) for name, samples in samples_ms.items()}
 
 
@@ -225,11 +231,11 @@ def _told(session: GraphSession, reason: str) -> GraphSession:
     return session
 
 
-def _record(path: Path, threads: int) -> Path:
+def _record(path: Path, options: RunOptions) -> Path:
     """Return where the outcome for a file on this machine lies."""
     versions = versions_in_use(*RACERS)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = json.dumps([cpu_name(), cores, threads, versions, RACERS])
+    wanted = [options.threads, options.hint or "latency"]
+    machine = json.dumps([cpu_name(), num_cores(), *wanted, versions, RACERS])
     digest = hashlib.sha256(machine.encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):

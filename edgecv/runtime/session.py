@@ -1,6 +1,6 @@
 """A session: one model file, open on one backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from edgecv.bundle.reading import is_bundle
 from edgecv.errors import InputError, MissingDependencyError
 from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Pixels
+from edgecv.output_spec import ObjectsOutput
 from edgecv.placement import Placement
 from edgecv.spec import InputSpec, ModelSpec
 
 Outputs = Mapping[str, NDArray[Any]]
 Batch: TypeAlias = Any  # an array of images, or a frame that a `FrameSession` has staged
 
-Backend = Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "torch"]
+Backend = Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "tensorrt", "torch"]
 ComputePrecision = Literal["fp32", "fp16", "bf16"]
 TorchPrecision = Literal["fp32", "fp16"]
 Hint = Literal["latency", "throughput"]
 
 CHECKPOINT = ".pt"
+ENGINE = ".engine"
+
+MAX_BATCH = 16  # images at once: beyond, no device gains, and memory grows on
 
 
 class Session(Protocol):
@@ -101,11 +105,27 @@ class FrameSession(Session, Protocol):
 
 @runtime_checkable
 class DeferringSession(Session, Protocol):
-    """A session whose outputs may be on their way when `run` returns."""
+    """A session whose outputs may be on their way when `run` returns.
+
+    Until one of them was looked at, the batch may still be read, and must not be changed.
+    """
+
+    @property
+    def num_requests(self) -> int:
+        """How many calls of `run` it works on at the same time."""
 
     @property
     def answers_later(self) -> bool:
         """Whether they are; who looks at one waits for all of them."""
+
+
+@runtime_checkable
+class BatchingSession(Session, Protocol):
+    """A session that runs several images at once and answers for each."""
+
+    @property
+    def max_batch(self) -> int:
+        """How many; see `max_batch_of`."""
 
 
 @runtime_checkable
@@ -121,6 +141,25 @@ def input_shape(wanted: InputSpec) -> tuple[int, int, int]:
     channels = 1 if wanted.colour == "gray" else 3
     height, width = wanted.size_hw
     return (channels, height, width) if wanted.layout == "nchw" else (height, width, channels)
+
+
+def max_batch_of(
+    spec: ModelSpec, batch_size: int | None, output_shapes: Sequence[Sequence[object]]
+) -> int:
+    """Return how many images a graph takes at once, 1 where their outputs cannot be told apart.
+
+    Args:
+        spec: of the graph.
+        batch_size: of a fixed batch, None where it takes any: then `MAX_BATCH` at the most.
+        output_shapes: of all outputs; a side that is no integer is free.
+
+    """
+    if isinstance(spec.output, ObjectsOutput):  # its rows are objects, not images
+        return 1
+    firsts = [shape[0] if len(shape) else 1 for shape in output_shapes]
+    if batch_size is None:
+        return 1 if any(isinstance(first, int) for first in firsts) else MAX_BATCH
+    return batch_size if all(first == batch_size for first in firsts) else 1
 
 
 def no_proposals(spec: ModelSpec) -> NDArray[np.float32] | None:
@@ -148,6 +187,18 @@ def is_remote(path: Path | str) -> bool:
     return str(path).startswith("triton:/")
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model file is to be run, see `open_session`."""
+
+    device: str = "auto"
+    threads: int = 0
+    backend: Backend = "auto"
+    precision: ComputePrecision | None = None
+    hint: Hint | None = None
+    cache: Path | None = None
+
+
 def open_session(
     path: Path | str,
     device: str = "auto",
@@ -163,15 +214,18 @@ def open_session(
     Args:
         path: an ONNX file with an edgecv description, or a bundle: of `b.edgecv` the entry that
             suits this machine best, of `b.edgecv#fp16` the one of that name. Or the model of a
-            Triton Inference Server: `triton://host:8000/model`. Or a checkpoint of a training.
+            Triton Inference Server: `triton://host:8000/model`. Or a checkpoint of a training. Or
+            an engine of `edgecv build`, with its record beside it.
         device: `auto` (the fastest that is installed), `cpu` or `cuda`; with OpenVINO also `gpu`
             and `npu`, which are Intel's.
-        threads: threads of one inference on the CPU, 0 for one per core.
-        backend: to insist on; `auto` takes `torch` for checkpoints, and for an ONNX file what
-            `edgecv.runtime.racing` finds to be the fastest here.
+        threads: threads of the CPU, 0 for one per core.
+        backend: to insist on; `auto` takes `torch` for checkpoints, `tensorrt` for engines, and for
+            an ONNX file what `edgecv.runtime.racing` finds to be the fastest here. `tensorrt`
+            builds an engine of an ONNX file, while another backend runs it.
         precision: what the network computes with, where the backend lets one choose; None for
             `fp32` in a checkpoint and in OpenVINO on a CPU, for the file's own elsewhere.
-        hint: what OpenVINO tunes for, None for `latency`.
+        hint: what to tune for where a backend can (OpenVINO, and onnxruntime on a CPU): the time
+            of one image, `latency`, or images per second, `throughput`; None for `latency`.
         cache: folder that OpenVINO's compiled networks or TensorRT's engines are kept in; None
             for none of OpenVINO's, and for `tensorrt` in the user's cache.
 
@@ -182,9 +236,9 @@ def open_session(
         ServerError: if a server does not answer.
 
     """
-    is_checkpoint = not is_remote(path) and Path(path).suffix.lower() == CHECKPOINT
+    suffix = "" if is_remote(path) else Path(path).suffix.lower()
     options = RunOptions(device, threads, backend, precision, hint, cache)
-    _refuse_other_backend(path, options, is_checkpoint=is_checkpoint)
+    _refuse_other_backend(path, suffix, options)
     if is_remote(path):
         from edgecv.runtime.triton import TritonSession  # noqa: PLC0415  # slow to import
 
@@ -193,32 +247,33 @@ def open_session(
         from edgecv.runtime.bundled import open_bundle  # noqa: PLC0415  # slow to import
 
         return open_bundle(path, options)
-    path = Path(path)
-    if path.suffix.lower() not in (".onnx", CHECKPOINT):
+    return _open_file(Path(path), suffix, options)
+
+
+def _open_file(path: Path, suffix: str, options: RunOptions) -> Session:
+    """Open a file by its ending."""
+    if suffix not in (".onnx", CHECKPOINT, ENGINE):
         raise InputError(
-            f"`{path}`: a model file must end in `.onnx`, `.edgecv` or `.pt`, got `{path.suffix}`."
+            f"`{path}`: a model file must end in `.onnx`, `.edgecv`, `.engine` or `.pt`, got "
+            f"`{path.suffix}`."
         )
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such model file. Check the path.")
-    if is_checkpoint:
+    if suffix == CHECKPOINT:
         return _open_checkpoint(path, options)
-    if backend == "auto":
+    if suffix == ENGINE:
+        from edgecv.runtime.tensorrt import open_engine  # noqa: PLC0415  # slow to import
+
+        return open_engine(path, options)
+    if options.backend == "tensorrt":
+        from edgecv.runtime.building import open_while_building  # noqa: PLC0415  # slow to import
+
+        return open_while_building(path, options)
+    if options.backend == "auto":
         from edgecv.runtime.racing import open_fastest  # noqa: PLC0415  # slow to import
 
         return open_fastest(path, options)
     return open_graph(path, options)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a model file is to be run, see `open_session`."""
-
-    device: str = "auto"
-    threads: int = 0
-    backend: Backend = "auto"
-    precision: ComputePrecision | None = None
-    hint: Hint | None = None
-    cache: Path | None = None
 
 
 def open_graph(path: Path, options: RunOptions, content: bytes | None = None) -> GraphSession:
@@ -261,6 +316,7 @@ def open_graph(path: Path, options: RunOptions, content: bytes | None = None) ->
         content=content,
         tensorrt=options.backend == "onnxruntime-tensorrt",
         precision=options.precision,
+        hint=options.hint or "latency",
         cache=options.cache,
     )
 
@@ -282,9 +338,10 @@ def _open_checkpoint(path: Path, options: RunOptions) -> Session:
     return open_checkpoint(path, options.device, threads=options.threads, precision=precision)
 
 
-def _refuse_other_backend(path: Path | str, options: RunOptions, *, is_checkpoint: bool) -> None:
+def _refuse_other_backend(path: Path | str, suffix: str, options: RunOptions) -> None:
     """Refuse what the kind of a file, or the backend, does not allow."""
     backend = options.backend
+    is_checkpoint = suffix == CHECKPOINT
     if backend not in get_args(Backend):
         known = ", ".join(get_args(Backend))
         raise InputError(f"`backend` must be one of {known}, got {backend!r}.")
@@ -292,6 +349,11 @@ def _refuse_other_backend(path: Path | str, options: RunOptions, *, is_checkpoin
         raise InputError(
             f"`{path}` is a checkpoint, which {backend} cannot open. Make an ONNX file of it "
             "with `edgecv export`, or leave out `--backend`."
+        )
+    if backend not in ("auto", "tensorrt") and suffix == ENGINE:
+        raise InputError(
+            f"`{path}` is an engine of TensorRT, which {backend} cannot open. Leave out "
+            "`--backend`, or give the ONNX file that it was built from."
         )
     if backend == "torch" and not is_checkpoint:
         raise InputError(
@@ -302,21 +364,24 @@ def _refuse_other_backend(path: Path | str, options: RunOptions, *, is_checkpoin
         raise InputError(
             f"`{path}` is run by a server, which chooses the backend. Leave out `--backend`."
         )
-    has_precisions = is_checkpoint or backend in ("openvino", "onnxruntime-tensorrt")
+    choosing = ("openvino", "onnxruntime-tensorrt", "tensorrt")
+    has_precisions = is_checkpoint or (backend in choosing and suffix != ENGINE)
     is_exact_cuda = backend == "onnxruntime" and options.precision == "fp32"
     if options.precision is not None and not (has_precisions or is_exact_cuda):
         raise InputError(
             f"`{path}` computes in the precision that it was exported in. Leave out `--precision`, "
             "export it again with `edgecv export --precision`, or name a backend that offers it: "
-            "`--backend openvino` or `--backend onnxruntime-tensorrt`."
+            f"{', '.join(f'`--backend {name}`' for name in choosing)}."
         )
-    if options.hint is not None and backend != "openvino":
+    caching = ("openvino", "onnxruntime-tensorrt", "tensorrt")
+    if options.cache is not None and suffix == ENGINE:
         raise InputError(
-            f"`hint` is for OpenVINO alone, got {options.hint!r} with the backend {backend}. Add "
-            "`--backend openvino`, or leave out `--hint`."
+            f"`cache` keeps what is made of a model, got `{options.cache}` with the finished "
+            f"engine `{path}`. Leave out `--cache`."
         )
-    if options.cache is not None and backend not in ("openvino", "onnxruntime-tensorrt"):
+    if options.cache is not None and backend not in caching:
         raise InputError(
-            f"`cache` is for openvino and onnxruntime-tensorrt, got `{options.cache}` with the "
-            f"backend {backend}. Name one of them with `--backend`, or leave out `--cache`."
+            f"`cache` is for openvino, onnxruntime-tensorrt and tensorrt, got `{options.cache}` "
+            f"with the backend {backend}. Name one of them with `--backend`, or leave out "
+            "`--cache`."
         )

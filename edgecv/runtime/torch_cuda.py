@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-from edgecv.errors import DeviceError
 from edgecv.kernels.cuda.arrays import AnyDeviceArray
-from edgecv.runtime.device import Work
+from edgecv.runtime.device import CaptureError, Work, no_room
 
 _WARM_UPS = 3  # libraries load, choose algorithms and allocate in the first calls: never in a graph
 
@@ -28,16 +27,22 @@ class CudaDevice:
         # Shared: the graphs of a session never run at once, and keep nothing between their runs.
         self._pool = torch.cuda.graph_pool_handle()
 
-    def host_buffer(self, num_bytes: int) -> NDArray[np.uint8]:
+    def host_buffer(self, num_bytes: int, purpose: str) -> NDArray[np.uint8]:
         """Return page-locked memory: only from there does a copy leave the processor alone."""
-        array: NDArray[np.uint8] = torch.empty(
-            num_bytes, dtype=torch.uint8, pin_memory=True
-        ).numpy()
+        try:
+            tensor = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
+        except RuntimeError as error:
+            raise no_room(num_bytes, purpose, "the host cannot lock as much memory") from error
+        array: NDArray[np.uint8] = tensor.numpy()
         return array
 
-    def buffer(self, num_bytes: int) -> torch.Tensor:
+    def buffer(self, num_bytes: int, purpose: str) -> torch.Tensor:
         """Return memory of the GPU."""
-        return torch.empty(num_bytes, dtype=torch.uint8, device=self._device)
+        try:
+            return torch.empty(num_bytes, dtype=torch.uint8, device=self._device)
+        except torch.OutOfMemoryError as error:
+            free, _total = torch.cuda.mem_get_info(self._device)
+            raise no_room(num_bytes, purpose, f"{self.name} has {free} left") from error
 
     def view(
         self, buffer: torch.Tensor, offset: int, shape: tuple[int, ...], dtype: DTypeLike
@@ -48,9 +53,17 @@ class CudaDevice:
         part = buffer[offset : offset + num_bytes]
         return part.view(getattr(torch, kind.name)).view(shape)
 
+    def address(self, array: torch.Tensor) -> int:
+        """Return where a tensor begins."""
+        return array.data_ptr()
+
     def stream(self) -> torch.cuda.Stream:
         """Return a stream beside the default one, which every other would wait for."""
         return torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+
+    def handle(self, stream: Any) -> int:  # noqa: ANN401
+        """Return CUDA's number of a stream."""
+        return int(stream.cuda_stream)
 
     def event(self) -> torch.cuda.Event:
         """Return an event for which a thread waits asleep: its core decodes meanwhile."""
@@ -60,6 +73,11 @@ class CudaDevice:
         """Copy without waiting; NumPy's arrays must be page-locked."""
         with torch.cuda.stream(stream):
             torch.as_tensor(target).copy_(torch.as_tensor(source), non_blocking=True)
+
+    def fill(self, target: torch.Tensor, value: float, stream: Any) -> None:  # noqa: ANN401
+        """Set all elements without waiting."""
+        with torch.cuda.stream(stream):
+            target.fill_(value)
 
     def launch(self, work: Work, stream: Any) -> None:  # noqa: ANN401
         """Call `work` with `stream` as the current one."""
@@ -81,7 +99,7 @@ class CudaDevice:
                 work()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise DeviceError(f"CUDA cannot capture this network: {reason}.") from error
+            raise CaptureError(f"CUDA cannot capture this network: {reason}.") from error
 
         def replay() -> None:
             with torch.cuda.stream(stream):

@@ -11,7 +11,7 @@ gives its slot back, so that nobody ever waits for one.
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -36,10 +36,10 @@ class Slot:
 
     """
 
-    def __init__(self, device: Device, num_bytes: int) -> None:
+    def __init__(self, device: Device, num_bytes: int, purpose: str) -> None:
         """Allocate both buffers."""
-        self.host = device.host_buffer(num_bytes)
-        self.device = device.buffer(num_bytes)
+        self.host = device.host_buffer(num_bytes, purpose)
+        self.device = device.buffer(num_bytes, purpose)
         self.filled = device.event()
         self.drained = device.event()
 
@@ -47,9 +47,9 @@ class Slot:
 class SlotPool:
     """Slots that nobody uses; a new one is made where none fits."""
 
-    def __init__(self, device: Device) -> None:
-        """Begin without a slot."""
-        self._device = device
+    def __init__(self, device: Device, purpose: str) -> None:
+        """Begin without a slot; `purpose` is that of their memory."""
+        self._device, self._purpose = device, purpose
         self._free: list[Slot] = []
         self._lock = threading.Lock()
         self.num_slots = 0
@@ -69,7 +69,8 @@ class SlotPool:
                     event.synchronize()
             self.num_slots += 1
         # Powers of two: sizes that grow little by little do not allocate each time.
-        return Slot(self._device, max(_SMALLEST, 1 << (num_bytes - 1).bit_length()))
+        size = max(_SMALLEST, 1 << (num_bytes - 1).bit_length())
+        return Slot(self._device, size, self._purpose)
 
     def give(self, slot: Slot) -> None:
         """Take a slot back; its buffers may still be in use, as its events tell."""
@@ -106,7 +107,7 @@ class Uploads:
         """Begin without a slot."""
         self._device = device
         self._stream = device.stream()
-        self._pool = SlotPool(device)
+        self._pool = SlotPool(device, "images on their way to the device")
 
     def stage(self, arrays: Sequence[NDArray[Any]]) -> Staged:
         """Start the upload of some arrays in one copy; they may be changed as soon as this returns.
@@ -135,33 +136,57 @@ class Uploads:
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """How a network's outputs lie one behind the other in a buffer of bytes.
+    """How a network's outputs lie in a buffer of bytes.
 
     Args:
         names: of the outputs.
         shapes: of each.
         dtypes: of each.
+        offsets: of the first byte of each.
 
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[np.dtype[Any], ...]
+    offsets: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        shapes: Sequence[tuple[int, ...]],
+        dtypes: Sequence[np.dtype[Any]],
+        alignment: int = 1,
+    ) -> "OutputLayout":
+        """Return outputs one behind the other, each at a multiple of `alignment` bytes."""
+        offsets, end = [], 0
+        for shape, dtype in zip(shapes, dtypes, strict=True):
+            offsets.append(-(-end // alignment) * alignment)
+            end = offsets[-1] + prod(shape) * dtype.itemsize
+        return cls(tuple(names), tuple(shapes), tuple(dtypes), tuple(offsets))
 
     @property
     def num_bytes(self) -> int:
-        """Of all together."""
-        return sum(
-            prod(shape) * dtype.itemsize
-            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        """Of all together, up to the last one's end."""
+        return max(
+            offset + prod(shape) * dtype.itemsize
+            for offset, shape, dtype in zip(self.offsets, self.shapes, self.dtypes, strict=True)
         )
 
+    def first(self, num_images: int) -> "OutputLayout":
+        """Return where the outputs of the first images lie; every output has an axis of them."""
+        shapes = tuple((num_images, *shape[1:]) for shape in self.shapes)
+        return replace(self, shapes=shapes)
+
     def copies(self, packed: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name in arrays of their own."""
-        outputs, offset = {}, 0
-        for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True):
-            outputs[name] = np.ndarray(shape, dtype, packed, offset).copy()
-            offset += prod(shape) * dtype.itemsize
+        """Return the outputs by name in arrays of their own, float16 as float32."""
+        outputs: dict[str, NDArray[Any]] = {}
+        for name, shape, dtype, offset in zip(
+            self.names, self.shapes, self.dtypes, self.offsets, strict=True
+        ):
+            kind = np.float32 if dtype == np.float16 else dtype
+            outputs[name] = np.ndarray(shape, dtype, packed, offset).astype(kind)
         return outputs
 
 
@@ -203,7 +228,7 @@ class Downloads:
         """Begin without a slot."""
         self._device = device
         self._stream = device.stream()
-        self._pool = SlotPool(device)
+        self._pool = SlotPool(device, "outputs on their way from the device")
 
     def fetch(
         self, packed: AnyDeviceArray, layout: OutputLayout, compute: Stream

@@ -65,6 +65,7 @@ def test_all_is_what_can_run_the_file_here(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(onnxruntime, "has_tensorrt", lambda: False)
     assert named() == ["onnxruntime"]
     assert named(path="best.pt") == ["torch"]
+    assert named(path="model.engine") == ["tensorrt"]
     assert contenders_here(Path("triton://host:8000/m")) == [Contender()]
     with pytest.raises(InputError, match=r"nothing that is installed runs `model.onnx` on 'npu'"):
         named("npu")

@@ -9,7 +9,7 @@ from edgecv.runtime.device import HostDevice
 def test_copies_and_work_are_done_at_once() -> None:
     device = HostDevice()
     stream, event = device.stream(), device.event()
-    target, source = device.buffer(8), device.host_buffer(8)
+    target, source = device.buffer(8, "a test"), device.host_buffer(8, "a test")
     source[:] = np.arange(8)
     device.copy(target, source, stream)
     event.record(stream)
@@ -28,7 +28,7 @@ def test_copies_and_work_are_done_at_once() -> None:
 
 def test_a_view_shares_the_buffer() -> None:
     device = HostDevice()
-    buffer = device.buffer(64)
+    buffer = device.buffer(64, "a test")
     part = device.view(buffer, 16, (2, 3), np.float32)
     part[:] = [[0, 1, 2], [3, 4, 5]]
     np.testing.assert_array_equal(buffer[16:40].view(np.float32), np.arange(6))

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 
 from edgecv.errors import InputError
 from edgecv.runtime import onnxruntime as backend
-from edgecv.runtime.session import open_session
+from edgecv.runtime.session import DeferringSession, Hint, open_session
 
 Make = Callable[..., Path]
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
@@ -128,3 +128,57 @@ def test_a_quiet_fall_back_is_refused(
     recorder.started = (CUDA, CPU)
     with pytest.raises(InputError, match=r"start its TensorrtE\w+ and fell back to CUDAE\w+, CPU"):
         open_session(path, backend="onnxruntime-tensorrt", cache=tmp_path)
+
+
+def test_tuned_for_throughput_it_answers_the_same_side_by_side(exported: Path) -> None:
+    path = exported / "raw.onnx"
+    latency = open_session(path, "cpu", backend="onnxruntime")
+    session = open_session(path, "cpu", threads=3, backend="onnxruntime", hint="throughput")
+    assert isinstance(session, DeferringSession)
+    assert (session.answers_later, session.num_requests) == (True, 3)
+    assert session.backend == "onnxruntime cpu throughput, 3 requests"
+    session.warm_up()
+    rng = np.random.default_rng(0)
+    shape = (1, 3, *session.spec.input.size_hw)
+    batches = [rng.random(shape, np.float32) for _ in range(7)]
+    pending = [session.run(batch) for batch in batches]
+    session.close()  # what is under way is finished
+    for batch, found in zip(batches, pending, strict=True):
+        for name, values in latency.run(batch).items():
+            np.testing.assert_allclose(found[name], values, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="the session is closed"):
+        session.run(batches[0])
+
+
+@pytest.mark.parametrize(("threads", "hint"), [(1, "throughput"), (2, "latency"), (2, None)])
+def test_one_request_is_answered_at_once(make_onnx: Make, threads: int, hint: Hint | None) -> None:
+    session = open_session(make_onnx(), "cpu", threads=threads, backend="onnxruntime", hint=hint)
+    assert isinstance(session, DeferringSession)
+    assert (session.answers_later, session.num_requests) == (False, 1)
+    assert session.backend == "onnxruntime cpu"
+
+
+def test_on_a_gpu_the_hint_changes_nothing(
+    make_onnx: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Recorder(monkeypatch, CUDA, CPU)
+    session = open_session(make_onnx(), "cuda", backend="onnxruntime", hint="throughput")
+    assert isinstance(session, DeferringSession)
+    assert (session.answers_later, session.backend) == (False, "onnxruntime cuda")
+
+
+@pytest.mark.parametrize(("threads", "requests", "each"), [(16, 16, 1), (17, 16, 1), (40, 16, 2)])
+def test_many_threads_are_shared_out(
+    make_onnx: Make, monkeypatch: pytest.MonkeyPatch, threads: int, requests: int, each: int
+) -> None:
+    given: list[int] = []
+    real = onnxruntime.InferenceSession
+
+    def opened(file: Any, options: Any, **others: Any) -> Any:
+        given.append(options.intra_op_num_threads)
+        return real(file, options, **others)
+
+    monkeypatch.setattr(backend.onnxruntime, "InferenceSession", opened)
+    session = backend.OnnxruntimeSession(make_onnx(), "cpu", threads=threads, hint="throughput")
+    assert (session.num_requests, given) == (requests, [each])
+    session.close()

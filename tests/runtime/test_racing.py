@@ -103,21 +103,22 @@ def test_a_lead_must_be_clear(
     assert opened(make_onnx()).backend == f"{winner} cpu"
 
 
-def test_another_file_or_number_of_threads_is_another_race(
+def test_another_file_number_of_threads_or_hint_is_another_race(
     make_onnx: Make, track: Track, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_onnx()
-    for count, options in enumerate(({}, {"threads": 1}, {"threads": 2}), start=1):
+    others = {"threads": 1}, {"threads": 2}, {"threads": 2, "hint": "throughput"}
+    for count, options in enumerate(({}, *others), start=1):
         opened(path, **options)
         opened(path, **options)
         assert track.num_races == count
     opened(make_onnx(weight=0.5))
-    assert track.num_races == 4
+    assert track.num_races == 5
     monkeypatch.setattr(racing, "versions_in_use", lambda *_: {"openvino": "2099.1"})
     opened(path)
     monkeypatch.setattr(racing, "cpu_name", lambda: "Z80")
     opened(path)
-    assert track.num_races == 6
+    assert track.num_races == 7
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"median_ms": {}}', '{"median_ms": {"on'])

@@ -329,7 +329,7 @@ def test_a_closed_session_and_a_batch_of_another_form_are_refused() -> None:
         ("triton://host/m", {"backend": "onnxruntime"}, r"run by a server"),
         ("m.onnx", {"precision": "fp16"}, r"`edgecv export --precision`"),
         ("missing.pt", {}, r"there is no such model file"),
-        ("model.engine", {}, r"must end in `.onnx`, `.edgecv` or `.pt`, got `.engine`"),
+        ("model.tflite", {}, r"must end in `.onnx`, `.edgecv`, `.engine` or `.pt`, got `.tflite`"),
     ],
 )
 def test_another_backend_than_the_files_is_refused(

@@ -139,8 +139,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
 def test_buffers_are_page_locked_here_and_plain_there(cuda: Cuda) -> None:
     device = CudaDevice()
     assert device.name == "cuda (NVIDIA Stand-in)"
-    assert isinstance(device.host_buffer(16), np.ndarray)
-    buffer = device.buffer(64)
+    assert isinstance(device.host_buffer(16, "a test"), np.ndarray)
+    buffer = device.buffer(64, "a test")
     assert cuda.log == [("empty", 16, "cpu", "pinned"), ("empty", 64, "cuda:0", "pageable")]
     part = device.view(buffer, 16, (2, 3), np.float32)
     assert (part.dtype, part.shape) == (torch.float32, (2, 3))
@@ -158,10 +158,10 @@ def test_a_frame_goes_up_and_its_result_comes_down_on_streams_of_their_own(cuda:
     staged.begin(compute)
     np.testing.assert_array_equal(staged.arrays[0].numpy(), frame)
     staged.end(compute)
-    packed = device.buffer(4)
+    packed = device.buffer(4, "a test")
     packed[:] = torch.tensor([1, 0, 0, 0], dtype=torch.uint8)
     cuda.log.append("the network")
-    layout = OutputLayout(("count",), ((1,),), (np.dtype(np.int32),))
+    layout = OutputLayout.of(["count"], [(1,)], [np.dtype(np.int32)])
     outputs = downloads.fetch(packed, layout, compute)
     assert outputs["count"].tolist() == [1]
     calls = [entry for entry in cuda.log if entry[0] != "empty"]

@@ -16,7 +16,7 @@ from edgecv.runtime.transfers import Downloads, OutputLayout, SlotPool, Uploads
 from .simulated_device import SimulatedDevice
 
 SEEDS = st.integers(0, 2**32 - 1)
-WHOLE = OutputLayout(("sums",), ((3,),), (np.dtype(np.int64),))
+WHOLE = OutputLayout.of(["sums"], [(3,)], [np.dtype(np.int64)])
 
 
 class Summing:
@@ -26,8 +26,8 @@ class Summing:
         self.device = device
         self.uploads, self.downloads = Uploads(device), Downloads(device)
         self.compute = device.stream()
-        self.sums = device.view(device.buffer(24), 0, (3,), np.int64)
-        self.packed = device.view(device.buffer(24), 0, (24,), np.uint8)
+        self.sums = device.view(device.buffer(24, "a test"), 0, (3,), np.int64)
+        self.packed = device.view(device.buffer(24, "a test"), 0, (24,), np.uint8)
         self.num_runs = 0
 
     def run(self, planes: list[NDArray[np.uint8]]) -> Any:
@@ -89,7 +89,7 @@ def test_frames_of_many_sizes_do_not_pile_up_slots() -> None:
 
 
 def test_a_slot_fits_and_the_smallest_is_taken() -> None:
-    pool = SlotPool(HostDevice())
+    pool = SlotPool(HostDevice(), "a test")
     small, large = pool.take(100), pool.take(5000)
     assert (len(small.host), len(large.host)) == (4096, 8192)
     assert len(large.device) == 8192
@@ -117,7 +117,7 @@ def test_arrays_with_any_strides_arrive(make: Callable[[], Device]) -> None:
 
 
 def test_outputs_of_several_types_lie_one_behind_the_other() -> None:
-    layout = OutputLayout(
+    layout = OutputLayout.of(
         ("count", "boxes", "ids"),
         ((2,), (2, 3, 4), (2, 1)),
         (np.dtype(np.int32), np.dtype(np.float32), np.dtype(np.int64)),
