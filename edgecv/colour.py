@@ -1,6 +1,6 @@
 """Colours: of the classes, of text on them, and as frames hold them, RGB to Y'CbCr."""
 
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def text_colours(colours_rgb: Colours) -> Colours:
     return colours
 
 
-def class_colours(class_ids: NDArray[np.int32]) -> Colours:
+def class_colours(class_ids: NDArray[np.integer[Any]]) -> Colours:
     """Return red, green and blue of each class, (N, 3) uint8, starting over after the last."""
     colours: Colours = PALETTE_RGB[class_ids % len(PALETTE_RGB)]
     return colours

@@ -101,6 +101,54 @@ def test_to_supervision_without_the_package_names_the_remedy(
         TWO.to_supervision()
 
 
+TRACKED = Detections(TWO.boxes_xyxy, TWO.scores, TWO.class_ids, track_ids=np.array([-1, 7]))
+
+
+def test_track_ids_go_where_the_objects_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["cat", "dog"]
+    assert [record["track_id"] for record in TRACKED.to_records(names)] == [None, 7]
+    assert [record["track_id"] for record in TRACKED.to_coco(1, [1, 2])] == [None, 7]
+    json.dumps(TRACKED.to_records(names) + TRACKED.to_coco(1, [1, 2]))
+    clipped = TRACKED.clip((50, 100))
+    assert clipped.track_ids is not None
+    assert clipped.track_ids.tolist() == [-1, 7]
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    assert TRACKED.to_supervision().tracker_id.tolist() == [-1, 7]
+    assert TWO.to_supervision().tracker_id is None
+    assert len(TRACKED.tracked) == 1
+    assert len(TWO.tracked) == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [slice(1, None), [1], np.array([False, True]), np.array([1]), [False, True]],
+    ids=["slice", "list", "mask", "array", "list of bool"],
+)
+def test_some_of_the_objects_keep_all_that_is_known(rows: Any) -> None:
+    some = TRACKED[rows]
+    assert some.track_ids is not None
+    assert some.track_ids.tolist() == [7]
+    np.testing.assert_array_equal(some.boxes_xyxy, TWO.boxes_xyxy[1:])
+    np.testing.assert_array_equal(some.scores, TWO.scores[1:])
+    np.testing.assert_array_equal(some.class_ids, TWO.class_ids[1:])
+    assert len(TWO[rows]) == 1
+    mask = instances()[rows]
+    assert (type(mask), mask.frame_hw, mask.masks.shape) == (Instances, (60, 140), (1, 8, 8))
+    pose = poses()[rows]
+    np.testing.assert_array_equal(pose.keypoints, poses().keypoints[1:])
+    assert (pose.names, pose.skeleton) == (("nose", "tail"), ((0, 1),))
+
+
+def test_no_rows_are_no_objects() -> None:
+    assert len(TRACKED[[]]) == len(TRACKED[:0]) == 0
+    assert TRACKED[[]].boxes_xyxy.shape == (0, 4)
+
+
+def test_one_object_is_taken_by_a_slice() -> None:
+    with pytest.raises(TypeError, match=r"got 1\. Take `detections\[1:2\]`"):
+        TRACKED[1]  # type: ignore[index]
+
+
 def instances() -> Instances:
     """`TWO` with a full mask and one whose right half alone is covered."""
     masks = np.ones((2, 8, 8), np.float32)

@@ -1,13 +1,18 @@
 """Latency in milliseconds: the figures of a sample, and a collector of bounded memory."""
 
-from collections import deque
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 10_000  # samples kept for percentiles: at 30 frames a second the last 5.5 minutes
+
+# Those of Prometheus's own clients.
+BUCKETS_MS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0)
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,26 @@ class LatencyStatistics:
 
 
 class LatencyWindow:
-    """Collects latencies of an endless stream: count and mean of all, percentiles of the last."""
+    """Collects latencies of an endless stream: of the last its percentiles, of all the rest."""
 
     def __init__(self, size: int = WINDOW) -> None:
-        """Keep the last `size` samples for the percentiles."""
+        """Keep the last `size` samples for the percentiles; their memory is taken at once."""
         self.count = 0
         self._total_ms = 0.0
-        self._last_ms: deque[float] = deque(maxlen=size)
+        self._size = size
+        self._last_ms = array("d", bytes(8 * size))
+        self._in_buckets = [0] * (len(BUCKETS_MS) + 1)
 
     def add(self, sample_ms: float) -> None:
-        """Take in one latency."""
-        self.count += 1
+        """Take in one latency; one thread at a time, while others may ask for statistics."""
+        self._last_ms[self.count % self._size] = sample_ms
         self._total_ms += sample_ms
-        self._last_ms.append(sample_ms)
+        self._in_buckets[bisect_left(BUCKETS_MS, sample_ms)] += 1
+        self.count += 1
+
+    def histogram(self) -> tuple[int, ...]:
+        """Return how many were at most each of `BUCKETS_MS`, and at last how many there were."""
+        return tuple(accumulate(self._in_buckets))
 
     def statistics(self) -> LatencyStatistics:
         """Return what was seen so far.
@@ -75,7 +87,7 @@ class LatencyWindow:
             ValueError: if nothing was added.
 
         """
-        recent = LatencyStatistics.of(list(self._last_ms))
+        recent = LatencyStatistics.of(np.array(self._last_ms[: min(self.count, self._size)]))
         return LatencyStatistics(
             count=self.count,
             mean_ms=self._total_ms / self.count,

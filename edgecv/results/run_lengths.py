@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 _BITS = 5  # of a number in one character
 _NUM_CHARACTERS = 8  # that a number needs at most: 40 bits, more than a mask has pixels
 _FIRST_CHARACTER = 48
+_NUM_WHOLE = 3  # lengths that stand there as they are
 
 
 def compressed_run_lengths(mask: NDArray[np.bool_]) -> str:
@@ -37,3 +38,29 @@ def compressed_run_lengths(mask: NDArray[np.bool_]) -> str:
     is_written[:, 1:] = np.logical_and.accumulate(has_more[:, :-1], axis=1)
     characters = _FIRST_CHARACTER + bits + 32 * has_more
     return bytes(characters[is_written].astype(np.uint8)).decode("ascii")
+
+
+def num_covered(counts: str) -> int:
+    """Return how many pixels a mask covers.
+
+    Args:
+        counts: as `compressed_run_lengths` and pycocotools write them.
+
+    Source:
+        The COCO API, `maskApi.c`, `rleFrString` and `rleArea`.
+
+    """
+    lengths: list[int] = []
+    number = shift = 0
+    for character in counts.encode("ascii"):
+        bits = character - _FIRST_CHARACTER
+        number |= (bits & 31) << shift
+        shift += _BITS
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        is_difference = len(lengths) >= _NUM_WHOLE
+        lengths.append(number + (lengths[-2] if is_difference else 0))
+        number = shift = 0
+    return sum(lengths[1::2])

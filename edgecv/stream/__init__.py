@@ -8,11 +8,38 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from edgecv.stream.accounting import Counts, Drop, DropReason, SourceStatus
+from edgecv.stream.crops import Cascade, OnCrops
+from edgecv.stream.interest import RegionOfInterest
 from edgecv.stream.ledger import Ledger
-from edgecv.stream.pipeline import StreamResult, stream
+from edgecv.stream.models import Models
+from edgecv.stream.notices import Notice, Notices
+from edgecv.stream.opening import stream
+from edgecv.stream.pipeline import StreamResult
+from edgecv.stream.policy import Policy
 from edgecv.stream.sources import Frame, Source, open_source
+from edgecv.stream.tiling import Tiled
 
-__all__ = ["Frame", "Ledger", "Source", "StreamResult", "open_source", "stream"]
+__all__ = [
+    "Cascade",
+    "Counts",
+    "Drop",
+    "DropReason",
+    "Frame",
+    "Ledger",
+    "Models",
+    "Notice",
+    "Notices",
+    "OnCrops",
+    "Policy",
+    "RegionOfInterest",
+    "Source",
+    "SourceStatus",
+    "StreamResult",
+    "Tiled",
+    "open_source",
+    "stream",
+]
 
 
 class _CallablePackage(ModuleType):

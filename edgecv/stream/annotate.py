@@ -8,7 +8,7 @@ import numpy as np
 from edgecv.colour import CANVAS_FORMATS, CanvasFormat, class_colours
 from edgecv.kernels import blend_labels, draw_boxes
 from edgecv.kernels.text import line_height
-from edgecv.results import Classification, Detections, Result, Segmentation
+from edgecv.results import Classification, Detections, ModelResults, Result, Segmentation
 from edgecv.stream.draw import draw_detections
 from edgecv.stream.sources import Frame
 
@@ -89,6 +89,15 @@ def _(result: Segmentation, frame: Frame, classes: Sequence[str]) -> Frame:
     shown = sorted(seen[: _num_lines(frame, _LEGEND)])
     texts = {class_id: f"{classes[class_id]} {share:.0%}" for class_id, share in shown}
     _write_lines(frame, format, texts, _LEGEND)
+    return frame
+
+
+@annotated.register
+def _(result: ModelResults, frame: Frame, classes: Sequence[str]) -> Frame:
+    """Draw what each model found, the first model's on top."""
+    del classes  # each model's own are meant
+    for name, own in reversed(list(result.results.items())):
+        frame = annotated(own, frame, result.classes[name])
     return frame
 
 

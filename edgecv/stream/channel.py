@@ -16,6 +16,14 @@ class Cancelled(Exception):  # noqa: N818  # an order to stop, not an error
     """The channel was cancelled: whoever meets this winds up quietly."""
 
 
+class Ended(Exception):  # noqa: N818  # idem
+    """Nothing more comes."""
+
+
+class Late(Exception):  # noqa: N818  # idem; not TimeoutError, which may be what a stage raised
+    """Nothing came in time."""
+
+
 @dataclass(frozen=True)
 class _End:
     """The last thing in a channel; `error` is what stopped its producer."""
@@ -23,49 +31,54 @@ class _End:
     error: BaseException | None
 
 
+class _Wake:
+    """Lets the consumer look around; see `Channel.wake`."""
+
+
 class Channel(Generic[T]):
     """A queue of one producer and one consumer.
 
-    The producer calls `put` and, once, `finish`; the consumer iterates. Anybody may `cancel`.
+    The producer calls `put`, or `reserve` and then `push`, and, once, `finish`; the consumer
+    iterates, or calls `take`. Anybody may `cancel`, also a signal handler.
 
     Args:
         size: items that may wait, at least 1.
-        drops_oldest: what `put` does with a full channel: throw away the item that has waited
-            longest (a camera cannot wait), or block until there is room.
 
     """
 
-    def __init__(self, size: int, *, drops_oldest: bool = False) -> None:
+    def __init__(self, size: int) -> None:
         """Make an empty channel."""
         if size < 1:
             raise ValueError(f"Channel: `size` must be at least 1, got {size}.")
-        self.num_dropped = 0
-        self._drops_oldest = drops_oldest
         self._is_cancelled = False
-        self._items: queue.SimpleQueue[T | _End | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[T | _End | _Wake] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()  # one token per free place
         for _ in range(size):
             self._free.put(None)
 
-    def put(self, item: T) -> None:
-        """Append `item`, when there is room or by dropping the oldest.
+    def reserve(self) -> None:
+        """Wait until there is room for an item.
 
         Raises:
             Cancelled: if the channel was cancelled, before or while this waited.
 
         """
-        if not self._drops_oldest:
-            self._free.get()
-        elif self._free.empty():  # no race: tokens are taken by this thread alone
-            try:
-                self._items.get_nowait()
-                self.num_dropped += 1  # the new item takes over the place of the dropped one
-            except queue.Empty:
-                self._free.get()  # the consumer took it just now and is about to free its place
-        else:
-            self._free.get()
+        self._free.get()
         if self._is_cancelled:
             raise Cancelled
+
+    def push(self, item: T) -> None:
+        """Append `item` in the place that `reserve` has found."""
+        self._items.put(item)
+
+    def put(self, item: T) -> None:
+        """Append `item` when there is room.
+
+        Raises:
+            Cancelled: see `reserve`.
+
+        """
+        self.reserve()
         self._items.put(item)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -76,7 +89,44 @@ class Channel(Generic[T]):
         """Wake both ends with `Cancelled`; what waits is lost."""
         self._is_cancelled = True
         self._free.put(None)
-        self._items.put(None)
+        self._items.put(_Wake())
+
+    def wake(self) -> None:
+        """Let `take` return None once."""
+        self._items.put(_Wake())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits at this moment."""
+        return self._items.empty()
+
+    def take(self, timeout_s: float | None = None) -> T | None:
+        """Return the next item, None after `wake`.
+
+        Args:
+            timeout_s: to wait for one at the most, None for ever.
+
+        Raises:
+            Ended: after `finish`.
+            Cancelled: if the channel was cancelled.
+            Late: if none came in time.
+            BaseException: what `finish` was given.
+
+        """
+        try:
+            item = self._items.get(timeout=timeout_s)
+        except queue.Empty:
+            raise Late from None
+        if self._is_cancelled:
+            raise Cancelled
+        if isinstance(item, _Wake):
+            return None
+        if isinstance(item, _End):
+            if item.error is not None:
+                raise item.error
+            raise Ended
+        self._free.put(None)
+        return item
 
     def __iter__(self) -> Iterator[T]:
         """Yield the items in order until `finish`.
@@ -87,12 +137,9 @@ class Channel(Generic[T]):
 
         """
         while True:
-            item = self._items.get()
-            if self._is_cancelled or item is None:
-                raise Cancelled
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            try:
+                item = self.take()
+            except Ended:
                 return
-            self._free.put(None)
-            yield item
+            if item is not None:
+                yield item

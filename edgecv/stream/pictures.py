@@ -9,7 +9,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 
 from edgecv.frame_formats import ColourMatrix, ColourRange, FrameFormat, Plane, planes_of
-from edgecv.stream.sources import Frame
+from edgecv.stream.sources.frame import Frame
 
 # FFmpeg's names of the formats that the kernels read.
 _FORMAT_OF: dict[str, FrameFormat] = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecv.metrics.latency import LatencyStatistics, LatencyWindow
+from edgecv.metrics.latency import BUCKETS_MS, LatencyStatistics, LatencyWindow
 
 
 def percentile(samples: list[float], percent: float) -> float:
@@ -58,3 +58,12 @@ def test_a_window_counts_all_and_keeps_the_last() -> None:
     assert found.mean_ms == 499.5
     assert found.median_ms == 994.5  # of 990..999
     assert len(window._last_ms) == 10
+
+
+@given(st.lists(st.one_of(st.floats(0, 2e4), st.sampled_from(BUCKETS_MS))))
+def test_the_histogram_counts_all_of_them(samples: list[float]) -> None:
+    window = LatencyWindow(size=3)
+    for sample in samples:
+        window.add(sample)
+    wanted = [sum(sample <= bound for sample in samples) for bound in BUCKETS_MS]
+    assert window.histogram() == (*wanted, len(samples))

@@ -1,5 +1,7 @@
 """Small stand-ins: a source and a model whose results tell which frame they belong to."""
 
+import gc
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -26,7 +28,7 @@ from edgecv.output_spec import YoloOutput
 from edgecv.placement import Placement
 from edgecv.results import Detections
 from edgecv.spec import InputSpec, ModelSpec
-from edgecv.stream.sources import Frame
+from edgecv.stream.sources import Frame, Health, Source
 
 CLASSES = ("even", "odd")
 
@@ -47,6 +49,7 @@ class FakeSource(Closing):
     ) -> None:
         self.num_frames, self.is_live, self.before = num_frames, is_live, before
         self.size_hw: tuple[int, int] | None = size_hw
+        self.health = Health()
         self.num_closed = 0
         self.is_exhausted = threading.Event()
 
@@ -56,6 +59,7 @@ class FakeSource(Closing):
             if self.before is not None:
                 self.before(index)
             pixels = np.full((*(self.size_hw or (1, 1)), 3), index % 256, np.uint8)
+            self.health = Health(num_frames=index + 1)
             yield Frame(index, pixels, "bgr24", pts_s=index / 25)
             index += 1
         self.is_exhausted.set()
@@ -71,7 +75,10 @@ class FakeModel:
     """
 
     spec = ModelSpec("detect", CLASSES, InputSpec("images", (8, 8)), YoloOutput())
-    answers_later = False
+    answers_later, num_requests = False, 1
+    backend = "fake cpu"
+    max_batch = 1
+    prefers_batches = False
 
     def __init__(self, before: Callable[[str, int], None] = lambda _stage, _index: None) -> None:
         self.before = before
@@ -83,6 +90,7 @@ class FakeModel:
         format: FrameFormat = "bgr24",  # noqa: A002
         matrix: ColourMatrix = "bt601",
         range: ColourRange = "limited",  # noqa: A002
+        out: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], Placement]:
         assert matrix in COLOUR_MATRICES
         assert range in COLOUR_RANGES
@@ -91,11 +99,20 @@ class FakeModel:
         self.before("fit", int(value))
         height, width = frame_size_hw(planes)
         placement = Placement.of((height, width), (8, 8), "letterbox")
-        return np.full((1, 3, 8, 8), value, np.float32), placement
+        image = np.empty((3, 8, 8), np.float32) if out is None else out
+        image[:] = value
+        return image[None], placement
+
+    def stages(self, _format: FrameFormat) -> bool:
+        return False
 
     def infer(self, batch: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
-        self.before("infer", int(batch[0, 0, 0, 0]))
-        return {"output0": batch}
+        for image in batch:
+            self.before("infer", int(image[0, 0, 0]))
+        return {"output0": batch.copy()}  # who gave the batch writes the next into it
+
+    def backend_of(self, _outputs: Mapping[str, NDArray[Any]]) -> str:
+        return self.backend
 
     def finish(self, outputs: Mapping[str, NDArray[Any]], placement: Placement) -> Detections:
         value = int(outputs["output0"][0, 0, 0, 0])
@@ -121,9 +138,23 @@ def stream_threads() -> list[threading.Thread]:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """Every test of this folder ends with the threads that it began with."""
+    """Every test of this folder ends with the threads that it began with.
+
+    A connection that was given up ends by itself, a moment after the source that it was of.
+    """
     yield
+    for thread in stream_threads():
+        thread.join(10)
     assert stream_threads() == []
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Circles of objects stay: what is let go of goes by its count, or not at all."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def write_video(
@@ -157,3 +188,84 @@ def write_video(
 @pytest.fixture
 def video_writer() -> Callable[..., Path]:
     return write_video
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+RTSP_SERVER = str(Path(__file__).with_name("rtsp_server.py"))
+
+
+class RtspServer:
+    """A process of `rtsp_server.py`: cameras that fail on command."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [SYSTEM_PYTHON, RTSP_SERVER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        ports = self._line().split()
+        self.urls = [f"rtsp://user:hunter2@127.0.0.1:{port}/cam" for port in ports]
+
+    def tell(self, command: str, camera: int = 0, *values: object) -> None:
+        """Give a command, see `rtsp_server.py`; returns when it acts."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command} {camera} {' '.join(map(str, values))}\n")
+        self.process.stdin.flush()
+        assert self._line() == "ok\n"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+@pytest.fixture
+def rtsp_server_factory() -> Iterator[Callable[..., RtspServer]]:
+    """Starts `rtsp_server.py` with its arguments; skips where GStreamer is not installed."""
+    if not Path(SYSTEM_PYTHON).exists():
+        pytest.skip(f"needs {SYSTEM_PYTHON}")
+    probe = subprocess.run(
+        [SYSTEM_PYTHON, RTSP_SERVER], capture_output=True, text=True, check=False, timeout=60
+    )
+    if probe.returncode:
+        reason = probe.stderr.strip().splitlines()[-1]
+        pytest.skip(
+            f"no RTSP server ({reason}): apt install python3-gi gir1.2-gst-rtsp-server-1.0 "
+            "gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
+        )
+    servers: list[RtspServer] = []
+
+    def start(*arguments: str) -> RtspServer:
+        servers.append(RtspServer(*arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def close_while_it_waits() -> Callable[[Source], None]:
+    """Closes a source from another thread than the one that waits for its next frame."""
+
+    def close(source: Source) -> None:
+        begun, ended = threading.Event(), threading.Event()
+
+        def iterate() -> None:
+            for _ in source:
+                begun.set()
+            ended.set()
+
+        thread = threading.Thread(target=iterate)
+        thread.start()
+        assert begun.wait(10)
+        source.close()
+        assert ended.wait(5)
+        thread.join()
+
+    return close

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgecv.colour import PALETTE_RGB
-from edgecv.results import Classification, Detections, Result, Segmentation
+from edgecv.results import Classification, Detections, ModelResults, Result, Segmentation
 from edgecv.stream.annotate import annotated
 from edgecv.stream.ledger import Ledger
 from edgecv.stream.pipeline import StreamResult
@@ -123,3 +123,17 @@ def test_a_line_of_json_holds_shares_and_no_pixels(tmp_path: Path) -> None:
         {"class": "dog", "class_id": 1, "share": 0.5},
         {"class": "fish", "class_id": 3, "share": 0.5},
     ]
+
+
+def test_several_models_are_drawn_each_with_its_own_names() -> None:
+    box = np.array([[10, 60, 90, 95]], np.float32)
+    found = Detections(box, np.ones(1, np.float32), np.zeros(1, np.int32))
+    scene = Classification(np.array([0.25, 0.75], np.float32))
+    both = ModelResults(
+        {"objects": found, "scene": scene}, {"objects": ("thing",), "scene": ("in", "out")}
+    )
+    together = annotated(both, Frame(0, np.zeros((100, 120, 3), np.uint8), "rgb24"), ())
+    apart = Frame(0, np.zeros((100, 120, 3), np.uint8), "rgb24")
+    apart = annotated(found, annotated(scene, apart, ("in", "out")), ("thing",))
+    np.testing.assert_array_equal(together.pixels, apart.pixels)
+    assert np.asarray(together.pixels).any()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgecv.stream.channel import Cancelled, Channel
+from edgecv.stream.channel import Cancelled, Channel, Ended, Late
 
 TIMEOUT_S = 10
 
@@ -55,39 +55,10 @@ def test_a_full_channel_blocks_until_an_item_is_taken() -> None:
     assert not thread.is_alive()
     assert [next(items), next(items)] == [1, 2]
     assert raised == []
-    assert channel.num_dropped == 0
 
 
-def test_a_live_channel_drops_the_oldest_and_counts() -> None:
-    channel = Channel[int](2, drops_oldest=True)
-    for item in range(7):
-        channel.put(item)
-    channel.finish()
-    assert list(channel) == [5, 6]
-    assert channel.num_dropped == 5
-
-
-def test_a_live_channel_loses_nothing_silently_under_contention() -> None:
-    channel = Channel[int](1, drops_oldest=True)
-    num_items = 20_000
-
-    def produce() -> None:
-        for item in range(num_items):
-            channel.put(item)
-        channel.finish()
-
-    thread, raised = in_thread(produce)
-    received = list(channel)
-    thread.join(TIMEOUT_S)
-    assert raised == []
-    assert received == sorted(set(received))
-    assert len(received) + channel.num_dropped == num_items
-    assert received[-1] == num_items - 1
-
-
-@pytest.mark.parametrize("drops_oldest", [False, True])
-def test_cancel_wakes_a_waiting_consumer(drops_oldest: bool) -> None:  # noqa: FBT001
-    channel = Channel[int](1, drops_oldest=drops_oldest)
+def test_cancel_wakes_a_waiting_consumer() -> None:
+    channel = Channel[int](1)
     thread, raised = in_thread(lambda: list(channel))
     channel.cancel()
     thread.join(TIMEOUT_S)
@@ -113,3 +84,47 @@ def test_every_put_after_cancel_is_refused() -> None:
 def test_size_must_be_positive() -> None:
     with pytest.raises(ValueError, match="`size` must be at least 1, got 0"):
         Channel[int](0)
+
+
+def test_a_place_can_be_reserved_before_there_is_an_item() -> None:
+    channel = Channel[int](1)
+    channel.reserve()
+    thread, raised = in_thread(lambda: channel.put(2))
+    assert channel.is_empty
+    channel.push(1)
+    items = iter(channel)
+    assert [next(items), next(items)] == [1, 2]
+    thread.join(TIMEOUT_S)
+    assert raised == []
+
+
+def test_a_consumer_may_be_woken_without_an_item() -> None:
+    channel = Channel[int](1)
+    channel.wake()
+    channel.put(5)
+    assert channel.take() is None
+    assert channel.take() == 5
+    channel.wake()
+    channel.put(6)
+    channel.finish()
+    assert list(channel) == [6]
+
+
+def test_a_consumer_waits_no_longer_than_it_wants() -> None:
+    channel = Channel[int](1)
+    with pytest.raises(Late):
+        channel.take(timeout_s=0.001)
+
+
+def test_a_timeout_of_a_stage_is_no_timeout_of_the_channel() -> None:
+    channel = Channel[int](1)
+    channel.finish(TimeoutError("the server"))
+    with pytest.raises(TimeoutError, match="the server"):
+        channel.take(timeout_s=1)
+
+
+def test_after_the_end() -> None:
+    channel = Channel[int](1)
+    channel.finish()
+    with pytest.raises(Ended):
+        channel.take()

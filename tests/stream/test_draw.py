@@ -1,5 +1,7 @@
 """Boxes, masks and labels: where they are, in which colours, and never outside the frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from edgecv.colour import (
     text_colours,
 )
 from edgecv.frame_formats import planes_of
-from edgecv.results import Detections, Instances
+from edgecv.results import Attributes, Classification, Detections, Instances
 from edgecv.stream.draw import draw_detections
 
 NAMES = ("cat", "a long name of a class")
@@ -78,7 +80,7 @@ def test_a_mask_shines_through_under_its_box(format_: CanvasFormat) -> None:
     found = detections((50, 60, 150, 160))
     masks = np.ones((1, 8, 8), np.float32)
     masks[:, :, 4:] = 0  # the left half is of the object
-    with_mask = Instances(*vars(found).values(), masks, (200, 300))
+    with_mask = Instances(found.boxes_xyxy, found.scores, found.class_ids, masks, (200, 300))
     planes, plain = (
         planes_of("test", np.full(shape_of(format_), 90, np.uint8), format_) for _ in range(2)
     )
@@ -157,3 +159,20 @@ def test_lines_grow_with_the_frame(size_hw: tuple[int, int]) -> None:
     draw_detections(pixels, detections(box), NAMES)
     column = pixels[round(height * 0.7), :, :].any(axis=1)
     assert column.sum() // 2 == max(1, round((height * width) ** 0.5 / 420))
+
+
+def test_what_a_second_model_tells_is_in_the_label_or_drawn() -> None:
+    plain, worded, nested = blank(), blank(), blank()
+    found = detections((50, 60, 150, 160))
+    breed = Classification(np.array([0.25, 0.75], np.float32))
+    told = Attributes((breed,), ("poodle", "beagle"))
+    inside = Attributes((detections((80, 90, 110, 120), class_id=1),), NAMES)
+    draw_detections(plain, found, NAMES, format="rgb24")
+    for pixels, attributes in ((worded, told), (nested, inside)):
+        known = replace(found, attributes={"more": attributes})
+        draw_detections(pixels, known, NAMES, format="rgb24")
+    plate = plain[48:60].any(axis=(0, 2)).sum()
+    assert worded[48:60].any(axis=(0, 2)).sum() > 1.5 * plate
+    np.testing.assert_array_equal(worded[62:], plain[62:])
+    np.testing.assert_array_equal(nested[:60], plain[:60])
+    assert nested[119, 95].tolist() == PALETTE_RGB[1].tolist()

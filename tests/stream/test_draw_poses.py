@@ -1,5 +1,7 @@
 """Keypoints in frames: discs and limbs where they belong, in every format that is drawn in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,7 +118,7 @@ def test_every_format_shows_the_same(format_: CanvasFormat, size_hw: tuple[int, 
 
 def test_points_lie_under_the_labels_of_their_boxes() -> None:
     found = poses([(60, 62, 0.9), (100, 120, 0.9)])
-    boxed = Poses(np.array([[50, 60, 150, 160]], np.float32), *[*vars(found).values()][1:])
+    boxed = replace(found, boxes_xyxy=np.array([[50, 60, 150, 160]], np.float32))
     pixels = np.zeros((*SIZE_HW, 3), np.uint8)
     draw_detections(pixels, boxed, ("cat",), format="rgb24")
     assert pixels[120, 100].tolist() == PALETTE_RGB[0].tolist()

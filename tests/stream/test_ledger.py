@@ -25,6 +25,26 @@ def test_wait_is_what_lies_between_two_stages() -> None:
     assert entry.total_ms == 4000
 
 
+def test_moments_are_named_as_far_as_it_came() -> None:
+    entry = Ledger(1.0)
+    entry.record("decode", 1.0, 1.5)
+    assert entry.moments_s == {"captured": 1.0, "decoded": 1.5}
+    entry.queued_s = 1.75
+    for position, stage in enumerate(("fit", "infer", "postprocess", "encode", "deliver")):
+        entry.record(stage, 2.0 + position, 2.5 + position)
+    assert entry.moments_s == {
+        "captured": 1.0,
+        "decoded": 1.5,
+        "queued": 1.75,
+        "fitted": 2.5,
+        "inferred": 3.5,
+        "postprocessed": 4.5,
+        "delivered": 6.5,
+    }
+    assert entry.latency_ms == 3500
+    assert entry.total_ms == 5500
+
+
 def test_a_book_sums_up() -> None:
     book = LedgerBook()
     assert book.latency() is None

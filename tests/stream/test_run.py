@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from edgecv.closing import Closing
-from edgecv.errors import InputError, SourceError
+from edgecv.errors import OutputError, SourceError
 from edgecv.frame_formats import FrameFormat, Plane
+from edgecv.stream.notices import Notices
 from edgecv.stream.run import run_stream
 from edgecv.stream.sinks import JsonlSink, Sink, VideoSink
-from edgecv.stream.sources import Frame, open_source
-from edgecv.stream.video import VideoSource
+from edgecv.stream.sources import Frame, Health, open_source
+from edgecv.stream.sources.decoding import VideoReader
+from edgecv.stream.sources.health import HealthRecord
 
 Fake = Any  # the classes of conftest.py, which no test can import
 
@@ -39,11 +41,13 @@ def test_a_summary_counts(fake_source: Fake, fake_model: Fake) -> None:
     assert seen == list(range(9))
     assert (summary.num_frames, summary.num_dropped, summary.is_interrupted) == (9, 0, False)
     assert summary.num_found == {"even": 5, "odd": 4}
+    assert summary.num_by_backend == {"fake cpu": 9}
     assert list(summary.stages) == STAGES
     assert summary.fps == pytest.approx(9 / summary.wall_s)
     assert source.num_closed == 1
     plain = json.loads(json.dumps(summary.to_plain()))
     assert plain["frames"] == 9
+    assert plain["frames_by_backend"] == {"fake cpu": 9}
     assert plain["stages"]["infer"]["work"]["count"] == 9
     assert plain["latency"]["count"] == 9
 
@@ -101,18 +105,26 @@ class LockStep(Closing):
     name, is_live, fps = "lock step", False, 25.0
 
     def __init__(self, path: Path) -> None:
+        self._container = av.open(str(path))
         # A camera's decoder, which holds back no frame.
-        self._video = VideoSource(av.open(str(path)), "video", is_live=True)
+        self._reader = VideoReader(
+            self._container, "video", HealthRecord("lock step"), is_live=True
+        )
         self._is_delivered = threading.Semaphore()
-        self.num_frames, self.size_hw = None, self._video.size_hw
+        self.num_frames, self.size_hw, self.health = None, self._reader.size_hw, Health()
         self.planes: list[list[Plane]] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        frames = iter(self._video)
+        pictures = (
+            picture
+            for packet in self._reader.packets()
+            for picture in self._reader.pictures(packet)
+        )
         while self._is_delivered.acquire(timeout=10):
-            frame = next(frames, None)
-            if frame is None:
+            picture = next(pictures, None)
+            if picture is None:
                 return
+            frame = self._reader.frame(picture, index=len(self.planes), captured_s=0.0)
             assert frame.format == "yuv420p"
             self.planes.append([plane.copy() for plane in frame.pixels])
             yield frame
@@ -121,7 +133,7 @@ class LockStep(Closing):
         self._is_delivered.release()
 
     def close(self) -> None:
-        self._video.close()
+        self._container.close()
 
 
 def test_drawing_leaves_the_decoder_its_pictures(
@@ -197,20 +209,73 @@ def test_a_source_that_breaks_off_leaves_what_it_gave(
     assert [line["frame"] for line in lines(tmp_path / "o.jsonl")] == list(range(6))
 
 
-def test_a_sink_that_fails_ends_the_run(
+def test_a_sink_that_fails_stops_neither_the_stream_nor_the_others(
     fake_source: Fake, fake_model: Fake, tmp_path: Path
 ) -> None:
     class Failing(JsonlSink):
         def write(self, result: Any) -> None:
             if result.frame.index == 3:
-                raise InputError("no more")
+                raise OutputError("the disk is full")
             super().write(result)
 
-    source = fake_source(None)
-    with pytest.raises(InputError, match="no more"):
-        run_stream(source, fake_model(), sinks=[Failing(tmp_path / "o.jsonl", ("even", "odd"))])
-    assert list(tmp_path.iterdir()) == []
-    assert source.num_closed == 1
+    sinks: list[Sink] = [
+        Failing(tmp_path / "bad.jsonl", ("even", "odd")),
+        JsonlSink(tmp_path / "good.jsonl", ("even", "odd")),
+    ]
+    notices = Notices()
+    summary = run_stream(fake_source(12), fake_model(), sinks=sinks, notices=notices)
+    assert summary.num_frames == 12
+    assert [path.name for path in tmp_path.iterdir()] == ["good.jsonl"]
+    assert [line["frame"] for line in lines(tmp_path / "good.jsonl")] == list(range(12))
+    bad, good = summary.sinks
+    assert (bad.has_failed, bad.num_written, bad.num_dropped) == (True, 3, {"failed": 9})
+    assert (good.has_failed, good.num_written) == (False, 12)
+    assert summary.failures == [
+        f"`{bad.name}` is incomplete, 9 results are missing: the disk is full"
+    ]
+    assert [notice.kind for notice in notices.recent()] == ["sink"]
+    plain = json.loads(json.dumps(summary.to_plain()))["sinks"]
+    assert [sink["written"] for sink in plain] == [3, 12]
+
+
+def test_a_summary_tells_of_each_source(fake_source: Fake, fake_model: Fake) -> None:
+    def before(index: int) -> None:
+        if index == 3:
+            raise SourceError("unplugged.")
+
+    door, yard = fake_source(8), fake_source(None, before=before)
+    door.name, yard.name = "door", "yard"
+    summary = run_stream([door, yard], fake_model())
+    assert summary.num_frames == 11
+    assert summary.errors == {"yard": "unplugged."}
+    plain = json.loads(json.dumps(summary.to_plain()))["sources"]
+    assert plain["door"]["delivered"] == plain["door"]["decoded"] == 8
+    assert plain["door"]["latency"]["count"] == 8
+    assert plain["yard"] == plain["yard"] | {"decoded": 3, "dropped": {}, "error": "unplugged."}
+
+
+def test_a_summary_holds_what_the_reader_met(fake_source: Fake, fake_model: Fake) -> None:
+    summary = run_stream(fake_source(2), fake_model())
+    health = summary.sources["fake"].health
+    assert (health["num_frames"], health["num_corrupt"], health["num_reconnects"]) == (2, 0, 0)
+
+
+def test_a_run_can_be_watched_from_elsewhere(fake_source: Fake, fake_model: Fake) -> None:
+    watched: list[Any] = []
+    run_stream(fake_source(5), fake_model(), on_start=lambda *given: watched.append(given))
+    ((pipeline, reports),) = watched
+    assert reports() == []
+    assert pipeline.status()["fake"].counts.delivered == 5
+
+
+def test_a_run_is_traced(fake_source: Fake, fake_model: Fake, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    run_stream([fake_source(4), fake_source(3)], fake_model(), trace=path, policy="rate=12.5")
+    events = json.loads(path.read_text())
+    delivered = [event for event in events if event["ph"] == "X" and event["name"] == "deliver"]
+    dropped = [event["name"] for event in events if event["ph"] == "i"]
+    assert len(delivered) == 4  # of 25 frames a second every other one
+    assert dropped == ["rate"] * 3
 
 
 def test_signal_handlers_are_put_back(fake_source: Fake, fake_model: Fake) -> None:
@@ -273,3 +338,41 @@ def test_ctrl_c_leaves_files_that_play(tmp_path: Path, number: signal.Signals) -
     assert [line["frame"] for line in lines(tmp_path / "o.jsonl")] == expected
     with open_source(tmp_path / "o.mp4") as source:
         assert [frame.index for frame in source] == expected
+
+
+HUNG_RUN = """
+import importlib.util, sys, time
+from edgecv.stream.run import run_stream
+
+spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
+fakes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fakes)
+
+def before(stage, index):
+    if (stage, index) == (sys.argv[2], 20):
+        print("running", flush=True)
+        time.sleep(3600)
+
+source = fakes.FakeSource(None, before=lambda index: before("decode", index))
+summary = run_stream(source, fakes.FakeModel(before))
+counts = summary.sources["fake"].counts
+print(summary.is_interrupted, counts.decoded == counts.delivered + counts.num_dropped)
+"""
+
+
+@pytest.mark.parametrize("stage", ["decode", "infer", "postprocess"])
+def test_a_process_whose_stage_hangs_ends_on_sigterm(tmp_path: Path, stage: str) -> None:
+    fakes = str(Path(__file__).with_name("conftest.py"))
+    with subprocess.Popen(
+        [sys.executable, "-c", HUNG_RUN, fakes, stage],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "running\n"
+        child.send_signal(signal.SIGTERM)
+        output, errors = child.communicate(timeout=30)  # the stage would take an hour
+    assert (child.returncode, errors) == (0, "")
+    assert output == "True True\n"

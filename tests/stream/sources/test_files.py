@@ -2,7 +2,9 @@
 
 import os
 import socket
+import weakref
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ from PIL import Image
 
 from edgecv.errors import SourceError
 from edgecv.stream.sources import Frame, ImageSource, Source, natural_key, open_source
-from edgecv.stream.video import redacted
+from edgecv.stream.sources.uri import redacted
 
 VideoWriter = Callable[..., Path]
 
@@ -126,6 +128,20 @@ def test_closing_in_the_middle_and_twice(tmp_path: Path, video_writer: VideoWrit
     source.close()
 
 
+@pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("num_read", [0, 2])
+def test_a_source_left_in_the_middle_lets_go_of_its_decoder(
+    tmp_path: Path, video_writer: VideoWriter, num_read: int
+) -> None:
+    source = open_source(video_writer(tmp_path / "v.mp4"))
+    alive = weakref.ref(source)
+    for _ in islice(source, num_read):
+        pass
+    source.close()
+    del source
+    assert alive() is None
+
+
 def test_a_missing_path() -> None:
     with pytest.raises(SourceError, match=r"`gone/v.mp4`: there is no such file or folder"):
         open_source("gone/v.mp4")
@@ -185,7 +201,7 @@ def test_a_pixel_format_that_cannot_be_converted(
     def refuse(*_: object, **__: object) -> None:
         raise av.FFmpegError(95, "Operation not supported")
 
-    monkeypatch.setattr("edgecv.stream.video.PictureReader.frame", refuse)
+    monkeypatch.setattr("edgecv.stream.sources.decoding.PictureReader.frame", refuse)
     source = open_source(video_writer(tmp_path / "v.mp4", 2))
     with pytest.raises(SourceError, match=r"pixel format `yuv420p` \(Operation not supported\)"):
         read_all(source)

@@ -1,0 +1,202 @@
+"""Results to an MQTT broker, by paho-mqtt."""
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from edgecv.errors import InputError, MissingDependencyError, OutputError
+from edgecv.stream.notices import Notices
+from edgecv.stream.pipeline import StreamResult
+from edgecv.stream.sinks.per_source import PLACEHOLDER
+from edgecv.stream.sinks.records import as_message
+from edgecv.stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+_MOST_WAITING = 1000  # messages; about 1 MB
+_CLOSE_S = 10.0
+_LOOK_S = 0.02
+_KEEP_ALIVE_S = 30
+_JOIN_S = 0.4
+_NO_VERDICT = "no connection yet"
+
+
+class MqttSink(Sink):
+    """Publishes each result as JSON; paho connects, and connects again, in the background.
+
+    Messages of quality of service 1 and 2 wait for the broker, a thousand of them; those of
+    quality 0 are lost without it.
+
+    Args:
+        host: of the broker.
+        topic: `{source}` stands for the source's name, whose `/`, `+` and `#` become `_`.
+        classes: the model's class names.
+        port: 1883, or 8883 with TLS, if None.
+        user: for the broker, None for none.
+        password: for the broker.
+        tls: whether to encrypt, by the system's certificates.
+        qos: 0, 1 or 2.
+        retain: whether the broker keeps the last message for those who subscribe later.
+        notices: where losing and finding the broker is said.
+
+    Raises:
+        InputError: if the topic is empty or has a wildcard.
+        MissingDependencyError: if paho-mqtt is not installed.
+
+    """
+
+    recovers = True
+
+    def __init__(
+        self,
+        host: str,
+        topic: str,
+        classes: Sequence[str],
+        *,
+        port: int | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        tls: bool = False,
+        qos: int = 1,
+        retain: bool = False,
+        notices: Notices | None = None,
+    ) -> None:
+        """Begin to connect."""
+        if not topic or "+" in topic or "#" in topic:
+            raise InputError(
+                f"`mqtt://{host}`: the topic must not be empty or have `+` or `#`, got `{topic}`. "
+                "Write mqtt://host/topic."
+            )
+        try:
+            from paho.mqtt import client as paho  # noqa: PLC0415  # an extra
+            from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingDependencyError(
+                "MqttSink: the package `paho-mqtt` is not installed. "
+                "Install it with `pip install 'edgecv[mqtt]'`."
+            ) from error
+        port = port or (8883 if tls else 1883)
+        self._name = f"{'mqtts' if tls else 'mqtt'}://{host}:{port}/{topic}"
+        self._topic, self._classes, self._notices = topic, tuple(classes), notices
+        self._qos, self._retain = qos, retain
+        self._reason = _NO_VERDICT
+        self._is_connected = self._is_closed = False
+        self._hurry = threading.Event()
+        self._num_published = self._num_acknowledged = 0  # a thread writes each
+        self._paho = paho
+        self._client: Client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.max_queued_messages_set(_MOST_WAITING)
+        self._client.reconnect_delay_set(1, 60)
+        if user is not None:
+            self._client.username_pw_set(user, password)
+        if tls:
+            self._client.tls_set()
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.connect_async(host, port, _KEEP_ALIVE_S)
+        # Not paho's own thread: stopping that one waits for as long as the broker is silent.
+        self._thread = threading.Thread(
+            target=self._client.loop_forever,
+            kwargs={"retry_first_connection": True},
+            name="paho-mqtt-sink",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """Broker and topic."""
+        return self._name
+
+    def write(self, result: StreamResult) -> None:
+        """Hand one result to paho, see `Sink`."""
+        source = "".join("_" if letter in "/+#" else letter for letter in result.source)
+        topic = self._topic.replace(PLACEHOLDER, source or "source")
+        info = self._client.publish(
+            topic, as_message(result, self._classes), self._qos, self._retain
+        )
+        is_kept = self._qos > 0 and info.rc == self._paho.MQTT_ERR_NO_CONN
+        if info.rc != self._paho.MQTT_ERR_SUCCESS and not is_kept:
+            raise OutputError(
+                f"`{self._name}`: the broker takes no messages: {self._reason}. "
+                "Check address, user and password, and that it runs."
+            )
+        self._num_published += 1
+
+    def close(self) -> None:
+        """Wait until the broker has what was published, see `Sink`."""
+        if self._is_closed:
+            return
+        # The first connection may still be on its way; a broker that is gone is not waited for.
+        may_come = self._is_connected or self._reason == _NO_VERDICT
+        until_s = time.monotonic() + (_CLOSE_S if may_come else 0)
+        while self._num_unsent() and time.monotonic() < until_s and not self._hurry.wait(_LOOK_S):
+            pass
+        num_lost = self._num_unsent()
+        self._end()
+        if num_lost:
+            raise OutputError(
+                f"`{self._name}`: {num_lost} messages did not reach the broker: {self._reason}."
+            )
+
+    def discard(self) -> None:
+        """Disconnect; what was published is out."""
+        if not self._is_closed:
+            self._end()
+
+    def interrupt(self, *, is_final: bool) -> None:
+        """Do not wait for the broker, see `Sink`."""
+        if is_final:
+            self._hurry.set()
+
+    def _num_unsent(self) -> int:
+        return self._num_published - self._num_acknowledged
+
+    def _end(self) -> None:
+        self._is_closed = True
+        self._client.disconnect()
+        connection = self._client.socket()
+        self._thread.join(_JOIN_S / 2)
+        if self._thread.is_alive() and connection is not None:
+            with suppress(OSError):  # the broker does not answer, or has closed it just now
+                cast("socket.socket", connection).shutdown(socket.SHUT_RDWR)
+        self._thread.join(_JOIN_S / 2)  # it may be waiting for its next try, and ends then
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:  # noqa: ANN401
+        if reason.is_failure:
+            self._reason = f"it refused the connection ({reason})"
+            self._say(f"the broker refused the connection ({reason}).")
+        else:
+            self._is_connected = True
+            self._say("connected.")
+
+    def _on_connect_fail(self, *_: Any) -> None:  # noqa: ANN401  # paho's signature
+        if self._reason != "it cannot be reached":
+            self._reason = "it cannot be reached"
+            self._say("the broker cannot be reached; it is tried again and again.")
+
+    def _on_disconnect(
+        self,
+        _client: Any,  # noqa: ANN401
+        _data: Any,  # noqa: ANN401
+        _flags: Any,  # noqa: ANN401
+        reason: Any,  # noqa: ANN401
+        _props: Any,  # noqa: ANN401
+    ) -> None:
+        was_connected, self._is_connected = self._is_connected, False
+        if was_connected and not self._is_closed:
+            self._reason = f"the connection was lost ({reason})"
+            self._say(f"the connection was lost ({reason}); it is tried again and again.")
+
+    def _on_publish(self, *_: Any) -> None:  # noqa: ANN401  # paho's signature
+        self._num_acknowledged += 1
+
+    def _say(self, text: str) -> None:
+        if self._notices is not None:
+            self._notices.say(self._name, "sink", f"`{self._name}`: {text}")
