@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgecv.runtime.model import Model as Model
     from edgecv.runtime.model import load as load
     from edgecv.spec import ModelSpec as ModelSpec
-    from edgecv.stream.pipeline import stream as stream
+    from edgecv.stream.opening import stream as stream
 
 _HOME = {
     "Classification": "edgecv.results",

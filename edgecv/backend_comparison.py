@@ -1,6 +1,5 @@
 """One model on several backends: latency in turns, throughput, agreement and accuracy."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,8 +20,9 @@ from edgecv.metrics.latency import LatencyStatistics
 from edgecv.output_spec import FusedOutput
 from edgecv.precision import Precision
 from edgecv.proposals import sliding_windows
-from edgecv.provenance import cpu_name, versions_in_use
+from edgecv.provenance import cpu_name, num_cores, versions_in_use
 from edgecv.records import finite
+from edgecv.runtime.building import wait_for_engine
 from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model
 from edgecv.runtime.racing import ALIKE
@@ -40,7 +40,7 @@ class Row:
         contender: what was asked for.
         backend: what ran it, such as `openvino cpu bf16`.
         latency: of the network alone, in turns with the others.
-        per_second: images, with several callers at once; OpenVINO tuned for throughput.
+        per_second: images, with several callers at once, tuned for that where a backend can be.
         difference: from the first backend, the largest of any output over that output's largest
             magnitude; None for the first, and where the graph keeps objects: those may swap.
         accuracy: on the data, None where none were given.
@@ -122,7 +122,7 @@ def compare_backends(
     Args:
         path: the model.
         contenders: at least one.
-        options: device, threads and cache, OpenVINO's hint; the rest is the contenders'.
+        options: device, threads, hint and cache; the rest is the contenders'.
         repeat: calls of each that are timed, after a tenth of them to warm up.
         open_dataset: returns the ground truth for an open model; None for no accuracy.
         on_step: called with what is done next.
@@ -155,7 +155,7 @@ def compare_backends(
             for index, contender in enumerate(models):
                 on_step(f"accuracy of {contender}")
                 accuracies[index] = accuracy_of(opened[index], dataset)
-        callers = max(2, _num_cores())
+        callers = max(2, num_cores())
         on_step(f"throughput, {callers} callers")
         speeds = _throughputs(path, models, options, pixels, repeat=repeat, callers=callers)
         rows = tuple(
@@ -182,18 +182,18 @@ def compare_backends(
 
 def _opened(path: Path, contender: Contender, options: RunOptions) -> Model:
     # Each insists on nothing that another backend has: `--cache` is for those that compile.
-    compiles = contender.backend in ("openvino", "onnxruntime-tensorrt")
-    return Model(
-        open_session(
-            path,
-            options.device,
-            threads=options.threads,
-            backend=contender.backend,
-            precision=contender.precision,
-            hint=options.hint if contender.backend == "openvino" else None,
-            cache=options.cache if compiles else None,
-        )
+    compiles = contender.backend in ("openvino", "onnxruntime-tensorrt", "tensorrt")
+    session = open_session(
+        path,
+        options.device,
+        threads=options.threads,
+        backend=contender.backend,
+        precision=contender.precision,
+        hint=options.hint,
+        cache=options.cache if compiles else None,
     )
+    wait_for_engine(session)
+    return Model(session)
 
 
 def _throughputs(
@@ -210,7 +210,7 @@ def _throughputs(
     with ExitStack() as stack:
         tuned = [
             stack.enter_context(_opened(path, contender, replace(options, hint="throughput")))
-            if contender.backend == "openvino"
+            if contender.backend in ("onnxruntime", "openvino")
             else model
             for contender, model in models.items()
         ]
@@ -264,10 +264,3 @@ def _difference(model: Model, wanted: Outputs, found: Outputs) -> float | None:
             largest = float(np.abs(values).max(initial=0)) or 1.0
             apart = max(apart, float(np.abs(values - found[name]).max(initial=0)) / largest)
     return apart
-
-
-def _num_cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

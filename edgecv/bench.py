@@ -94,6 +94,7 @@ def bench(
     warm_up: int,
     repeat: int,
     threads: int,
+    streaming: Model | None = None,
     power: PowerProbe | None = None,
 ) -> BenchReport:
     """Measure a model.
@@ -105,6 +106,7 @@ def bench(
         warm_up: calls before the first that counts.
         repeat: calls that count, and the most frames that are kept for the stages.
         threads: what the session was opened with, for the header.
+        streaming: the same model, tuned for whole streams; None where that is no other.
         power: what measures power, which takes some seconds more; None for no such figures.
 
     Raises:
@@ -129,7 +131,7 @@ def bench(
         with ExitStack() as stack:
             opened = stack.enter_context(open_source(source))
             meter = None if power is None else stack.enter_context(power.measurement())
-            stream = run_stream(opened, model)
+            stream = run_stream(opened, streaming or model)
         if meter is not None:
             uses["whole stream"] = meter.use(stream.num_frames)
     return BenchReport(

@@ -80,6 +80,7 @@ def backends() -> list[Finding]:
         *cuda_kernels(),
         *_onnxruntime_devices(),
         _openvino(),
+        _tensorrt(),
         _h264_encoder(),
         _camera(),
     ]
@@ -95,9 +96,6 @@ def cuda_kernels() -> list[Finding]:
     except MissingDependencyError as error:
         found, _, remedy = str(error).partition(". ")
         return [Finding(name, is_present=False, detail=found, remedy=remedy.rstrip("."))]
-    except ImportError:
-        remedy = "build the native kernels first"
-        return [Finding(name, is_present=False, detail="not built", remedy=remedy)]
     built = ", ".join(f"sm_{one}" for one in module.architectures.split())
     kernels = Finding(name, is_present=True, detail=f"CUDA {module.cuda_version}, for {built}")
     try:
@@ -138,10 +136,10 @@ def _package(name: str) -> Finding:
 
 def _native_module() -> Finding:
     try:
-        import edgecv.kernels._native  # noqa: F401, PLC0415  # may be missing
-    except ImportError:
-        remedy = "pip install . (it needs a C++17 compiler)"
-        return Finding("native kernels", is_present=False, detail="not built", remedy=remedy)
+        import edgecv.kernels  # noqa: F401, PLC0415  # refuses to load without it
+    except MissingDependencyError as error:
+        found, _, remedy = str(error).partition(". ")
+        return Finding("native kernels", is_present=False, detail=found, remedy=remedy.rstrip("."))
     return Finding("native kernels", is_present=True, detail="ready")
 
 
@@ -152,7 +150,12 @@ def _onnxruntime_devices() -> list[Finding]:
     from edgecv.runtime.onnxruntime import available_devices, has_tensorrt  # noqa: PLC0415
 
     present = available_devices()
-    gpu_remedy = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    # PyPI's package for GPUs is for x86: a Jetson needs a build of its own.
+    gpu_remedy = (
+        "build onnxruntime for this board, or use TensorRT (edgecv build)"
+        if platform.machine() == "aarch64"
+        else "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    )
     on_gpu = {"onnxruntime on an NVIDIA GPU": "cuda" in present}
     if "cuda" in present:  # who has no GPU build need not hear of two things that are missing
         on_gpu["onnxruntime with TensorRT"] = has_tensorrt()
@@ -178,6 +181,20 @@ def _openvino() -> Finding:
     return Finding("OpenVINO", is_present=True, detail=found + ", bf16" * has_fast_bf16())
 
 
+def _tensorrt() -> Finding:
+    from edgecv.runtime.gpu_device import choice  # noqa: PLC0415  # as others, when it is asked
+    from edgecv.runtime.tensorrt_module import import_tensorrt  # noqa: PLC0415
+
+    try:
+        version = import_tensorrt().__version__
+    except MissingDependencyError as error:
+        found, _, remedy = str(error).partition(". ")
+        detail, remedy = found.removeprefix("TensorRT "), remedy.rstrip(".")
+        return Finding("TensorRT", is_present=False, detail=detail, remedy=remedy)
+    detail = f"{version}, the GPU through {choice()}"
+    return Finding("TensorRT", is_present=True, detail=detail)
+
+
 def _h264_encoder() -> Finding:
     if find_spec("av") is None:
         return Finding(
@@ -185,7 +202,7 @@ def _h264_encoder() -> Finding:
         )
     import av  # noqa: PLC0415  # FFmpeg only when asked for
 
-    from edgecv.stream.sinks import H264_ENCODERS  # noqa: PLC0415
+    from edgecv.stream.sinks.encoder import H264_ENCODERS  # noqa: PLC0415
 
     found = [name for name in H264_ENCODERS if name in av.codecs_available]
     if not found:
@@ -195,7 +212,7 @@ def _h264_encoder() -> Finding:
 
 
 def _camera() -> Finding:
-    from edgecv.stream.video import camera_numbers  # noqa: PLC0415
+    from edgecv.stream.sources.camera import camera_numbers  # noqa: PLC0415
 
     numbers = camera_numbers()
     if not numbers:

@@ -1,5 +1,6 @@
-"""Which versions and which revision made something."""
+"""Which versions and which revision made something, and on what processor."""
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -48,3 +49,10 @@ def cpu_name() -> str:
     if board.is_file():
         return board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     return platform.processor() or platform.machine()
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,57 @@ def pytest_collection_finish() -> None:
     """Take what lives until the end, thousands of tests above all, out of every collection."""
     gc.collect()
     gc.freeze()
+
+
+def missing_for_tensorrt() -> list[str]:
+    """Return what tests marked `tensorrt` lack here: TensorRT, a GPU, the plugin library."""
+    from edgecv.bundle.machine import find_gpu
+    from edgecv.errors import EdgeCVError
+    from edgecv.runtime.plugin_file import find_plugins
+    from edgecv.runtime.tensorrt_module import import_tensorrt
+
+    def lacks(find: Callable[[], object]) -> str | None:
+        try:
+            find()
+        except EdgeCVError as error:
+            return str(error)
+        return None
+
+    gpu = None if find_gpu() is not None else "CUDA finds no GPU"
+    return [reason for reason in (gpu, lacks(import_tensorrt), lacks(find_plugins)) if reason]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs TensorRT where it is not, before any fixture is made."""
+    if item.get_closest_marker("tensorrt") is not None:
+        missing = missing_for_tensorrt()
+        if missing:
+            pytest.skip("; ".join(missing))
+
+
+@pytest.fixture(scope="session")
+def engine_of() -> Callable[..., Path]:
+    """A function that builds the engine of an ONNX file beside it, in the file's own arithmetic.
+
+    Its keywords are those of a recipe; float32 is not rounded to TF32, so that it can be compared.
+    """
+    import json
+
+    def build(model: Path, *, batch: tuple[int, int, int] = (1, 1, 4), **settings: Any) -> Path:
+        from edgecv.export.engine.build import build_engine
+        from edgecv.export.engine.source import BuildJob
+
+        lines = {"extends": "workstation", "tf32": False, "optimisation_level": 1} | settings
+        recipe = model.with_suffix(".toml")
+        profile = f"profiles = [{{ batch = {list(batch)} }}]\n"
+        recipe.write_text(
+            "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items()) + profile
+        )
+        output = model.with_suffix(".engine")
+        build_engine(BuildJob(model, output, str(recipe)))
+        return output
+
+    return build
 
 
 def made_once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], object]) -> Path:
@@ -137,6 +189,47 @@ def exported(trained_run: Path, scenes: Path, tmp_path_factory: pytest.TempPathF
             )
 
     return made_once("exported", tmp_path_factory, make)
+
+
+@pytest.fixture
+def tensorrt_takes() -> Callable[..., None]:
+    """Assert that each form of a float32 graph is one that TensorRT's parsers take.
+
+    The forms are float32 of any batch and of one image, float16 and 8 bits; the parsers those of
+    10.3, 10.13 and 11, which must have nothing at all against the graph.
+    """
+    from edgecv.export.graphs.fixed_shapes import with_shapes
+    from edgecv.export.graphs.input_shape import with_batch
+    from edgecv.export.graphs.model_file import read_onnx
+    from edgecv.export.graphs.target import for_tensorrt
+    from edgecv.export.inspection.support import reservations, tensorrt_support
+    from edgecv.export.precisions.calibration import calibrate
+    from edgecv.export.precisions.fp16 import to_fp16
+    from edgecv.export.precisions.quantise import quantise
+
+    def feed(graph: Any) -> dict[str, Any]:
+        """Return noise for one image; of thresholds the defaults are good enough."""
+        rng = np.random.default_rng(0)
+        return {
+            value.name: rng.random([int(side) for side in value.shape], np.float32)
+            for value in with_shapes(graph).graph.inputs
+            if value.shape is not None and len(value.shape) > 1
+        }
+
+    def check(path: Path) -> None:
+        graph = read_onnx(path)
+        ranges = calibrate(graph, [feed(graph)], method="min-max", threads=1)
+        forms = {
+            "any batch": graph,
+            "one image": with_batch(graph, 1),
+            "fp16": to_fp16(graph).model,
+            "int8": quantise(graph, ranges, "tensorrt").model,
+        }
+        for form, each in forms.items():
+            found = reservations(tensorrt_support(for_tensorrt(each)))
+            assert not found, f"{path.name}, {form}"
+
+    return check
 
 
 SHAPES = ("disc", "square", "stripes")

@@ -60,6 +60,7 @@ def test_each_is_measured_and_tuned_for_what_is_measured(
     assert [(each["backend"], each["hint"], each["cache"]) for each in opened] == [
         ("onnxruntime", None, None),
         ("openvino", None, tmp_path),
+        ("onnxruntime", "throughput", None),
         ("openvino", "throughput", tmp_path),
     ]
     assert steps[:3] == ["opening onnxruntime", "opening openvino", "latency, in turns"]

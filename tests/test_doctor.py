@@ -1,7 +1,7 @@
 """What `edgecv doctor` says of the CUDA kernels and the GPUs, and how to get what is missing."""
 
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -78,9 +78,23 @@ def test_no_native_kernels_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [one for one in sys.modules if one.startswith("edgecv.kernels")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "edgecv.kernels._native", None)
-    (kernels,) = doctor.cuda_kernels()
-    assert (kernels.is_present, kernels.detail) == (False, "not built")
-    assert kernels.remedy == "build the native kernels first"
+    for kernels in (*doctor.cuda_kernels(), doctor._native_module()):
+        assert not kernels.is_present
+        assert kernels.detail == "edgecv's native kernels are not built here"
+        assert kernels.remedy.startswith("Build them with `pip install .`")
+
+
+def test_tensorrt_and_what_it_reaches_the_gpu_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    found = {each.name: each for each in doctor.backends()}["TensorRT"]
+    assert (found.is_present, found.detail) == (False, "is not installed")
+    assert "`pip install tensorrt-cu13`" in found.remedy
+    module = ModuleType("tensorrt")
+    module.__dict__["__version__"] = "10.3.0"
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    found = doctor._tensorrt()
+    assert found.is_present
+    assert found.detail.startswith("10.3.0, the GPU through ")
 
 
 def test_openvino_and_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +120,16 @@ def test_tensorrt_is_spoken_of_where_there_is_a_gpu_build(monkeypatch: pytest.Mo
     assert told() == {on_cpu: True, on_gpu: True, "onnxruntime with TensorRT": False}
     monkeypatch.setattr(onnxruntime, "has_tensorrt", lambda: True)
     assert told()["onnxruntime with TensorRT"]
+
+
+@pytest.mark.parametrize(
+    ("processor", "wanted"), [("x86_64", "onnxruntime-gpu"), ("aarch64", "edgecv build")]
+)
+def test_onnxruntime_for_gpus_is_advised_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, processor: str, wanted: str
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(doctor.platform, "machine", lambda: processor)
+    found = {finding.name: finding for finding in doctor.backends()}
+    assert wanted in found["onnxruntime on an NVIDIA GPU"].remedy

@@ -35,7 +35,7 @@ def test_importing_edgecv_is_cheap(tmp_path: Path) -> None:
     "statement",
     [
         "import edgecv; edgecv.load; edgecv.stream; edgecv.ModelSpec",
-        "import edgecv.runtime.onnxruntime, edgecv.stream.run, edgecv.stream.video",
+        "import edgecv.runtime.onnxruntime, edgecv.stream.run, edgecv.stream.sources.video",
         "import edgecv.data, edgecv.evaluation, edgecv.bench, edgecv.doctor",
         "import edgecv.cli.run, edgecv.cli.eval, edgecv.cli.bench, edgecv.cli.train",
     ],

@@ -1,6 +1,7 @@
 """`edgecv bench`: latency and FPS of the network, of each stage, of the stream; or of backends."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from edgecv.cli.console import (
     Precision,
     Quiet,
     Threads,
+    await_engine,
     console,
     print_choice,
     print_table,
@@ -111,27 +113,39 @@ def _measure(
     from edgecv.bench import bench as measure
     from edgecv.board.energy import open_power_probe
     from edgecv.runtime.model import load
+    from edgecv.stream.sources.uri import is_path
 
     source, warm_up, repeat = amounts
     with ExitStack() as stack:
-        model = stack.enter_context(
-            load(
-                path,
-                options.device,
-                threads=options.threads,
-                backend=options.backend,
-                precision=options.precision,
-                hint=options.hint,
-                cache=options.cache,
-            )
+        opened = partial(
+            load,
+            path,
+            options.device,
+            threads=options.threads,
+            backend=options.backend,
+            precision=options.precision,
+            cache=options.cache,
         )
+        model = stack.enter_context(opened(hint=options.hint))
+        is_run_for_throughput = source is not None and is_path(source) and options.hint is None
+        streaming = model
+        if is_run_for_throughput and not model.prefers_batches:  # on a CPU
+            streaming = stack.enter_context(opened(hint="throughput"))
+            streaming.session.warm_up()
         print_choice(screen, model.session)
+        await_engine(screen, model.session)
         probe = open_power_probe()
         if probe is not None:
             stack.enter_context(probe)
         with screen.status("measuring"):
             report = measure(
-                model, source, warm_up=warm_up, repeat=repeat, threads=options.threads, power=probe
+                model,
+                source,
+                warm_up=warm_up,
+                repeat=repeat,
+                threads=options.threads,
+                streaming=streaming,
+                power=probe,
             )
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -152,10 +166,11 @@ def _measure(
     header = ("part", "median ms", "p90 ms", "p95 ms", "p99 ms", "per second")
     print_table(screen, title, header, rows)
     if report.stream is not None:
-        screen.print("The whole stream:", style="bold")
+        names = ", ".join(report.stream.num_by_backend)
+        screen.print(f"The whole stream, on {names}:", style="bold")
         print_summary(screen, report.stream)
         share = report.stream.fps * report.inference.median_ms / 1e3
-        screen.print(f"That is {share:.0%} of what the network alone would allow.")
+        screen.print(f"That is {share:.0%} of the network alone, an image after the other.")
     if report.power is not None:
         _print_power(screen, report.power)
     write_json(json, {"model": str(path), **report.to_plain()})

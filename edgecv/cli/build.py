@@ -1,22 +1,21 @@
 """`edgecv build`: an ONNX file as a TensorRT engine, by a recipe."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from edgecv.cli.app import app
+from edgecv.cli.build_progress import ProgressLines, progress_bar
 from edgecv.cli.console import JsonPath, Quiet, console, print_table, require_extra, write_json
 
 if TYPE_CHECKING:
-    from edgecv.export.engine.progress import BuildState
     from edgecv.runtime.engine_record import EngineLayer, EngineRecord
 
 _SLOWEST_SHOWN = 10
-_MINUTE_S = 60
 
 
 @app.command()
@@ -45,6 +44,10 @@ def build(
         bool,
         typer.Option("--print-trtexec", help="Print trtexec's command for this engine, and stop."),
     ] = False,
+    progress: Annotated[
+        Literal["bar", "json"],
+        typer.Option(help="json: a line a change on standard output, which has no other then."),
+    ] = "bar",
     json: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -52,10 +55,13 @@ def build(
 
     Types are those of the file: `edgecv export --precision fp16` comes first.
     """
+    if progress == "json":
+        # The program that started this calls it off so, even where SIGINT is ignored: behind `&`.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     require_extra("export", "onnx", "onnx_ir")
     from edgecv.export.engine.source import BuildJob
 
-    screen = console(quiet=quiet)
+    screen = console(quiet=quiet or progress == "json")
     job = BuildJob(
         model,
         output or model.with_suffix(".engine"),
@@ -74,30 +80,13 @@ def build(
         return
     from edgecv.export.engine.build import build_engine
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task("reading", total=1.0, left="")
-
-        def show(state: "BuildState") -> None:
-            description = state.phase or "building"
-            bar.update(task, completed=state.fraction, description=description, left=_left(state))
-
-        record = build_engine(job, show)
+    if progress == "json":
+        record = build_engine(job, ProgressLines())
+    else:
+        with progress_bar(screen) as show:
+            record = build_engine(job, show)
     _print(screen, job.output, record)
     write_json(json, record.to_plain())
-
-
-def _left(state: "BuildState") -> str:
-    if state.remaining_s is None:
-        return ""
-    minutes, seconds = divmod(round(state.remaining_s), _MINUTE_S)
-    return f"about {minutes} min left" if minutes else f"about {seconds} s left"
 
 
 def _print(screen: Console, engine: Path, record: "EngineRecord") -> None:

@@ -33,8 +33,11 @@ Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of one inference, 0 for one per core.")
 ]
 Backend = Annotated[
-    Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "torch"],
-    typer.Option(help="What runs it; auto takes the fastest here: torch only for checkpoints."),
+    Literal["auto", "onnxruntime", "onnxruntime-tensorrt", "openvino", "tensorrt", "torch"],
+    typer.Option(
+        help="What runs it; auto takes the fastest here: torch only for checkpoints, tensorrt only "
+        "for engines. With an ONNX file, tensorrt builds the engine while another serves."
+    ),
 ]
 Precision = Annotated[
     Literal["fp32", "fp16", "bf16"] | None,
@@ -44,7 +47,11 @@ Precision = Annotated[
 ]
 Hint = Annotated[
     Literal["latency", "throughput"] | None,
-    typer.Option(help="What OpenVINO tunes for. [default: latency]", show_default=False),
+    typer.Option(
+        help="What OpenVINO, or onnxruntime on a CPU, tunes for. [default: latency; in `run` "
+        "throughput of files]",
+        show_default=False,
+    ),
 ]
 CacheFolder = Annotated[
     Path | None,
@@ -68,6 +75,7 @@ ModelPath = Annotated[
 ]
 
 _PROBLEMS_SHOWN = 10
+_LOOK_S = 0.5
 
 
 def console(*, quiet: bool) -> Console:
@@ -108,6 +116,21 @@ def print_choice(screen: Console, session: "Session") -> None:
         reason = session.reason
     if reason:
         screen.print(f"{session.backend}: {reason}.", markup=False, soft_wrap=True)
+
+
+def await_engine(screen: Console, session: "Session") -> None:
+    """Wait until the engine of a session is built: a command that measures wants no other backend.
+
+    Raises:
+        DeviceError: if it could not be built or opened.
+
+    """
+    from edgecv.runtime.building import BuildingSession
+
+    if isinstance(session, BuildingSession):
+        with screen.status(session.backend) as status:
+            while not session.wait(_LOOK_S):
+                status.update(session.backend)
 
 
 def print_table(

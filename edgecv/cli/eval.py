@@ -19,6 +19,7 @@ from edgecv.cli.console import (
     ProposalsPath,
     Quiet,
     Threads,
+    await_engine,
     console,
     print_choice,
     print_problems,
@@ -117,6 +118,7 @@ def evaluate_model(
         model, device, threads=threads, backend=backend, precision=precision, cache=cache
     ) as loaded:
         print_choice(screen, loaded.session)
+        await_engine(screen, loaded.session)
         kind = {"classify": "a classifier", "segment": "a segmentation model"}.get(loaded.spec.task)
         packages = ("faster_coco_eval",) if kind is None else ()
         require_extra("eval", *packages, *(("matplotlib",) if report else ()))

@@ -40,7 +40,8 @@ def verify(
     reference: Annotated[
         Path,
         typer.Argument(
-            help="The one that is right: best.pt, an ONNX file, b.edgecv#fp16, triton://host:8000/model."
+            help="The one that is right: best.pt, an ONNX file, b.edgecv#fp16, m.engine, "
+            "triton://host:8000/model."
         ),
     ],
     candidate: Annotated[Path, typer.Argument(help="The one that is questioned, likewise.")],
@@ -91,7 +92,7 @@ def verify(
 ) -> None:
     """Compare two models: outputs, results, accuracy, latency, and the layer where they part.
 
-    Without a limit, two float32 models must agree as an export does with PyTorch.
+    Without a limit, they must agree as far as float32 or float16 allow; 8 bits need one.
     """
     require_extra("export", "onnx", "onnx_ir")
     if any(path.suffix == ".pt" for path in (reference, candidate)):

@@ -122,6 +122,31 @@ def test_bench_of_openvino(edgecv: Any, make_onnx: Callable[..., Path], tmp_path
     assert any(cache.iterdir())
 
 
+def test_files_are_run_side_by_side_and_cameras_are_not(
+    edgecv: Any, make_onnx: Callable[..., Path], video: Path, tmp_path: Path
+) -> None:
+    """Each frame has the same result, once and in order; `--hint` is stronger."""
+    path, rows = make_onnx(), {}
+    for name, words, side_by_side in (
+        ("file", (), True),
+        ("paced", ("--realtime",), False),
+        ("latency", ("--hint", "latency"), False),
+        ("bars", ("--source", "test://bars?size=64x64&frames=3"), False),
+    ):
+        jsonl, figures = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.json"
+        outcome = edgecv(
+            *("run", path, "--source", video, *words, "--threads", 2, "--device", "cpu"),
+            *("--jsonl", jsonl, "--json", figures),
+        )
+        assert outcome.code == 0, outcome.err
+        plain = json.loads(figures.read_text())
+        assert plain["backend"].endswith("throughput, 2 requests") == side_by_side
+        assert ("fetch" in plain["stages"]) == side_by_side
+        rows[name] = [json.loads(line) for line in jsonl.read_text().splitlines()]
+    assert [row["frame"] for row in rows["file"]] == list(range(12))
+    assert rows["file"] == rows["latency"]
+
+
 def test_words_that_do_not_go_together(
     refused: Callable[..., str], make_onnx: Callable[..., Path], video: Path
 ) -> None:
@@ -139,8 +164,7 @@ def test_words_that_do_not_go_together(
         ),
         (("bench", path, "--backend", "onnx"), "must be one of auto, onnxruntime"),
         (("verify", path, path, "--backend", "auto,auto,auto"), "one or two backends"),
-        (("run", path, "--source", video, "--hint", "latency"), "Add `--backend openvino`"),
-        (("run", path, "--source", video, "--cache", "c"), "`cache` is for openvino and"),
+        (("run", path, "--source", video, "--cache", "c"), "`cache` is for openvino, onnx"),
         (("run", path, "--source", video, "--device", "gpu", "--backend", "onnxruntime"), "'gpu'"),
     ):
         assert message in refused(*words)

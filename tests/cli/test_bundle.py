@@ -140,10 +140,13 @@ def test_commands_take_a_bundle_and_say_what_they_chose(
 ) -> None:
     picture, written = tmp_path / "picture.png", tmp_path / "run.json"
     Image.new("RGB", (64, 64)).save(picture)
-    outcome = edgecv("run", bundle, "--source", picture, "--device", "cpu", "--json", written)
+    words = "--device", "cpu", "--threads", 1, "--json", written
+    outcome = edgecv("run", bundle, "--source", picture, *words)
     assert outcome.code == 0, outcome.err
     assert "onnxruntime cpu, fp32 of b.edgecv: fp32 runs everywhere" in outcome.out
     assert json.loads(written.read_text())["backend"] == "onnxruntime cpu, fp32 of b.edgecv"
+    outcome = edgecv("run", bundle, "--source", picture, "--device", "cpu", "--threads", 2)
+    assert "onnxruntime cpu throughput, 2 requests, fp32 of b.edgecv:" in outcome.out
     written = tmp_path / "bench.json"
     fast = ("--warm-up", 0, "--repeat", 1, "--device", "cpu", "--threads", 1)
     outcome = edgecv("bench", f"{bundle}#fp16", *fast, "--json", written)

@@ -67,10 +67,12 @@ def test_bench_reports_every_part(edgecv: Any, adopted: Path, video: Path, tmp_p
     figures = tmp_path / "bench.json"
     outcome = edgecv(
         *("bench", adopted, "--source", video, "--repeat", "20", "--warm-up", "2"),
-        *("--json", figures),
+        *("--threads", 2, "--device", "cpu", "--json", figures),
     )
     assert outcome.code == 0, outcome.err
+    assert "The whole stream, on onnxruntime cpu throughput, 2 requests:" in outcome.out
     plain = json.loads(figures.read_text())
+    assert plain["machine"]["backend"] == "onnxruntime cpu"
     assert {"cpu", "backend", "threads", "versions"} <= plain["machine"].keys()
     assert plain["frame"] == f"128x128 yuv420p of {video}"
     assert plain["inference"]["count"] == 20
@@ -79,6 +81,13 @@ def test_bench_reports_every_part(edgecv: Any, adopted: Path, video: Path, tmp_p
         ordered = [statistics[key] for key in ("median_ms", "p90_ms", "p95_ms", "p99_ms")]
         assert ordered == sorted(ordered)
     assert plain["stream"]["frames"] == 12
+
+
+def test_bench_runs_a_stream_as_it_is_told_to(edgecv: Any, adopted: Path, video: Path) -> None:
+    words = "--repeat", 2, "--threads", 2, "--device", "cpu", "--hint", "latency"
+    outcome = edgecv("bench", adopted, "--source", video, *words)
+    assert outcome.code == 0, outcome.err
+    assert "The whole stream, on onnxruntime cpu:" in outcome.out
 
 
 def test_bench_needs_no_source(edgecv: Any, adopted: Path) -> None:

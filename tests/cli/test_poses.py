@@ -29,7 +29,7 @@ from edgecv.train.detection import DetectionTask  # noqa: E402
 from edgecv.train.weights import load_weights  # noqa: E402
 
 SIZE_WH = (96, 64)
-_TIMES = 30
+_TIMES = 20
 TINY = KeypointSizes(
     TwoStageSizes(
         strides=(8, 16, 32),

@@ -23,6 +23,7 @@ def test_a_checkpoint_runs_over_a_video(
         jsonl, figures = tmp_path / f"{backend}.jsonl", tmp_path / f"{backend}.json"
         outcome = edgecv(
             *("run", model, "--source", video, "--backend", backend, "--device", "cpu"),
+            *("--threads", 1),
             *("--score", "0.01", "--jsonl", jsonl, "--json", figures),
         )
         assert outcome.code == 0, outcome.err
