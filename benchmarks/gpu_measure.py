@@ -145,7 +145,7 @@ class Stopwatch:
         }
         copies = []
         copy = _captured(_copying(case.num_bytes))
-        assert copy is not None  # noqa: S101  # a copy does not wait
+        assert copy is not None  # a copy does not wait
         for turn in range(turns + 1):
             for name, call in contenders.items():
                 graph = graphs[name]

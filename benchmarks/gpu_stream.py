@@ -33,8 +33,8 @@ from edgecv.provenance import cpu_name, versions_in_use
 from edgecv.runtime.model import Model
 from edgecv.runtime.torch import TorchSession, open_checkpoint, open_network, why_no_gpu
 from edgecv.spec import InputSpec, ModelSpec
-from edgecv.stream.pipeline import Pipeline, model_stages
-from edgecv.stream.sources import Frame, open_source
+from edgecv.stream.pipeline import Pipeline
+from edgecv.stream.sources import Frame, Health, open_source
 
 _TURNS = 5
 _MOST_KEPT = 64
@@ -56,7 +56,7 @@ def main() -> None:
     if reason is not None:
         sys.exit(f"gpu_stream: nothing was measured, because {reason}")
 
-    frames = _noise() if options.source is None else _decoded(options.source)
+    frames = noise() if options.source is None else _decoded(options.source)
     with Model(_opened(options)) as model:
         report = measure(model, frames, options.frames)
     _print(report)
@@ -67,7 +67,7 @@ def main() -> None:
 def measure(model: Model, frames: Sequence[Frame], num_frames: int) -> dict[str, Any]:
     """Return the frames a second of each way to run, and what crosses the bus."""
     session = model.session
-    assert isinstance(session, TorchSession)  # noqa: S101  # for the type checker
+    assert isinstance(session, TorchSession)  # for the type checker
     session.warm_up()
     ways: dict[str, Callable[[], int]] = {
         "network": lambda: _network(session, num_frames),
@@ -117,23 +117,26 @@ def _one_by_one(model: Model, frames: Sequence[Frame], num_frames: int) -> int:
 
 
 def _streamed(model: Model, frames: Sequence[Frame], num_frames: int) -> int:
-    with Pipeline(_Repeated(frames, num_frames), model_stages(model)) as pipeline:
+    with Pipeline(Repeated(frames, num_frames), model) as pipeline:
         return sum(1 for _ in pipeline.results())
 
 
-class _Repeated(Closing):
+class Repeated(Closing):
     """Frames that were decoded before, round and round, as a source."""
 
     name = "memory"
     is_live = False
     fps: float | None = None
+    health = Health()
 
     def __init__(self, frames: Sequence[Frame], num_frames: int) -> None:
+        """Hand out `num_frames` of the frames."""
         self._frames = frames
         self.num_frames: int | None = num_frames
         self.size_hw: tuple[int, int] | None = frames[0].size_hw
 
     def __iter__(self) -> Iterator[Frame]:
+        """Yield them one after the other."""
         for index in range(self.num_frames or 0):
             kept = self._frames[index % len(self._frames)]
             yield Frame(index, kept.pixels, kept.format, matrix=kept.matrix, range=kept.range)
@@ -162,7 +165,8 @@ def _decoded(source: str) -> list[Frame]:
         return list(islice(opened, _MOST_KEPT))
 
 
-def _noise() -> list[Frame]:
+def noise() -> list[Frame]:
+    """Return frames of noise, 1920x1080 as decoders make them."""
     rng = np.random.default_rng(0)
     sizes_hw = (1080, 1920), (540, 960), (540, 960)
     return [

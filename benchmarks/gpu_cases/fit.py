@@ -60,7 +60,7 @@ def _case(
         for index in {0, count - 1}:
             expected, _ = letterbox(frames[index], (_SIDE, _SIDE), format=form)
             error = np.abs(out[index].float().cpu().numpy() - expected).max()
-            assert error < 0.2 / 255 + 2**-11, error  # noqa: S101  # the contract's, and fp16's
+            assert error < 0.2 / 255 + 2**-11, error  # the contract's, and fp16's
 
     touched = count * (_bytes_touched(form, frame_hw) + out[0].numel() * 2)
     return Case(

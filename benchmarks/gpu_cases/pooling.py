@@ -104,7 +104,7 @@ def _pool(device: str, dtype: torch.dtype) -> Case:
     def check() -> None:
         ours()
         if dtype == torch.float32:  # in fp16 torchvision rounds the coordinates
-            assert torch.equal(out, with_torchvision())  # noqa: S101
+            assert torch.equal(out, with_torchvision())
 
     return Case(
         operator="roi_pool",

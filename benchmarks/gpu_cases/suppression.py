@@ -82,10 +82,10 @@ def _case(device: str, count: int, score_threshold: float, *, target: Target) ->
     def check() -> None:
         ours()
         for image, kept in enumerate(with_torchvision()):
-            assert int(out.num_detections[image]) == len(kept)  # noqa: S101
+            assert int(out.num_detections[image]) == len(kept)
             found, expected = out.boxes[image, : len(kept)], boxes[image, kept]
             # Equal scores may come in another order.
-            assert torch.equal(found.sum(1).sort().values, expected.sum(1).sort().values)  # noqa: S101
+            assert torch.equal(found.sum(1).sort().values, expected.sum(1).sort().values)
 
     return Case(
         operator="edge_nms",

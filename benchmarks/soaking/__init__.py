@@ -1,0 +1,1 @@
+"""The parts of `soak.py`: three bars, and what they share."""
