@@ -14,6 +14,12 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _PATIENCE_S = 30.0
+# What is said of a script whose page makes way for the next.
+_MOVED_ON = ("navigated", "context was destroyed", "find context", "default execution context")
+
+
+class MovedOnError(Exception):
+    """The page went away before a script had run in it."""
 
 
 def path() -> str | None:
@@ -29,6 +35,7 @@ class Tab:
         self._serial = 0
         self._session: str | None = None
         self.problems: list[str] = []
+        self.expected: list[str] = []  # parts of those that a test brings about
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -45,6 +52,9 @@ class Tab:
             answer = self._read()
             self._note(answer)
             if answer.get("id") == self._serial:
+                error = answer.get("error", {}).get("message", "")
+                if any(sign in error for sign in _MOVED_ON):
+                    raise MovedOnError(error)
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -71,11 +81,12 @@ class Tab:
         """Return the first true value of a script; fail if it never is."""
         until_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until_s:
-            value = self.evaluate(
-                f"(() => {{ try {{ return {script} }} catch {{ return null }} }})()"
-            )
-            if value:
-                return value
+            with suppress(MovedOnError):
+                value = self.evaluate(
+                    f"(() => {{ try {{ return {script} }} catch {{ return null }} }})()"
+                )
+                if value:
+                    return value
             time.sleep(0.05)
         raise AssertionError(f"never true: {script}; {self.problems}")
 
