@@ -26,7 +26,7 @@ from edgecv.runtime.building import wait_for_engine
 from edgecv.runtime.contenders import Contender
 from edgecv.runtime.model import Model
 from edgecv.runtime.racing import ALIKE
-from edgecv.runtime.session import Outputs, RunOptions, open_session
+from edgecv.runtime.session import Outputs, RunOptions, open_as
 
 _ROUNDS = 3  # of throughput, in turns; the median counts
 _FEWEST_CALLS = 8  # of a round and caller
@@ -183,15 +183,9 @@ def compare_backends(
 def _opened(path: Path, contender: Contender, options: RunOptions) -> Model:
     # Each insists on nothing that another backend has: `--cache` is for those that compile.
     compiles = contender.backend in ("openvino", "onnxruntime-tensorrt", "tensorrt")
-    session = open_session(
-        path,
-        options.device,
-        threads=options.threads,
-        backend=contender.backend,
-        precision=contender.precision,
-        hint=options.hint,
-        cache=options.cache if compiles else None,
-    )
+    cache = options.cache if compiles else None
+    wanted = replace(options, backend=contender.backend, precision=contender.precision, cache=cache)
+    session = open_as(path, wanted)
     wait_for_engine(session)
     return Model(session)
 

@@ -31,21 +31,21 @@ class Stand(OnnxruntimeSession):
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
     """OpenVINO stood in for; returns how each session was asked for."""
-    asked: list[dict[str, Any]] = []
+    asked: list[RunOptions] = []
 
-    def stand_in(path: Path, device: str, **options: Any) -> Session:
-        asked.append({"device": device, **options})
-        kind = Stand if options["backend"] == "openvino" else OnnxruntimeSession
-        return kind(path, "cpu", threads=options["threads"])
+    def stand_in(path: Path, options: RunOptions) -> Session:
+        asked.append(options)
+        kind = Stand if options.backend == "openvino" else OnnxruntimeSession
+        return kind(path, "cpu", threads=options.threads)
 
-    monkeypatch.setattr(backend_comparison, "open_session", stand_in)
+    monkeypatch.setattr(backend_comparison, "open_as", stand_in)
     return asked
 
 
 def test_each_is_measured_and_tuned_for_what_is_measured(
-    make_onnx: Make, opened: list[dict[str, Any]], tmp_path: Path
+    make_onnx: Make, opened: list[RunOptions], tmp_path: Path
 ) -> None:
     steps: list[str] = []
     options = RunOptions("cpu", threads=1, cache=tmp_path)
@@ -57,7 +57,7 @@ def test_each_is_measured_and_tuned_for_what_is_measured(
     assert first.latency.count == second.latency.count == 4
     assert min(first.per_second, second.per_second) > 0
     assert found.machine["threads"] == 1
-    assert [(each["backend"], each["hint"], each["cache"]) for each in opened] == [
+    assert [(each.backend, each.hint, each.cache) for each in opened] == [
         ("onnxruntime", None, None),
         ("openvino", None, tmp_path),
         ("onnxruntime", "throughput", None),

@@ -1,7 +1,7 @@
 """`edgecv bench`: latency and FPS of the network, of each stage, of the stream; or of backends."""
 
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,25 +112,18 @@ def _measure(
 ) -> None:
     from edgecv.bench import bench as measure
     from edgecv.board.energy import open_power_probe
-    from edgecv.runtime.model import load
+    from edgecv.runtime.model import Model
+    from edgecv.runtime.session import open_as
     from edgecv.stream.sources.uri import is_path
 
     source, warm_up, repeat = amounts
     with ExitStack() as stack:
-        opened = partial(
-            load,
-            path,
-            options.device,
-            threads=options.threads,
-            backend=options.backend,
-            precision=options.precision,
-            cache=options.cache,
-        )
-        model = stack.enter_context(opened(hint=options.hint))
+        model = stack.enter_context(Model(open_as(path, options)))
         is_run_for_throughput = source is not None and is_path(source) and options.hint is None
         streaming = model
         if is_run_for_throughput and not model.prefers_batches:  # on a CPU
-            streaming = stack.enter_context(opened(hint="throughput"))
+            streaming = Model(open_as(path, replace(options, hint="throughput")))
+            stack.enter_context(streaming)
             streaming.session.warm_up()
         print_choice(screen, model.session)
         await_engine(screen, model.session)

@@ -189,7 +189,7 @@ def is_remote(path: Path | str) -> bool:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a model file is to be run, see `open_session`."""
+    """How a model file is to be run: the arguments of `open_session`, kept together."""
 
     device: str = "auto"
     threads: int = 0
@@ -236,13 +236,17 @@ def open_session(
         ServerError: if a server does not answer.
 
     """
+    return open_as(path, RunOptions(device, threads, backend, precision, hint, cache))
+
+
+def open_as(path: Path | str, options: RunOptions) -> Session:
+    """Open a model file as options say, see `open_session`."""
     suffix = "" if is_remote(path) else Path(path).suffix.lower()
-    options = RunOptions(device, threads, backend, precision, hint, cache)
     _refuse_other_backend(path, suffix, options)
     if is_remote(path):
         from edgecv.runtime.triton import TritonSession  # noqa: PLC0415  # slow to import
 
-        return TritonSession(path, device, threads=threads)
+        return TritonSession(path, options.device, threads=options.threads)
     if is_bundle(path):
         from edgecv.runtime.bundled import open_bundle  # noqa: PLC0415  # slow to import
 
