@@ -17,7 +17,7 @@ import edgecv
 from edgecv.runtime.model import Model
 from edgecv.stream.opening import open_pipeline
 from edgecv.stream.run import run_stream
-from edgecv.stream.sinks import open_sink
+from edgecv.stream.sinks import make_sink
 from edgecv.stream.sources import open_source
 from soaking.camera_kit import CameraKit
 from soaking.clips import CLIPS, write_clip
@@ -97,7 +97,7 @@ def a_recording(place: Place) -> None:
     """Write a video and lines."""
     paths = [place.folder / name for name in ("restarts.mp4", "restarts.jsonl")]
     source, classes = open_source(place.video), place.model.spec.classes
-    sinks = [open_sink(path, source, classes) for path in paths]
+    sinks = [make_sink(path, source, classes) for path in paths]
     summary = run_stream(source, place.model, sinks=sinks, draw=True)
     assert summary.num_frames == _NUM_FRAMES
 

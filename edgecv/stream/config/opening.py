@@ -23,7 +23,7 @@ from edgecv.stream.run import OnStart, RunSummary, run_stream
 from edgecv.stream.runner import Runnable, Runner, as_runner
 from edgecv.stream.scene import SceneConfig
 from edgecv.stream.settings import Settings
-from edgecv.stream.sinks import Events, Sink, open_sink, scene_events
+from edgecv.stream.sinks import Events, Sink, make_sink, scene_events
 from edgecv.stream.sinks.uri import shows_frames
 from edgecv.stream.sources import Source, open_source
 from edgecv.stream.sources.naming import NamedSource
@@ -380,7 +380,28 @@ def _ids(kind: str, classes: Sequence[str], ids: Mapping[str, int]) -> tuple[int
 def open_outputs(
     config: RunConfig, sources: Sequence[Source], classes: Sequence[str], notices: Notices
 ) -> list[Sink]:
-    """Open the sinks of a run; what they write is opened with the first result.
+    """Make the sinks of a run and open them, see `make_outputs`.
+
+    Raises:
+        EdgeCVError: if one cannot be used; then none stays open.
+
+    """
+    sinks = make_outputs(config, sources, classes, notices)
+    try:
+        for number, sink in enumerate(sinks):
+            with Located(config, ("output", number, "uri")):
+                sink.open()
+    except BaseException:
+        for sink in sinks:
+            sink.discard()
+        raise
+    return sinks
+
+
+def make_outputs(
+    config: RunConfig, sources: Sequence[Source], classes: Sequence[str], notices: Notices
+) -> list[Sink]:
+    """Make the sinks of a run, which touches nothing.
 
     Args:
         config: of the run.
@@ -389,7 +410,7 @@ def open_outputs(
         notices: where the sinks say what happens.
 
     Raises:
-        EdgeCVError: if one cannot be used; then none stays open.
+        EdgeCVError: if one cannot be used.
 
     """
     events = Events(
@@ -401,19 +422,14 @@ def open_outputs(
         },
     )
     sinks: list[Sink] = []
-    try:
-        for number, one in enumerate(config.outputs):
-            those = [each for each in sources if not one.sources or each.name in one.sources]
-            with Located(config, ("output", number, "uri")):
-                address = expanded(address_of(one))
-                sink = open_sink(address, those, classes, notices=notices, events=events)
-            sinks.append(sink)
-            if one.sources:
-                sink.sources = frozenset(one.sources)
-    except BaseException:
-        for sink in sinks:
-            sink.discard()
-        raise
+    for number, one in enumerate(config.outputs):
+        those = [each for each in sources if not one.sources or each.name in one.sources]
+        with Located(config, ("output", number, "uri")):
+            address = expanded(address_of(one))
+            sink = make_sink(address, those, classes, notices=notices, events=events)
+        sinks.append(sink)
+        if one.sources:
+            sink.sources = frozenset(one.sources)
     return sinks
 
 

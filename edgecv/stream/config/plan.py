@@ -10,9 +10,9 @@ from edgecv.stream.config.config import RunConfig, SourceConfig, expanded
 from edgecv.stream.config.locating import Located
 from edgecv.stream.config.opening import (
     is_drawn,
+    make_outputs,
     named,
     open_models,
-    open_outputs,
     scenes_of,
     settings_of,
 )
@@ -50,7 +50,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     """Check a run as far as that goes without opening cameras, and return its graph for JSON.
 
     The model is opened, and so are files, folders and test patterns; addresses of cameras and
-    servers are parsed. Outputs are made, and nothing is written.
+    servers are parsed. Outputs are made and not opened.
 
     Raises:
         EdgeCVError: if something cannot be used; the message holds the line and the remedy.
@@ -69,9 +69,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
             if one.region is not None:
                 with Located(config, ("source", number, "region")):
                     refuse_regions(settings.current.runner)
-        sinks = open_outputs(config, under, model.spec.classes, Notices())
-        for sink in sinks:
-            sink.discard()
+        sinks = make_outputs(config, under, model.spec.classes, Notices())
         return {
             "sources": [
                 _source(one, source, is_opened=not isinstance(looked_at, _NotOpened))

@@ -1,6 +1,6 @@
 """Where results go: files, servers, shared memory, functions; see `edgecv.stream.sinks.uri`.
 
-`open_sink` makes a sink of an address, `SinkGroup` runs several so that none holds up the stream
+`make_sink` makes a sink of an address, `SinkGroup` runs several so that none holds up the stream
 or the others.
 """
 
@@ -20,12 +20,12 @@ from edgecv.stream.sinks.group import STOP_S, SinkGroup
 from edgecv.stream.sinks.images import ImageSink
 from edgecv.stream.sinks.isolation import IsolatedSink, SinkReport
 from edgecv.stream.sinks.jsonl import JsonlSink
-from edgecv.stream.sinks.openers import Events
+from edgecv.stream.sinks.makers import Events
 from edgecv.stream.sinks.per_source import PerSourceSink
 from edgecv.stream.sinks.records import as_record
 from edgecv.stream.sinks.segments import SegmentedVideoSink
 from edgecv.stream.sinks.sink import Sink
-from edgecv.stream.sinks.uri import open_sink
+from edgecv.stream.sinks.uri import make_sink
 from edgecv.stream.sinks.video import VideoSink
 
 __all__ = [
@@ -50,6 +50,6 @@ __all__ = [
     "VideoSink",
     "as_record",
     "classes_seen",
-    "open_sink",
+    "make_sink",
     "scene_events",
 ]

@@ -118,6 +118,10 @@ class EventSink(Sink):
         """The name of the sink behind."""
         return self._sink.name
 
+    def open(self) -> None:
+        """Open the sink behind."""
+        self._sink.open()
+
     def write(self, result: StreamResult) -> None:
         """Pass the result on if something happens in it, see `Sink`."""
         if self._gate.passing(result):

@@ -216,6 +216,7 @@ class IsolatedSink:
 
     def _run(self) -> None:
         try:
+            self._open()
             while (result := self._take()) is not None:
                 self._write(result)
             self._finish()
@@ -223,6 +224,15 @@ class IsolatedSink:
             with self._changed:
                 self._has_ended = True
                 self._changed.notify_all()
+
+    def _open(self) -> None:
+        self._begin()
+        try:
+            self._sink.open()
+        except BaseException as error:  # noqa: BLE001  # the first write meets it again
+            with self._changed:
+                self._fail(str(error) or type(error).__name__)
+        self._end()
 
     def _finish(self) -> None:
         self._begin()

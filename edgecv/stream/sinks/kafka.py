@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecv.errors import InputError, MissingDependencyError, OutputError
 from edgecv.stream.notices import Notices
@@ -11,6 +11,9 @@ from edgecv.stream.pipeline import StreamResult
 from edgecv.stream.sinks.per_source import PLACEHOLDER, file_safe
 from edgecv.stream.sinks.records import as_message
 from edgecv.stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    import confluent_kafka
 
 _CLOSE_S = 10.0
 _SLICE_S = 0.05
@@ -31,7 +34,7 @@ class KafkaSink(Sink):
         config: of librdkafka, above ours.
 
     Raises:
-        InputError: if the topic is empty, or librdkafka refuses the configuration.
+        InputError: if the topic is empty; from `open`, if librdkafka refuses the configuration.
         MissingDependencyError: if confluent-kafka is not installed.
 
     """
@@ -47,22 +50,23 @@ class KafkaSink(Sink):
         notices: Notices | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin to connect."""
+        """Check the topic."""
         self._name = f"kafka://{','.join(servers)}/{topic}"
         if not topic:
             raise InputError(f"`{self._name}`: the topic is missing. Write kafka://host/topic.")
         try:
-            from confluent_kafka import KafkaException, Producer  # noqa: PLC0415  # an extra
+            import confluent_kafka as kafka  # noqa: PLC0415  # an extra
         except ImportError as error:
             raise MissingDependencyError(
                 "KafkaSink: the package `confluent-kafka` is not installed. "
                 "Install it with `pip install 'edgecv[kafka]'`."
             ) from error
+        self._kafka = kafka
         self._topic, self._classes, self._notices = topic, tuple(classes), notices
         self._num_failed, self._reason = 0, ""
         self._has_said = False
         self._hurry = threading.Event()
-        ours = {
+        self._config = {
             "bootstrap.servers": ",".join(servers),
             "enable.idempotence": True,  # no message twice, none out of order
             "compression.type": "lz4",
@@ -71,22 +75,33 @@ class KafkaSink(Sink):
             "message.timeout.ms": 60_000,
             "error_cb": self._on_error,
             "log_level": 0,  # what it would print is in our notices
+            **(config or {}),
         }
-        try:
-            self._producer: Producer = Producer(ours | dict(config or {}))
-        except KafkaException as error:
-            raise InputError(f"`{self._name}`: librdkafka refuses: {error}.") from error
+        self._producer: confluent_kafka.Producer | None = None
 
     @property
     def name(self) -> str:
         """Brokers and topic."""
         return self._name
 
+    def open(self) -> None:
+        """Begin to connect, see `Sink`."""
+        self._opened()
+
+    def _opened(self) -> "confluent_kafka.Producer":
+        if self._producer is None:
+            try:
+                self._producer = self._kafka.Producer(self._config)
+            except self._kafka.KafkaException as error:
+                raise InputError(f"`{self._name}`: librdkafka refuses: {error}.") from error
+        return self._producer
+
     def write(self, result: StreamResult) -> None:
         """Hand one result to librdkafka, see `Sink`."""
+        producer = self._opened()
         topic = self._topic.replace(PLACEHOLDER, file_safe(result.source))
         try:
-            self._producer.produce(
+            producer.produce(
                 topic,
                 as_message(result, self._classes),
                 key=result.source or None,
@@ -94,16 +109,18 @@ class KafkaSink(Sink):
             )
         except BufferError:
             reason = self._reason or "the brokers are too slow"
-            self._producer.poll(0)
+            producer.poll(0)
             raise OutputError(
                 f"`{self._name}`: {_MOST_WAITING} messages wait already: {reason}. "
                 "Check that the brokers run."
             ) from None
-        self._producer.poll(0)
+        producer.poll(0)
         self._raise_lost()
 
     def close(self) -> None:
         """Wait until the brokers have what was produced, see `Sink`."""
+        if self._producer is None:
+            return
         until_s = time.monotonic() + _CLOSE_S
         while self._producer.flush(_SLICE_S) and time.monotonic() < until_s:
             if self._hurry.is_set():
@@ -116,6 +133,8 @@ class KafkaSink(Sink):
 
     def discard(self) -> None:
         """Give up what waits; what was sent is out."""
+        if self._producer is None:
+            return
         self._producer.purge()
         self._producer.flush(_SLICE_S)
         self._num_failed = 0

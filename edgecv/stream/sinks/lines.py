@@ -169,7 +169,7 @@ def opener(
         InputError: if a limit is not positive.
 
     """
-    check_limits("open_sink", rotate_bytes=rotate_bytes, rotate_s=rotate_s, keep=keep)
+    check_limits("make_sink", rotate_bytes=rotate_bytes, rotate_s=rotate_s, keep=keep)
     if not append and rotate_bytes is None and rotate_s is None:
         return lambda: WholeLines(path), False
     return (

@@ -65,7 +65,7 @@ class MqttSink(Sink):
         retain: bool = False,
         notices: Notices | None = None,
     ) -> None:
-        """Begin to connect."""
+        """Check the topic."""
         if not topic or "+" in topic or "#" in topic:
             raise InputError(
                 f"`mqtt://{host}`: the topic must not be empty or have `+` or `#`, got `{topic}`. "
@@ -99,7 +99,7 @@ class MqttSink(Sink):
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
-        self._client.connect_async(host, port, _KEEP_ALIVE_S)
+        self._client.connect_async(host, port, _KEEP_ALIVE_S)  # notes the address
         # Not paho's own thread: stopping that one waits for as long as the broker is silent.
         self._thread = threading.Thread(
             target=self._client.loop_forever,
@@ -107,15 +107,22 @@ class MqttSink(Sink):
             name="paho-mqtt-sink",
             daemon=True,
         )
-        self._thread.start()
+        self._has_begun = False
 
     @property
     def name(self) -> str:
         """Broker and topic."""
         return self._name
 
+    def open(self) -> None:
+        """Begin to connect, see `Sink`."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._thread.start()
+
     def write(self, result: StreamResult) -> None:
         """Hand one result to paho, see `Sink`."""
+        self.open()
         source = "".join("_" if letter in "/+#" else letter for letter in result.source)
         topic = self._topic.replace(PLACEHOLDER, source or "source")
         info = self._client.publish(
@@ -131,7 +138,7 @@ class MqttSink(Sink):
 
     def close(self) -> None:
         """Wait until the broker has what was published, see `Sink`."""
-        if self._is_closed:
+        if self._is_closed or not self._has_begun:
             return
         # The first connection may still be on its way; a broker that is gone is not waited for.
         may_come = self._is_connected or self._reason == _NO_VERDICT
@@ -147,7 +154,7 @@ class MqttSink(Sink):
 
     def discard(self) -> None:
         """Disconnect; what was published is out."""
-        if not self._is_closed:
+        if self._has_begun and not self._is_closed:
             self._end()
 
     def interrupt(self, *, is_final: bool) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Sink(ABC):
     """Something that takes results one by one.
 
+    Making one checks what it was given and touches nothing; `open` connects.
+
     A sink is left in one of two ways: `close` puts the file in its place, `discard` removes what
     was begun and leaves an older file alone. A sink that was given nothing puts nothing. Where
     what was written is out already (a message, a line that was appended), both do the same.
@@ -31,6 +33,17 @@ class Sink(ABC):
     def name(self) -> str:
         """The file, folder or address for messages; never with a password."""
         return type(self).__name__
+
+    def open(self) -> None:  # noqa: B027  # most open a file with their first result
+        """Connect, and deliver what waits from an earlier run; twice does no harm.
+
+        `write` does it where nobody has, and a `with` block.
+
+        Raises:
+            InputError: if what it was given is refused where it is used.
+            OutputError: if it cannot be opened; `write` tries again.
+
+        """
 
     @abstractmethod
     def write(self, result: StreamResult) -> None:
@@ -67,7 +80,8 @@ class Sink(ABC):
         """
 
     def __enter__(self) -> "Self":
-        """Return the sink itself."""
+        """Open the sink and return it."""
+        self.open()
         return self
 
     def __exit__(

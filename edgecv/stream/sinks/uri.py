@@ -44,7 +44,7 @@ from edgecv.stream.sinks.events import (
     EventSink,
     checked_wanted,
 )
-from edgecv.stream.sinks.openers import ONE_SOURCE, OPENERS, PICTURES, Events, Request
+from edgecv.stream.sinks.makers import MAKERS, ONE_SOURCE, PICTURES, Events, Request
 from edgecv.stream.sinks.options import Options
 from edgecv.stream.sinks.per_source import PLACEHOLDER, PerSourceSink, file_names, file_safe
 from edgecv.stream.sinks.sink import Sink
@@ -55,7 +55,7 @@ _OPTIONS_OF_FILE = re.compile(r"(.*?)\?([A-Za-z_]+=.*)", re.DOTALL)
 _OF_SERVER = ("http", "https", "rtsp", "rtsps")  # a `?` is theirs
 
 
-def open_sink(
+def make_sink(
     uri: Path | str,
     source: Source | Sequence[Source],
     classes: Sequence[str],
@@ -75,7 +75,6 @@ def open_sink(
     Raises:
         InputError: if the address or one of its options cannot be used.
         MissingDependencyError: if it needs a package that is not installed.
-        OutputError: if a webhook's spool cannot be used.
 
     """
     sources = [source] if isinstance(source, Source) else list(source)
@@ -93,7 +92,7 @@ def open_sink(
         request = Request(
             shown, here, options, fps, classes, notices, events, wanted, cooldown_s or 0.0
         )
-        sink = OPENERS[scheme](request)
+        sink = MAKERS[scheme](request)
         if (wanted or cooldown_s is not None) and not isinstance(sink, EventPictureSink):
             sink = EventSink(sink, request.gate())
         options.finish()
@@ -103,8 +102,7 @@ def open_sink(
         return make("", sources[0].fps)
     if PLACEHOLDER in place:
         rates = {one.name: one.fps for one in sources}
-        if _is_file(scheme):  # a wrong option is refused now, not with the first frame
-            make("source", None).discard()
+        make("source", None)  # a wrong option is refused now, not with the first frame
         names = file_names([one.name for one in sources])
         return PerSourceSink(
             shown, lambda name: make(names.get(name) or file_safe(name), rates.get(name))
@@ -139,8 +137,8 @@ def _split(uri: Path | str) -> tuple[str, str, str, str]:
         return place, _kind_of_file(place), place, text
     scheme = found[1].lower()
     place, _, text = uri.partition("#" if scheme in _OF_SERVER else "?")
-    if scheme not in OPENERS:
-        schemes = ", ".join(f"{name}://" for name in sorted(OPENERS) if name.isalpha())
+    if scheme not in MAKERS:
+        schemes = ", ".join(f"{name}://" for name in sorted(MAKERS) if name.isalpha())
         raise InputError(
             f"`{scheme}://`: an output's scheme must be one of {schemes}. "
             "Files and folders have none."
@@ -160,17 +158,13 @@ def _kind_of_file(place: str) -> str:
         return COCO_SUFFIX
     if path.is_dir() or not suffix or suffix in IMAGE_SUFFIXES or suffix == PLACEHOLDER:
         return PICTURES
-    if suffix not in OPENERS:
-        known = ", ".join(sorted((*filter(_is_suffix, OPENERS), *IMAGE_SUFFIXES)))
+    if suffix not in MAKERS:
+        known = ", ".join(sorted((*filter(_is_suffix, MAKERS), *IMAGE_SUFFIXES)))
         raise InputError(
             f"`{place}`: an output must end in one of {known}, or be a folder or an address such "
             f"as mqtt://host/topic, got `{path.suffix}`."
         )
     return suffix
-
-
-def _is_file(kind: str) -> bool:
-    return kind.startswith(".")
 
 
 def _is_suffix(kind: str) -> bool:

@@ -52,7 +52,7 @@ class WebhookSink(Sink):
 
     Raises:
         InputError: if the URL has no host.
-        OutputError: if the spool cannot be used.
+        OutputError: from `open`, if the spool cannot be used.
 
     """
 
@@ -69,7 +69,7 @@ class WebhookSink(Sink):
         notices: Notices | None = None,
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
-        """Open the spool; the server is first asked with the first message."""
+        """Check the URL."""
         self._client = _Client(url, timeout_s)
         self._classes, self._notices = tuple(classes), notices
         self._first_wait_s = first_wait_s
@@ -80,20 +80,24 @@ class WebhookSink(Sink):
         self._is_closing = False
         self._thread: threading.Thread | None = None
         self._spool: Spool | None = None
-        if spool is not None:
-            from edgecv.stream.sinks import spool as on_disk  # noqa: PLC0415  # not on Windows
-
-            self._spool = on_disk.Spool(spool, spool_bytes)
-            self._key = self._spool.id
-            self._thread = threading.Thread(
-                target=self._deliver, args=(self._spool,), name="edgecv-webhook", daemon=True
-            )
-            self._thread.start()
+        self._spool_at = None if spool is None else (spool, spool_bytes)
 
     @property
     def name(self) -> str:
         """Scheme and host: the path of many webhooks is their password."""
         return self._client.name
+
+    def open(self) -> None:
+        """Open the spool and begin to deliver what waits in it, see `Sink`."""
+        if self._spool_at is not None and self._spool is None and not self._is_closing:
+            from edgecv.stream.sinks import spool as on_disk  # noqa: PLC0415  # not on Windows
+
+            self._spool = on_disk.Spool(*self._spool_at)
+            self._key = self._spool.id
+            self._thread = threading.Thread(
+                target=self._deliver, args=(self._spool,), name="edgecv-webhook", daemon=True
+            )
+            self._thread.start()
 
     def write(self, result: StreamResult) -> None:
         """Send one result, or put it into the spool, see `Sink`.
@@ -103,6 +107,7 @@ class WebhookSink(Sink):
             OutputError: if it is not there, or does not take messages now.
 
         """
+        self.open()
         message = as_message(result, self._classes)
         if self._spool is not None:
             self._spool.append(message)

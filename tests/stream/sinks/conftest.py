@@ -42,7 +42,9 @@ class FakeSink(Sink):
         *,
         recovers: bool = False,
         name: str = "fake",
+        on_open: Callable[[], object] = lambda: None,
     ) -> None:
+        self.on_open = on_open
         self.on_write, self.recovers, self._name = on_write, recovers, name
         self.written: list[int] = []
         self.num_closed = self.num_discarded = 0
@@ -52,6 +54,10 @@ class FakeSink(Sink):
     @property
     def name(self) -> str:
         return self._name
+
+    def open(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.on_open()
 
     def write(self, result: StreamResult) -> None:
         self.threads.add(threading.current_thread().name)

@@ -22,7 +22,7 @@ from edgecv.stream.sinks import (
     JsonlSink,
     Sink,
     VideoSink,
-    open_sink,
+    make_sink,
 )
 from edgecv.stream.sinks.encoder import H264_ENCODERS, h264_encoder
 from edgecv.stream.sources import Frame, ImageFormat, ImageSource, open_source
@@ -65,7 +65,7 @@ SINKS: dict[str, MakeSink] = {
 
 
 @pytest.fixture(params=SINKS)
-def make_sink(request: pytest.FixtureRequest) -> tuple[str, MakeSink]:
+def maker(request: pytest.FixtureRequest) -> tuple[str, MakeSink]:
     return request.param, SINKS[request.param]
 
 
@@ -73,9 +73,9 @@ def make_sink(request: pytest.FixtureRequest) -> tuple[str, MakeSink]:
 
 
 def test_a_file_appears_when_the_sink_is_closed(
-    make_sink: tuple[str, MakeSink], tmp_path: Path
+    maker: tuple[str, MakeSink], tmp_path: Path
 ) -> None:
-    name, make = make_sink
+    name, make = maker
     target = tmp_path / "deeper" / name
     with make(target) as sink:
         sink.write(result(0))
@@ -89,18 +89,18 @@ def test_a_file_appears_when_the_sink_is_closed(
 
 @pytest.mark.parametrize("kind", [SourceError, KeyboardInterrupt])
 def test_what_was_delivered_is_kept_when_the_source_ends_early(
-    make_sink: tuple[str, MakeSink], tmp_path: Path, kind: type[BaseException]
+    maker: tuple[str, MakeSink], tmp_path: Path, kind: type[BaseException]
 ) -> None:
-    name, make = make_sink
+    name, make = maker
     with pytest.raises(kind):
         write_one_and_raise(make(tmp_path / name), kind)
     assert (tmp_path / name).stat().st_size > 0
 
 
 def test_after_any_other_error_the_old_file_is_as_it_was(
-    make_sink: tuple[str, MakeSink], tmp_path: Path
+    maker: tuple[str, MakeSink], tmp_path: Path
 ) -> None:
-    name, make = make_sink
+    name, make = maker
     (tmp_path / name).write_text("old")
     with pytest.raises(ZeroDivisionError):
         write_one_and_raise(make(tmp_path / name), ZeroDivisionError)
@@ -109,17 +109,17 @@ def test_after_any_other_error_the_old_file_is_as_it_was(
 
 
 def test_a_sink_that_got_nothing_writes_nothing(
-    make_sink: tuple[str, MakeSink], tmp_path: Path
+    maker: tuple[str, MakeSink], tmp_path: Path
 ) -> None:
-    name, make = make_sink
+    name, make = maker
     (tmp_path / name).write_text("old")
     with make(tmp_path / name):
         pass
     assert (tmp_path / name).read_text() == "old"
 
 
-def test_a_place_below_a_file_is_refused(make_sink: tuple[str, MakeSink], tmp_path: Path) -> None:
-    name, make = make_sink
+def test_a_place_below_a_file_is_refused(maker: tuple[str, MakeSink], tmp_path: Path) -> None:
+    name, make = maker
     (tmp_path / "file").touch()
     sink = make(tmp_path / "file" / name)
     with pytest.raises(OutputError, match=f"cannot write `.*{name}`: .*choose another place"):
@@ -351,9 +351,9 @@ def test_one_picture(tmp_path: Path) -> None:
     ],
 )
 def test_the_suffix_chooses(tmp_path: Path, name: str, kind: type[Any]) -> None:
-    assert type(open_sink(tmp_path / name, ImageSource(["a.png"]), CLASSES)) is kind
+    assert type(make_sink(tmp_path / name, ImageSource(["a.png"]), CLASSES)) is kind
 
 
 def test_an_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must end in one of .*\.mp4.*got `\.xlsx`"):
-        open_sink(tmp_path / "a.xlsx", ImageSource(["a.png"]), CLASSES)
+        make_sink(tmp_path / "a.xlsx", ImageSource(["a.png"]), CLASSES)

@@ -118,6 +118,35 @@ def test_the_first_error_ends_what_cannot_recover(fake_sink: Fake, result: MakeR
     assert notice.text == "no space. Free some. The stream goes on without `out.mp4`."
 
 
+def test_a_sink_is_opened_before_there_is_a_result(fake_sink: Fake) -> None:
+    is_open = threading.Event()
+    sink = fake_sink(on_open=is_open.set)
+    with SinkGroup([sink]):
+        assert is_open.wait(10)
+    assert sink.threads == {"edgecv-sink"}
+
+
+def test_a_sink_that_cannot_be_opened_is_said_and_written_to(
+    fake_sink: Fake, result: MakeResult
+) -> None:
+    notices = Notices()
+    errors = [OutputError("the folder is in use. Choose another.")]
+
+    def fails_once() -> None:
+        if errors:
+            raise errors.pop()
+
+    sink = fake_sink(on_open=fails_once)
+    isolated = IsolatedSink(sink, notices=notices)
+    isolated.write(result(0))
+    report = isolated.close()
+    assert (sink.written, sink.num_closed) == ([0], 1)
+    assert (report.num_written, report.error) == (1, "the folder is in use. Choose another.")
+    assert [notice.text for notice in notices.recent()] == [
+        "`fake`: the folder is in use. Choose another. The stream goes on."
+    ]
+
+
 def test_what_recovers_is_tried_again(fake_sink: Fake, result: MakeResult) -> None:
     notices = Notices()
     sink = fake_sink(raising(OutputError("server gone."), at=1), recovers=True)

@@ -99,7 +99,7 @@ def test_a_full_queue_is_an_error(result: MakeResult, monkeypatch: pytest.Monkey
 )
 def test_refused(topic: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        KafkaSink(["host:9092"], topic, CLASSES, config=config)
+        KafkaSink(["host:9092"], topic, CLASSES, config=config).open()
 
 
 def test_without_confluent_kafka(monkeypatch: pytest.MonkeyPatch) -> None:

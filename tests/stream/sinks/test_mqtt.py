@@ -134,6 +134,7 @@ def test_a_broker_that_is_not_there(result: MakeResult) -> None:
         port = listener.getsockname()[1]
     notices, is_said = heard("cannot be reached")
     sink = MqttSink("127.0.0.1", "t", CLASSES, port=port, notices=notices)
+    sink.open()
     assert is_said.wait(10)
     sink.write(result(0))
     with pytest.raises(OutputError, match="1 messages did not reach the broker: it cannot be"):
@@ -176,6 +177,7 @@ def test_a_broker_that_refuses_says_so(tmp_path: Path) -> None:
             password="hunter2",  # noqa: S106
             notices=notices,
         )
+        sink.open()
         assert is_said.wait(10)
         sink.discard()
         assert "hunter2" not in sink.name + "".join(notice.text for notice in notices.recent())

@@ -1,6 +1,7 @@
 """Every address of the table, every option, and everything that is refused."""
 
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from edgecv.stream.sinks import (
     PerSourceSink,
     SegmentedVideoSink,
     VideoSink,
-    open_sink,
+    make_sink,
     uri,
 )
 from edgecv.stream.sinks.hls import HlsSink
-from edgecv.stream.sinks.openers import OPENERS
+from edgecv.stream.sinks.makers import MAKERS
 from edgecv.stream.sinks.rtsp import RtspSink
 from edgecv.stream.sinks.webhook import WebhookSink
 from edgecv.stream.sources import ImageSource
@@ -33,11 +34,11 @@ CLASSES = ("cat", "dög")
 MakeResult = Callable[..., Any]
 
 
-def opened(address: str, num_sources: int = 1, **options: Any) -> Any:
+def made(address: str, num_sources: int = 1, **options: Any) -> Any:
     sources = [ImageSource([f"{index}.png"]) for index in range(num_sources)]
     for index, source in enumerate(sources):
         source.name = f"cam/{index}"
-    return open_sink(address, sources if num_sources > 1 else sources[0], CLASSES, **options)
+    return make_sink(address, sources if num_sources > 1 else sources[0], CLASSES, **options)
 
 
 @pytest.mark.parametrize(
@@ -67,21 +68,21 @@ def opened(address: str, num_sources: int = 1, **options: Any) -> Any:
     ],
 )
 def test_addresses(address: str, kind: type, attributes: dict[str, Any]) -> None:
-    with opened(address) as sink:
+    with made(address) as sink:
         assert type(sink) is kind
         assert {name: getattr(sink, name) for name in attributes} == attributes
 
 
 def test_a_file_with_a_question_mark_is_a_path(tmp_path: Path) -> None:
     path = tmp_path / "a?b=c.jsonl"
-    assert open_sink(path, ImageSource(["a.png"]), CLASSES).name == str(path)
+    assert make_sink(path, ImageSource(["a.png"]), CLASSES).name == str(path)
 
 
 def test_an_mqtt_address() -> None:
     pytest.importorskip("paho.mqtt")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        sink = opened(f"mqtt://me:p%40w@127.0.0.1:{port}/site/%7Bsource%7D?qos=0&retain=on", 2)
+        sink = made(f"mqtt://me:p%40w@127.0.0.1:{port}/site/%7Bsource%7D?qos=0&retain=on", 2)
         assert sink.name == f"mqtt://127.0.0.1:{port}/site/{{source}}"
         assert (sink._qos, sink._retain) == (0, True)
         assert (sink._client.username, sink._client.password) == ("me", "p@w")
@@ -92,9 +93,9 @@ def test_a_kafka_address(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = pytest.importorskip("confluent_kafka")
     configs: list[dict[str, Any]] = []
     monkeypatch.setattr(kafka, "Producer", configs.append)
-    assert opened("kafka://a,b:9/t").name == "kafka://a:9092,b:9/t"
-    opened("kafka://me:p%3Aw@a/t?tls=on")
-    opened("kafka://a/t?tls=on")
+    assert made("kafka://a,b:9/t").name == "kafka://a:9092,b:9/t"
+    for address in ("kafka://a,b:9/t", "kafka://me:p%3Aw@a/t?tls=on", "kafka://a/t?tls=on"):
+        made(address).open()
     assert "security.protocol" not in configs[0]
     assert configs[0]["bootstrap.servers"] == "a:9092,b:9"
     assert configs[1]["security.protocol"] == "sasl_ssl"
@@ -103,15 +104,42 @@ def test_a_kafka_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_ring_address(result: MakeResult) -> None:
-    with opened("shm://test-uri?slots=3&pixels=off&json=1KB") as sink:
+    with made("shm://test-uri?slots=3&pixels=off&json=1KB") as sink:
         sink.write(result(0))
         assert (sink._num_slots, sink._has_pixels, sink._json_bytes) == (3, False, 1024)
 
 
 def test_a_spool(tmp_path: Path) -> None:
-    with opened(f"http://host/#spool={tmp_path}&spool_size=1MB") as sink:
+    with made(f"http://host/#spool={tmp_path}&spool_size=1MB") as sink:
         assert sink._spool is not None
         assert sink._spool._max_bytes == 1_000_000
+
+
+def test_making_a_sink_touches_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt")
+    pytest.importorskip("confluent_kafka")
+    tasks = Path("/proc/self/task")
+    before = threading.enumerate(), len(list(tasks.iterdir())) if tasks.is_dir() else 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for address in (
+            f"mqtt://127.0.0.1:{port}/t",
+            f"kafka://127.0.0.1:{port}/t",
+            f"http://127.0.0.1:{port}/#spool={tmp_path}/spool",
+            f"rtsp://127.0.0.1:{port}/live",
+            f"{tmp_path}/out.jsonl?append=on",
+            f"events://{tmp_path}/events?class=cat",
+        ):
+            sink = made(address)
+            assert threading.enumerate() == before[0]
+            sink.close()
+            sink.discard()
+        server.setblocking(False)  # noqa: FBT003  # the only name it has
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert list(tmp_path.iterdir()) == []
+    if tasks.is_dir():  # librdkafka's threads are not Python's
+        assert len(list(tasks.iterdir())) <= before[1]
 
 
 # Several sources
@@ -129,7 +157,7 @@ def test_a_spool(tmp_path: Path) -> None:
 )
 def test_one_file_for_several_sources_is_refused(address: str, remedy: str) -> None:
     with pytest.raises(InputError) as caught:
-        opened(address, 2)
+        made(address, 2)
     assert str(caught.value).endswith(
         f"it must have `{{source}}` in its name for 2 sources. Write {remedy}."
     )
@@ -138,11 +166,11 @@ def test_one_file_for_several_sources_is_refused(address: str, remedy: str) -> N
 
 @pytest.mark.parametrize("address", ["out.jsonl", "out.csv", "out.coco.json", "events://folder"])
 def test_records_hold_several_sources(address: str) -> None:
-    assert not isinstance(opened(address, 2), PerSourceSink)
+    assert not isinstance(made(address, 2), PerSourceSink)
 
 
 def test_a_file_a_source(tmp_path: Path, result: MakeResult) -> None:
-    with opened(f"{tmp_path}/out.{{source}}.jsonl", 2) as sink:
+    with made(f"{tmp_path}/out.{{source}}.jsonl", 2) as sink:
         for index in range(2):
             sink.write(result(index, source=f"cam/{index}"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -156,7 +184,7 @@ def test_a_wrong_option_is_refused_before_the_first_frame(tmp_path: Path) -> Non
     with pytest.raises(
         InputError, match=r"there is no option `segmnt` here. Did you mean `segment`"
     ):
-        opened(f"{tmp_path}/out.{{source}}.mp4?segmnt=1s", 2)
+        made(f"{tmp_path}/out.{{source}}.mp4?segmnt=1s", 2)
 
 
 # Events
@@ -167,11 +195,11 @@ def test_zones_and_lines_come_from_elsewhere(result: MakeResult) -> None:
         return [Event("zone", "door")] if result.frame.index == 2 else []
 
     events = Events(entered, {"zone": ("door",)})
-    sink = opened("folder?zone=door", events=events)
+    sink = made("folder?zone=door", events=events)
     gate = sink._gate
     assert [bool(gate.passing(result(index))) for index in range(4)] == [False, False, True, False]
     with pytest.raises(InputError, match=r"`zone` must name what there is, got `gate`; .*: door"):
-        opened("folder?zone=gate", events=events)
+        made("folder?zone=gate", events=events)
 
 
 # Refused
@@ -209,14 +237,14 @@ def test_zones_and_lines_come_from_elsewhere(result: MakeResult) -> None:
 )
 def test_refused(address: str, message: str) -> None:
     with pytest.raises(EdgeCVError, match=message) as caught:
-        opened(address)
+        made(address)
     assert "pw" not in str(caught.value)
 
 
 def test_the_table_names_every_address() -> None:
     """What a user reads is what there is."""
     assert uri.__doc__ is not None
-    for kind in OPENERS:
+    for kind in MAKERS:
         if kind != ".":
             name = kind if kind.startswith(".") else f"{kind}://"
             assert name in uri.__doc__

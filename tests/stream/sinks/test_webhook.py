@@ -226,6 +226,21 @@ def test_a_restart_delivers_what_the_last_run_could_not(
     assert len({key.rpartition("-")[0] for key in keys}) == 1
 
 
+def test_what_waits_is_delivered_as_soon_as_the_sink_is_open(
+    server: Server, result: MakeResult, tmp_path: Path
+) -> None:
+    server.plan = ["close", *["500"] * 1000]
+    sink = WebhookSink(server.url, CLASSES, spool=tmp_path, first_wait_s=0.001)
+    sink.write(result(7))
+    sink.close()
+    server.plan = []
+    again = WebhookSink(server.url, CLASSES, spool=tmp_path)
+    again.open()
+    again.open()
+    assert server.frames(1) == [7]
+    again.close()
+
+
 def test_a_message_whose_answer_was_lost_has_the_same_key(
     server: Server, result: MakeResult, tmp_path: Path
 ) -> None:

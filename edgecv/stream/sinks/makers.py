@@ -77,7 +77,7 @@ class Request:
         return EventGate(find, self.wanted, self.cooldown_s)
 
 
-def _open_video(request: Request) -> Sink:
+def _make_video(request: Request) -> Sink:
     options = request.options
     segment_s, segment_bytes = options.duration_or_size("segment")
     keep = options.whole("keep")
@@ -94,7 +94,7 @@ def _open_video(request: Request) -> Sink:
     )
 
 
-def _open_hls(request: Request) -> Sink:
+def _make_hls(request: Request) -> Sink:
     segment_s = request.options.duration_s("segment")
     keep = request.options.whole("keep", least=0)
     return HlsSink(
@@ -105,16 +105,16 @@ def _open_hls(request: Request) -> Sink:
     )
 
 
-def _open_rtsp(request: Request) -> Sink:
+def _make_rtsp(request: Request) -> Sink:
     timeout_s = request.options.duration_s("timeout") or RTSP_TIMEOUT_S
     return RtspSink(request.place, request.fps, timeout_s=timeout_s)
 
 
-def _open_jsonl(request: Request) -> Sink:
+def _make_jsonl(request: Request) -> Sink:
     return JsonlSink(request.place, request.classes, **_line_options(request))
 
 
-def _open_csv(request: Request) -> Sink:
+def _make_csv(request: Request) -> Sink:
     rows = request.options.text("rows")
     if rows not in (None, "objects", "events"):
         raise InputError(
@@ -139,22 +139,22 @@ def _line_options(request: Request) -> dict[str, Any]:
     }
 
 
-def _open_coco(request: Request) -> Sink:
+def _make_coco(request: Request) -> Sink:
     return CocoSink(request.place, request.classes)
 
 
-def _open_images(request: Request) -> Sink:
+def _make_images(request: Request) -> Sink:
     return ImageSink(request.place)
 
 
-def _open_events(request: Request) -> Sink:
+def _make_events(request: Request) -> Sink:
     folder = request.place.removeprefix("events://")
     if not folder:
         raise InputError("`events://`: the folder is missing. Write events://folder?class=person.")
     return EventPictureSink(folder, request.gate(), keep=request.options.whole("keep"))
 
 
-def _open_mqtt(request: Request) -> Sink:
+def _make_mqtt(request: Request) -> Sink:
     parts = urlsplit(request.place)
     qos = request.options.whole("qos", least=0, most=2)
     return MqttSink(
@@ -171,7 +171,7 @@ def _open_mqtt(request: Request) -> Sink:
     )
 
 
-def _open_kafka(request: Request) -> Sink:
+def _make_kafka(request: Request) -> Sink:
     parts = urlsplit(request.place)
     login, at, hosts = parts.netloc.rpartition("@")
     servers = [host if ":" in host else f"{host}:{_KAFKA_PORT}" for host in hosts.split(",")]
@@ -199,7 +199,7 @@ def _open_kafka(request: Request) -> Sink:
     )
 
 
-def _open_webhook(request: Request) -> Sink:
+def _make_webhook(request: Request) -> Sink:
     options = request.options
     spool, spool_bytes = options.text("spool"), options.size_bytes("spool_size")
     if spool_bytes is not None and (spool is None or spool_bytes < _LEAST_SPOOL):
@@ -219,7 +219,7 @@ def _open_webhook(request: Request) -> Sink:
     )
 
 
-def _open_ring(request: Request) -> Sink:
+def _make_ring(request: Request) -> Sink:
     from edgecv.stream.sinks.ring_writer import (  # noqa: PLC0415  # Linux only
         JSON_BYTES,
         NUM_SLOTS,
@@ -253,21 +253,21 @@ def _port(request: Request) -> int | None:
         ) from error
 
 
-OPENERS: dict[str, Callable[[Request], Sink]] = {
-    **dict.fromkeys(VIDEO_SUFFIXES, _open_video),
-    HLS_SUFFIX: _open_hls,
-    **dict.fromkeys(JSONL_SUFFIXES, _open_jsonl),
-    **dict.fromkeys(CSV_SUFFIXES, _open_csv),
-    COCO_SUFFIX: _open_coco,
-    PICTURES: _open_images,
-    "events": _open_events,
-    "rtsp": _open_rtsp,
-    "rtsps": _open_rtsp,
-    "mqtt": _open_mqtt,
-    "mqtts": _open_mqtt,
-    "kafka": _open_kafka,
-    "http": _open_webhook,
-    "https": _open_webhook,
-    "shm": _open_ring,
+MAKERS: dict[str, Callable[[Request], Sink]] = {
+    **dict.fromkeys(VIDEO_SUFFIXES, _make_video),
+    HLS_SUFFIX: _make_hls,
+    **dict.fromkeys(JSONL_SUFFIXES, _make_jsonl),
+    **dict.fromkeys(CSV_SUFFIXES, _make_csv),
+    COCO_SUFFIX: _make_coco,
+    PICTURES: _make_images,
+    "events": _make_events,
+    "rtsp": _make_rtsp,
+    "rtsps": _make_rtsp,
+    "mqtt": _make_mqtt,
+    "mqtts": _make_mqtt,
+    "kafka": _make_kafka,
+    "http": _make_webhook,
+    "https": _make_webhook,
+    "shm": _make_ring,
 }
 ONE_SOURCE = (*VIDEO_SUFFIXES, HLS_SUFFIX, PICTURES, "rtsp", "rtsps", "shm")
