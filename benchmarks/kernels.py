@@ -20,8 +20,16 @@ from measure import Case, Measurement, measure
 from edgecv.kernels import set_num_threads
 from edgecv.provenance import cpu_name, versions_in_use
 
-MODULES = ("fit", "decoding", "suppression", "overlap", "pooling", "masks", "drawing")
-PEERS = ("torch", "torchvision", "opencv-python-headless", "ultralytics", "numpy")
+MODULES = ("fit", "decoding", "suppression", "overlap", "pooling", "masks", "drawing", "tracking")
+PEERS = (
+    "torch",
+    "torchvision",
+    "opencv-python-headless",
+    "scipy",
+    "trackers",
+    "ultralytics",
+    "numpy",
+)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from edgecv.report.examples import Example
 from edgecv.results import Classification, Detections, Result, Segmentation
 from edgecv.runtime.model import Model
 from edgecv.stream import stream
+from edgecv.stream.runner import Runner
 from edgecv.stream.sources import ImageSource
 
 SCORE_THRESHOLD = 0.001  # the whole precision-recall curve, as the field evaluates
@@ -106,7 +107,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model,
+    model: Model | Runner,
     dataset: DetectionDataset,
     *,
     score_threshold: float = SCORE_THRESHOLD,
@@ -116,7 +117,8 @@ def evaluate(
     """Run a model over every image of a data set and score it as COCO does.
 
     Args:
-        model: the model; its own thresholds are replaced by the two below.
+        model: a model, or how to look with one, such as `edgecv.stream.Tiled`; its own thresholds
+            are replaced by the two below.
         dataset: the ground truth, with the model's classes in any order.
         score_threshold: in [0, 1]; a higher one cuts the curve and lowers AP.
         iou_threshold: of the suppression, in [0, 1]; None for the model's own.
@@ -269,7 +271,7 @@ def accuracy_of(
     return Accuracy(HEADLINES[model.spec.task], figures, dataset.name, dataset.split)
 
 
-def _require_task(model: Model, *tasks: str) -> None:
+def _require_task(model: Model | Runner, *tasks: str) -> None:
     if model.spec.task not in tasks:
         raise InputError(
             f"evaluate: the model's task must be {' or '.join(tasks)} on these data, got "
@@ -277,7 +279,9 @@ def _require_task(model: Model, *tasks: str) -> None:
         )
 
 
-def _results(model: Model, paths: list[Path], on_image: Callable[[], None]) -> Iterator[Result]:
+def _results(
+    model: Model | Runner, paths: list[Path], on_image: Callable[[], None]
+) -> Iterator[Result]:
     """Yield what the stream delivers of image files, in their order."""
     for delivered in stream(ImageSource(paths), model):
         yield delivered.result

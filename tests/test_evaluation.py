@@ -13,9 +13,12 @@ from edgecv.data import open_dataset
 from edgecv.errors import InputError
 from edgecv.evaluation import evaluate
 from edgecv.export.adoption.adopt import Preprocessing, adopt
+from edgecv.images import read_image
 from edgecv.metrics.confusion import confusion_matrix
 from edgecv.metrics.detection import detection_metrics
 from edgecv.runtime.model import load
+from edgecv.stream import Tiled
+from edgecv.stream.sources import Frame
 
 
 def test_adopted_yolox_has_its_known_accuracy(shared_data: Path, tmp_path: Path) -> None:
@@ -49,6 +52,23 @@ def test_the_stream_changes_no_result(exported: Path, scenes: Path) -> None:
     assert result.metrics.to_plain() == expected.to_plain()  # NaN is not equal to itself, None is
     assert (result.score_threshold, result.max_detections) == (0.001, 100)
     assert result.confusion.to_plain() == confusion.to_plain()  # of what the model itself shows
+
+
+def test_tiles_are_measured_as_they_run(exported: Path, scenes: Path) -> None:
+    dataset = open_dataset(f"coco:{scenes}", "test")
+    with load(exported / "fused.onnx") as model:
+        tiled = Tiled(model, tile_hw=(32, 32))
+        result = evaluate(tiled, dataset, iou_threshold=0.5)
+        wanted = tiled.with_thresholds(score=0.001, iou=0.5, max_detections=100)
+        found = [
+            wanted(Frame(index, read_image(sample.image_path), "rgb24"))
+            for index, sample in enumerate(dataset.samples)
+        ]
+        whole = evaluate(model, dataset, iou_threshold=0.5)
+    expected = detection_metrics(dataset, model.spec.classes, found)
+    assert result.metrics.to_plain() == expected.to_plain()
+    assert result.iou_threshold == 0.5
+    assert result.metrics.to_plain() != whole.metrics.to_plain()
 
 
 def test_other_classes_are_refused_before_the_work(exported: Path, scenes: Path) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgecv.data import ClassificationDataset, DetectionDataset, SegmentationDataset
     from edgecv.evaluation import ClassificationEvaluation, Evaluation, SegmentationEvaluation
     from edgecv.runtime.model import Model
+    from edgecv.stream.runner import Runner
 
 _COLUMNS = {
     "AP": "AP",
@@ -97,6 +98,12 @@ def evaluate_model(
         Path | None,
         typer.Option(help="Folder for report.html: curves, confusion matrix, figures by class."),
     ] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=2, help="Look at tiles of this side in pixels, as `run` does.")
+    ] = None,
+    overlap: Annotated[
+        float | None, typer.Option(min=0, help="What tiles share of their sides; default: 0.2.")
+    ] = None,
     proposals: ProposalsPath = None,
     device: Device = "auto",
     threads: Threads = 0,
@@ -112,6 +119,7 @@ def evaluate_model(
     from edgecv.files import make_folder
     from edgecv.proposals import read_proposals
     from edgecv.runtime.model import load
+    from edgecv.stream.models import assembled
 
     screen = console(quiet=quiet)
     with load(
@@ -127,6 +135,7 @@ def evaluate_model(
         opened = loaded
         if proposals is not None:
             opened = loaded.with_proposals(read_proposals(proposals))
+        looking = assembled(opened, tile=tile, overlap=overlap)
         command = _Command(screen, model, report, opened.session.backend)
         if kind is not None and (score is not None or iou is not None):
             raise InputError(f"{kind} has no thresholds. Leave out `--score` and `--iou`.")
@@ -141,12 +150,18 @@ def evaluate_model(
         else:
             objects = open_dataset(data, split, on_bad=on_bad)
             chosen = _DEFAULT_SCORE if score is None else score
-            figures = command.detector(opened, objects, chosen, iou)
+            figures = command.detector(looking, objects, chosen, iou, tile)
             problems = objects.problems
     skipped = [str(problem) for problem in problems]
     write_json(
         json,
-        {"model": str(model), "backend": command.backend, **figures, "skipped": skipped},
+        {
+            "model": str(model),
+            "backend": command.backend,
+            "tile": tile,
+            **figures,
+            "skipped": skipped,
+        },
     )
 
 
@@ -160,7 +175,12 @@ class _Command:
         self.backend = backend
 
     def detector(
-        self, model: "Model", dataset: "DetectionDataset", score: float, iou: float | None
+        self,
+        model: "Model | Runner",
+        dataset: "DetectionDataset",
+        score: float,
+        iou: float | None,
+        tile: int | None,
     ) -> dict[str, Any]:
         from edgecv.evaluation import evaluate
         from edgecv.report import Report, write_report
@@ -172,6 +192,7 @@ class _Command:
             ),
         )
         images = f"{len(dataset.samples)} images"
+        images += "" if tile is None else f" in tiles of {tile} pixels"
         title = f"{self.path} on {dataset.name} {dataset.split}, {images}"
         print_table(self.screen, title, ("metric", "value"), [*result.metrics.summary.items()])
         columns = _COLUMNS

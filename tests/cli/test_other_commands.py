@@ -130,6 +130,18 @@ def test_eval_measures_through_the_pipeline(
     assert "best F1" in outcome.out
 
 
+def test_eval_looks_at_tiles(
+    edgecv: Any, refused: Any, exported: Path, scenes: Path, tmp_path: Path
+) -> None:
+    figures = tmp_path / "eval.json"
+    command = ("eval", exported / "fused.onnx", "--data", f"coco:{scenes}")
+    outcome = edgecv(*command, "--tile", 32, "--overlap", 0.1, "--json", figures)
+    assert outcome.code == 0, outcome.err
+    assert "6 images in tiles of 32 pixels" in " ".join(outcome.out.split())
+    assert json.loads(figures.read_text())["tile"] == 32
+    assert "`overlap` is that of tiles, got 0.1 without any" in refused(*command, "--overlap", 0.1)
+
+
 def test_eval_writes_a_report(edgecv: Any, exported: Path, scenes: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     folder, figures = tmp_path / "deep" / "report", tmp_path / "eval.json"
