@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -28,8 +29,8 @@ _NO_VERDICT = "no connection yet"
 class MqttSink(Sink):
     """Publishes each result as JSON; paho connects, and connects again, in the background.
 
-    Messages of quality of service 1 and 2 wait for the broker, a thousand of them; those of
-    quality 0 are lost without it.
+    Messages of quality of service 1 and 2 wait for the broker, a thousand of them, and come in
+    order; those of quality 0 are lost without it.
 
     Args:
         host: of the broker.
@@ -86,10 +87,15 @@ class MqttSink(Sink):
         self._reason = _NO_VERDICT
         self._is_connected = self._is_closed = False
         self._hurry = threading.Event()
-        self._num_published = self._num_acknowledged = 0  # a thread writes each
+        # While the gate is closed, messages wait here: paho would send those that it is given
+        # between the connection and the broker's welcome before those that it holds already. The
+        # writing thread alone publishes when it is open, paho's alone when it is not.
+        self._gate = threading.Lock()
+        self._is_open = False
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._num_passed = self._num_acknowledged = 0  # on to paho, and from the broker
         self._paho = paho
         self._client: Client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.max_queued_messages_set(_MOST_WAITING)
         self._client.reconnect_delay_set(1, 60)
         if user is not None:
             self._client.username_pw_set(user, password)
@@ -125,16 +131,12 @@ class MqttSink(Sink):
         self.open()
         source = "".join("_" if letter in "/+#" else letter for letter in result.source)
         topic = self._topic.replace(PLACEHOLDER, source or "source")
-        info = self._client.publish(
-            topic, as_message(result, self._classes), self._qos, self._retain
-        )
-        is_kept = self._qos > 0 and info.rc == self._paho.MQTT_ERR_NO_CONN
-        if info.rc != self._paho.MQTT_ERR_SUCCESS and not is_kept:
+        message = as_message(result, self._classes)
+        if not self._takes(topic, message):
             raise OutputError(
                 f"`{self._name}`: the broker takes no messages: {self._reason}. "
                 "Check address, user and password, and that it runs."
             )
-        self._num_published += 1
 
     def close(self) -> None:
         """Wait until the broker has what was published, see `Sink`."""
@@ -163,7 +165,36 @@ class MqttSink(Sink):
             self._hurry.set()
 
     def _num_unsent(self) -> int:
-        return self._num_published - self._num_acknowledged
+        with self._gate:
+            return self._num_passed - self._num_acknowledged + len(self._waiting)
+
+    def _takes(self, topic: str, message: bytes) -> bool:
+        """Publish a message or let it wait, in the writing thread; False if neither can be."""
+        if self._qos > 0 and self._num_unsent() >= _MOST_WAITING:
+            return False
+        with self._gate:
+            if self._qos > 0 and not self._is_open:
+                self._waiting.append((topic, message))
+                return True
+            self._num_passed += 1
+        # Outside of the lock: paho's thread holds its own when it calls us.
+        info = self._client.publish(topic, message, self._qos, self._retain)
+        if self._qos > 0 or info.rc == self._paho.MQTT_ERR_SUCCESS:
+            return True  # without a connection paho keeps it
+        with self._gate:
+            self._num_passed -= 1
+        return False
+
+    def _open_gate(self) -> None:
+        """Publish what waits, in paho's thread; then the writing thread publishes again."""
+        while True:
+            with self._gate:
+                if not self._waiting:
+                    self._is_open = True
+                    return
+                topic, message = self._waiting.popleft()
+                self._num_passed += 1
+            self._client.publish(topic, message, self._qos, self._retain)
 
     def _end(self) -> None:
         self._is_closed = True
@@ -182,6 +213,8 @@ class MqttSink(Sink):
         else:
             self._is_connected = True
             self._say("connected.")
+            if self._num_passed == self._num_acknowledged:  # else paho sends what it holds first
+                self._open_gate()
 
     def _on_connect_fail(self, *_: Any) -> None:  # noqa: ANN401  # paho's signature
         if self._reason != "it cannot be reached":
@@ -197,12 +230,17 @@ class MqttSink(Sink):
         _props: Any,  # noqa: ANN401
     ) -> None:
         was_connected, self._is_connected = self._is_connected, False
+        with self._gate:
+            self._is_open = False
         if was_connected and not self._is_closed:
             self._reason = f"the connection was lost ({reason})"
             self._say(f"the connection was lost ({reason}); it is tried again and again.")
 
     def _on_publish(self, *_: Any) -> None:  # noqa: ANN401  # paho's signature
-        self._num_acknowledged += 1
+        with self._gate:
+            self._num_acknowledged += 1
+        if not self._is_open:
+            self._open_gate()
 
     def _say(self, text: str) -> None:
         if self._notices is not None:

@@ -129,6 +129,18 @@ def test_messages_wait_while_the_broker_is_away(
     assert sink._num_unsent() == 0
 
 
+def test_order_is_kept_across_a_late_broker(
+    broker: Broker, received: "queue.Queue[Any]", result: MakeResult
+) -> None:
+    """Written without a pause while it connects: nothing overtakes what waited."""
+    for turn in range(10):
+        with MqttSink("127.0.0.1", "t", CLASSES, port=broker.port, qos=1) as sink:
+            for index in range(200):
+                sink.write(result(index, source=str(turn)))
+        frames = [json.loads(received.get(timeout=10).payload)["frame"] for _ in range(200)]
+        assert frames == list(range(200))
+
+
 def test_a_broker_that_is_not_there(result: MakeResult) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
