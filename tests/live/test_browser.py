@@ -1,23 +1,15 @@
 """The page in a browser: what it draws, its sliders, and what it may not do."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from edgecv.live.server import Limits
 
-Shown = Callable[..., AbstractContextManager[Any]]
-
-_spec = spec_from_file_location("chromium", Path(__file__).with_name("chromium.py"))
-assert _spec is not None
-assert _spec.loader is not None
-chromium = module_from_spec(_spec)
-_spec.loader.exec_module(chromium)
+from . import chromium
+from .visitor import Shown
 
 pytestmark = pytest.mark.skipif(chromium.path() is None, reason="needs Chromium")
 
