@@ -273,7 +273,7 @@ def _live_page(
     from edgecv.live import LivePage
     from edgecv.stream.config.config import expanded
     from edgecv.stream.config.locating import Located
-    from edgecv.stream.config.opening import is_drawn
+    from edgecv.stream.config.outputs import is_drawn
 
     config = opened.config
     address = _address(config, serve)

@@ -1,37 +1,27 @@
 """A configuration opened: model, sources and sinks, ready to run."""
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from edgecv.closing import Closing
-from edgecv.errors import EdgeCVError, InputError
-from edgecv.runtime.session import Hint
-from edgecv.stream.config.config import ModelConfig, OutputConfig, RunConfig, SourceConfig, expanded
+from edgecv.errors import EdgeCVError
+from edgecv.stream.config.config import RunConfig, SourceConfig, expanded
 from edgecv.stream.config.locating import Located
+from edgecv.stream.config.models import OpenModels, open_models
+from edgecv.stream.config.outputs import address_of, is_drawn, open_outputs
 from edgecv.stream.config.reading import read_config
 from edgecv.stream.config.reloading import HangUps
+from edgecv.stream.config.scenes import scene_configs, scenes_of
 from edgecv.stream.inlet import unique_names
 from edgecv.stream.job import StreamResult
-from edgecv.stream.models import assembled, names_of_files
 from edgecv.stream.notices import Notices
 from edgecv.stream.run import OnStart, RunSummary, run_stream
-from edgecv.stream.runner import Runnable, Runner, as_runner
-from edgecv.stream.scene import SceneConfig
+from edgecv.stream.runner import Runnable
 from edgecv.stream.settings import Settings
-from edgecv.stream.sinks import Events, Sink, make_sink, scene_events
-from edgecv.stream.sinks.uri import shows_frames
 from edgecv.stream.sources import Source, open_source
 from edgecv.stream.sources.naming import NamedSource
-from edgecv.stream.sources.uri import is_path
 from edgecv.stream.watching import Scenes
-
-if TYPE_CHECKING:
-    from edgecv.runtime.model import Model
 
 
 class OpenRun(Closing):
@@ -49,7 +39,7 @@ class OpenRun(Closing):
     def __init__(
         self,
         config: RunConfig,
-        models: "OpenModels",
+        models: OpenModels,
         sources: Sequence[Source],
         hang_ups: HangUps,
         notices: Notices,
@@ -191,95 +181,6 @@ def open_run(config: RunConfig, notices: Notices | None = None) -> OpenRun:
     return opened
 
 
-class OpenModels(Closing):
-    """The models of a run, see `open_models`.
-
-    Args:
-        first: of which the thresholds and classes are.
-        then: those that look at each object, by name.
-        runner: what a stream makes of them.
-
-    """
-
-    def __init__(self, first: "Model", then: "Mapping[str, Model]", runner: Runner) -> None:
-        """Take them over."""
-        self.first, self.then, self.runner = first, then, runner
-
-    def warm_up(self) -> None:
-        """Run each once."""
-        for model in (self.first, *self.then.values()):
-            model.session.warm_up()
-
-    def close(self) -> None:
-        """Close all of them."""
-        with ExitStack() as stack:
-            for model in (self.first, *self.then.values()):
-                stack.callback(model.close)
-
-
-def open_models(config: RunConfig) -> OpenModels:
-    """Open the models of a run, with their own thresholds.
-
-    Raises:
-        EdgeCVError: if one cannot be used, or cannot be run so; then none stays open.
-
-    """
-    one = config.model
-    with ExitStack() as stack:
-        first = stack.enter_context(_open_first(config))
-        with Located(config, ("model", "then")):
-            files = names_of_files(one.then)
-            then = {
-                name: stack.enter_context(_load(one, path, one.hint))
-                for name, path in files.items()
-            }
-        with Located(config, ("model", "then" if then else "tile")):
-            runner = as_runner(assembled(first, tile=one.tile, overlap=one.overlap, then=then))
-        stack.pop_all()
-    return OpenModels(first, then, runner)
-
-
-def _open_first(config: RunConfig) -> "Model":
-    """Open the model that sees the frames."""
-    from edgecv.proposals import read_proposals  # noqa: PLC0415
-
-    one = config.model
-    with Located(config, ("model", "path")):
-        model = _load(one, one.path, one.hint or _hint_for(config))
-    if one.proposals is not None:
-        try:
-            return model.with_proposals(read_proposals(Path(one.proposals)))
-        except BaseException:
-            model.close()
-            raise
-    return model
-
-
-def _hint_for(config: RunConfig) -> Hint:
-    """Return what is tuned for: files wait, and of cameras the time of each frame counts."""
-    for number, one in enumerate(config.sources):
-        with Located(config, ("source", number, "uri")):
-            if not is_path(expanded(one.uri)):
-                return "latency"
-        if one.realtime or one.policy_of(is_live=False).keep != "every":
-            return "latency"
-    return "throughput"
-
-
-def _load(one: ModelConfig, path: Path | str, hint: Hint | None) -> "Model":
-    from edgecv.runtime.model import load  # noqa: PLC0415  # onnxruntime takes a while to import
-
-    return load(
-        path,
-        one.device,
-        threads=one.threads,
-        backend=one.backend,
-        precision=one.precision,
-        hint=hint,
-        cache=None if one.cache is None else Path(one.cache),
-    )
-
-
 def named(sources: Sequence[Source], configs: Sequence[SourceConfig]) -> list[Source]:
     """Return sources under the names of their configuration, no two of which are the same."""
     under: list[Source] = [
@@ -302,156 +203,6 @@ def settings_of(config: RunConfig, model: Runnable, scenes: Scenes | None) -> Se
     lowest = None if scenes is None else scenes.lowest_score
     with Located(config, ("model", "thresholds")):
         return Settings(model, config.model.thresholds, lowest_score=lowest)
-
-
-def scenes_of(config: RunConfig, names: Sequence[str], model: "Model") -> Scenes | None:
-    """Return whom and what to watch in each source, None for nobody, see `scene_configs`.
-
-    Raises:
-        InputError: if the model finds no objects.
-
-    """
-    if config.tracker is None:
-        return None
-    if model.spec.task not in ("detect", "instance", "keypoints"):
-        with Located(config, ("tracking",)):
-            raise InputError(
-                f"tracking: the model must find objects, got task {model.spec.task}. "
-                "Leave out tracking, lines and zones."
-            )
-    return Scenes(scene_configs(config, names, model))
-
-
-def scene_configs(
-    config: RunConfig, names: Sequence[str], model: "Model"
-) -> dict[str, SceneConfig]:
-    """Return what is watched in each source, by its name.
-
-    Args:
-        config: of the run.
-        names: of the sources, in order.
-        model: whose classes are meant.
-
-    Raises:
-        InputError: if the model does not have a class, or a line or zone forgets too soon.
-
-    """
-    tracker = config.tracker
-    if tracker is None:
-        return {}
-    ids = {name: number for number, name in enumerate(model.spec.classes)}
-    lines, zones = [], []
-    for number, one in enumerate(config.lines):
-        with Located(config, ("line", number)):
-            lines.append(replace(one.line, class_ids=_ids("line", one.classes, ids)))
-            SceneConfig(tracker, lines=(lines[-1],))
-    for number, place in enumerate(config.zones):
-        with Located(config, ("zone", number)):
-            zones.append(replace(place.zone, class_ids=_ids("zone", place.classes, ids)))
-            SceneConfig(tracker, zones=(zones[-1],))
-
-    def of(source: str) -> SceneConfig:
-        return SceneConfig(
-            tracker,
-            tuple(
-                line
-                for line, one in zip(lines, config.lines, strict=True)
-                if not one.sources or source in one.sources
-            ),
-            tuple(
-                zone
-                for zone, one in zip(zones, config.zones, strict=True)
-                if not one.sources or source in one.sources
-            ),
-        )
-
-    return {name: of(name) for name in names}
-
-
-def _ids(kind: str, classes: Sequence[str], ids: Mapping[str, int]) -> tuple[int, ...] | None:
-    for name in classes:
-        if name not in ids:
-            near = difflib.get_close_matches(name, ids, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(ids)}."
-            raise InputError(f"{kind}: `classes` must be the model's, got {name!r}. {hint}")
-    return tuple(ids[name] for name in classes) or None
-
-
-def open_outputs(
-    config: RunConfig, sources: Sequence[Source], classes: Sequence[str], notices: Notices
-) -> list[Sink]:
-    """Make the sinks of a run and open them, see `make_outputs`.
-
-    Raises:
-        EdgeCVError: if one cannot be used; then none stays open.
-
-    """
-    sinks = make_outputs(config, sources, classes, notices)
-    try:
-        for number, sink in enumerate(sinks):
-            with Located(config, ("output", number, "uri")):
-                sink.open()
-    except BaseException:
-        for sink in sinks:
-            sink.discard()
-        raise
-    return sinks
-
-
-def make_outputs(
-    config: RunConfig, sources: Sequence[Source], classes: Sequence[str], notices: Notices
-) -> list[Sink]:
-    """Make the sinks of a run, which touches nothing.
-
-    Args:
-        config: of the run.
-        sources: of it, under their names.
-        classes: the model's.
-        notices: where the sinks say what happens.
-
-    Raises:
-        EdgeCVError: if one cannot be used.
-
-    """
-    events = Events(
-        scene_events,
-        {
-            "zone": [one.zone.name for one in config.zones],
-            "dwell": [one.zone.name for one in config.zones if one.zone.dwell_s is not None],
-            "line": [one.line.name for one in config.lines],
-        },
-    )
-    sinks: list[Sink] = []
-    for number, one in enumerate(config.outputs):
-        those = [each for each in sources if not one.sources or each.name in one.sources]
-        with Located(config, ("output", number, "uri")):
-            address = expanded(address_of(one))
-            sink = make_sink(address, those, classes, notices=notices, events=events)
-        sinks.append(sink)
-        if one.sources:
-            sink.sources = frozenset(one.sources)
-    return sinks
-
-
-def address_of(output: OutputConfig) -> str:
-    """Return an output's address with its options."""
-    uri = output.uri
-    if not output.options:
-        return uri
-    is_servers = uri.partition("://")[0].lower() in ("http", "https", "rtsp", "rtsps")
-    mark = "#" if is_servers else "?"
-    pairs = []
-    for name, value in output.options.items():
-        text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-        pairs.append(f"{name}={quote(text, safe='/,:${}')}")
-    return f"{uri}{'&' if mark in uri else mark}{'&'.join(pairs)}"
-
-
-def is_drawn(config: RunConfig) -> bool:
-    """Tell whether results are drawn into the frames."""
-    if config.draw is not None:
-        return config.draw
-    return any(shows_frames(one.uri) for one in config.outputs)
 
 
 def _changed_beside(old: RunConfig, new: RunConfig, *, has_scenes: bool) -> list[str]:

@@ -8,14 +8,10 @@ from edgecv.closing import Closing
 from edgecv.errors import SourceError
 from edgecv.stream.config.config import RunConfig, SourceConfig, expanded
 from edgecv.stream.config.locating import Located
-from edgecv.stream.config.opening import (
-    is_drawn,
-    make_outputs,
-    named,
-    open_models,
-    scenes_of,
-    settings_of,
-)
+from edgecv.stream.config.models import open_models
+from edgecv.stream.config.opening import named, settings_of
+from edgecv.stream.config.outputs import is_drawn, make_outputs
+from edgecv.stream.config.scenes import scenes_of
 from edgecv.stream.interest import refuse_regions
 from edgecv.stream.notices import Notices
 from edgecv.stream.sources import SCHEMES, Frame, Health, Source, open_source

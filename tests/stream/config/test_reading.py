@@ -19,7 +19,7 @@ from edgecv.stream.config.config import (
     SourceConfig,
     expanded,
 )
-from edgecv.stream.config.opening import address_of
+from edgecv.stream.config.outputs import address_of
 from edgecv.stream.config.reading import parse_config, read_config
 from edgecv.stream.settings import Thresholds
 from edgecv.stream.tracking import TrackerConfig
