@@ -15,6 +15,7 @@
 
 #include "blend_labels/blend_labels.h"
 #include "box_iou/box_iou.h"
+#include "byte_track/byte_track.h"
 #include "colorize/colorize.h"
 #include "common/parallel.h"
 #include "decode_nanodet/decode_nanodet.h"
@@ -24,6 +25,7 @@
 #include "draw_boxes/draw_boxes.h"
 #include "draw_masks/draw_masks.h"
 #include "letterbox/letterbox.h"
+#include "linear_assignment/linear_assignment.h"
 #include "nms/nms.h"
 #include "paste_masks/paste_masks.h"
 #include "resize_argmax/resize_argmax.h"
@@ -96,6 +98,34 @@ Bytes Decoded(Decode decode) {
   return bytes;
 }
 
+// Objects that stand side by side and tremble, for a few frames.
+Bytes RunByteTrack() {
+  constexpr std::size_t kObjects = 30, kFrames = 4, kRoom = kObjects * kFrames;
+  constexpr TrackOptions kOptions{0.5, 0.1, 0.6, 0.2, 0.5, 0.3, 1.0, 2, true};
+  const auto noise = Uniform(kFrames * kObjects * 4, -1.0f, 1.0f);
+  const std::vector<float> scores(kObjects, 0.9f);
+  const std::vector<std::int32_t> class_ids(kObjects, 0);
+  std::vector<double> motion(20 * kRoom), unseen_s(kRoom);
+  std::vector<std::int64_t> labels(4 * kRoom), track_ids(kObjects);
+  std::size_t num_tracks = 0;
+  std::int64_t next_id = 1;
+  for (std::size_t frame = 0; frame < kFrames; ++frame) {
+    std::vector<float> boxes;
+    for (std::size_t i = 0; i < kObjects; ++i) {
+      const float* moved = &noise[4 * (frame * kObjects + i)];
+      const float x = static_cast<float>(i % 10 * 50), y = static_cast<float>(i / 10 * 50);
+      boxes.insert(boxes.end(),
+                   {x + moved[0], y + moved[1], x + 40 + moved[2], y + 40 + moved[3]});
+    }
+    num_tracks = ByteTrackCpu({motion.data(), unseen_s.data(), labels.data()}, num_tracks,
+                              boxes.data(), scores.data(), class_ids.data(), kObjects, 1.0 / 30,
+                              kOptions, &next_id, track_ids.data());
+  }
+  Bytes bytes = BytesOf(track_ids, kObjects);
+  Append(bytes, motion.data(), 20 * num_tracks);
+  return bytes;
+}
+
 Bytes RunDecodeNanodet() {
   const std::size_t channels = kClasses + 4 * kBins;
   const auto head = Uniform(kAnchors * channels, 0.0f, 1.0f);
@@ -150,6 +180,15 @@ std::vector<float> Boxes(std::size_t count) {
     boxes[i + 2] = boxes[i] + 60.0f, boxes[i + 3] = boxes[i + 1] + 60.0f;
   }
   return boxes;
+}
+
+Bytes RunLinearAssignment() {
+  constexpr std::size_t kRows = 40, kColumns = 50;
+  const auto values = Uniform(kRows * kColumns, -1.0f, 1.0f);
+  const std::vector<double> gains(values.begin(), values.end());
+  std::vector<std::int64_t> column_of_row(kRows);
+  LinearAssignmentCpu(gains.data(), kRows, kColumns, column_of_row.data());
+  return BytesOf(column_of_row, kRows);
 }
 
 Bytes RunNms() {
@@ -316,6 +355,7 @@ struct Operator {
 constexpr Operator kOperators[] = {
     {"blend_labels", RunBlendLabels},
     {"box_iou", RunBoxIou},
+    {"byte_track", RunByteTrack},
     {"colorize", RunColorize},
     {"decode_nanodet", RunDecodeNanodet},
     {"decode_ssd", RunDecodeSsd},
@@ -326,6 +366,7 @@ constexpr Operator kOperators[] = {
     {"draw_masks", RunDrawMasks},
     {"letterbox", RunLetterbox},
     {"letterbox_area", RunLetterboxArea},
+    {"linear_assignment", RunLinearAssignment},
     {"nms", RunNms},
     {"paste_masks", RunPasteMasks},
     {"paste_masks_rle", RunPasteMasksRle},
