@@ -1,6 +1,7 @@
 """Results to an MQTT broker, by paho-mqtt."""
 
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -142,11 +143,11 @@ class MqttSink(Sink):
         """Wait until the broker has what was published, see `Sink`."""
         if self._is_closed or not self._has_begun:
             return
-        # The first connection may still be on its way; a broker that is gone is not waited for.
-        may_come = self._is_connected or self._reason == _NO_VERDICT
-        until_s = time.monotonic() + (_CLOSE_S if may_come else 0)
+        until_s, was_connected = time.monotonic() + _CLOSE_S, self._is_connected
         while self._num_unsent() and time.monotonic() < until_s and not self._hurry.wait(_LOOK_S):
-            pass
+            # The first connection may still be on its way; a broker that is gone is not waited for.
+            if not (was_connected or self._is_connected or self._reason == _NO_VERDICT):
+                break
         num_lost = self._num_unsent()
         self._end()
         if num_lost:
@@ -217,9 +218,12 @@ class MqttSink(Sink):
                 self._open_gate()
 
     def _on_connect_fail(self, *_: Any) -> None:  # noqa: ANN401  # paho's signature
-        if self._reason != "it cannot be reached":
-            self._reason = "it cannot be reached"
-            self._say("the broker cannot be reached; it is tried again and again.")
+        error = sys.exc_info()[1]  # that paho is about to swallow
+        why = "" if error is None else f" ({getattr(error, 'strerror', None) or error})"
+        reason = f"it cannot be reached{why}"
+        if self._reason != reason:
+            self._reason = reason
+            self._say(f"the broker cannot be reached{why}; it is tried again and again.")
 
     def _on_disconnect(
         self,

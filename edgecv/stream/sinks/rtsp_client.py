@@ -10,7 +10,6 @@ import base64
 import hashlib
 import random
 import re
-import select
 import socket
 import ssl
 import struct
@@ -222,8 +221,14 @@ class RtspPublisher(Closing):
 
     def _read_away(self) -> None:
         """Take what the server says meanwhile: receiver reports, nothing that we need."""
-        while select.select([self._socket], [], [], 0)[0]:
-            self._received()
+        self._socket.settimeout(0)
+        try:
+            while True:
+                self._received()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        finally:
+            self._socket.settimeout(self._timeout_s)
 
 
 def nal_units(stream: bytes) -> list[bytes]:

@@ -18,7 +18,8 @@
 | `shm://name` | the last frames in shared memory | `slots`, `pixels`, `json` |
 
 Options stand behind `?`, joined by `&`; behind `#` for `http`, `https`, `rtsp` and `rtsps`, whose
-`?` is the server's. Durations are `90s`, `10min`, `24h`, sizes `500MB`, switches `on` or `off`.
+`?` is the server's. TLS trusts the system's certificates, and those of the file that
+`SSL_CERT_FILE` names. Durations are `90s`, `10min`, `24h`, sizes `500MB`, switches `on` or `off`.
 
 Every address takes `class=person,dog`, `zone=door`, `dwell=door`, `line=gate` and `cooldown=10s` as
 well: then only results are written in which one of these is seen, entered, stayed in for long or

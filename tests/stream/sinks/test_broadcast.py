@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +128,18 @@ def test_limits_of_hls(options: dict[str, float]) -> None:
 # RTSP
 
 
+Recorder = tuple["subprocess.Popen[str]", int, Path]
+
+
 @pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int, Path]]:
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
     """A server that records, its port and the file that it writes."""
+    with recording(tmp_path / "recorded.h264") as recorder:
+        yield recorder
+
+
+@contextmanager
+def recording(path: Path, *certificate: Path) -> Iterator[Recorder]:
     if not Path(SYSTEM_PYTHON).exists():
         pytest.skip(f"needs {SYSTEM_PYTHON}")
     probe = subprocess.run(
@@ -141,9 +150,8 @@ def recorder(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int, Pat
             f"no RTSP server ({probe.stderr.strip().splitlines()[-1]}): apt install python3-gi "
             "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
         )
-    path = tmp_path / "recorded.h264"
     with subprocess.Popen(
-        [SYSTEM_PYTHON, RECORDER, str(path)],
+        [SYSTEM_PYTHON, RECORDER, str(path), *map(str, certificate)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -154,13 +162,33 @@ def recorder(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int, Pat
         server.kill()
 
 
-def test_a_server_records_what_is_pushed(
-    recorder: tuple["subprocess.Popen[str]", int, Path], result: MakeResult
-) -> None:
+def test_a_server_records_what_is_pushed(recorder: Recorder, result: MakeResult) -> None:
     _, port, path = recorder
     url = f"rtsp://me:hunter2@127.0.0.1:{port}/cam"
+    assert RtspSink(url, 25).name == f"rtsp://127.0.0.1:{port}/cam"
+    assert_recorded(url, path, result)
+
+
+def test_a_server_that_is_trusted_records_by_tls(
+    tmp_path: Path,
+    certificate: tuple[Path, Path],
+    result: MakeResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "recorded.h264"
+    with recording(path, *certificate) as (_, port, _):
+        url = f"rtsps://127.0.0.1:{port}/cam"
+        with (
+            RtspSink(url, 25) as stranger,
+            pytest.raises(OutputError, match="certificate verify failed"),
+        ):
+            stranger.write(result(0))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        assert_recorded(url, path, result)
+
+
+def assert_recorded(url: str, path: Path, result: MakeResult) -> None:
     with RtspSink(url, 25) as sink:
-        assert sink.name == f"rtsp://127.0.0.1:{port}/cam"
         for index in range(50):
             sink.write(result(index, pts_s=index / 25))
         # The server writes when it gets round to it, and drops what it has not at the end.
@@ -172,9 +200,7 @@ def test_a_server_records_what_is_pushed(
     assert 45 <= count <= 50
 
 
-def test_a_path_that_the_server_has_not(
-    recorder: tuple["subprocess.Popen[str]", int, Path], result: MakeResult
-) -> None:
+def test_a_path_that_the_server_has_not(recorder: Recorder, result: MakeResult) -> None:
     sink = RtspSink(f"rtsp://me:hunter2@127.0.0.1:{recorder[1]}/nothing", 25)
     with pytest.raises(
         OutputError, match=r"cannot be streamed to: .*it accepts recordings"
@@ -183,9 +209,7 @@ def test_a_path_that_the_server_has_not(
     assert "hunter2" not in str(told.value)
 
 
-def test_a_server_that_dies_and_comes_not_back(
-    recorder: tuple["subprocess.Popen[str]", int, Path], result: MakeResult
-) -> None:
+def test_a_server_that_dies_and_comes_not_back(recorder: Recorder, result: MakeResult) -> None:
     server, port, _ = recorder
     with RtspSink(f"rtsp://127.0.0.1:{port}/cam", 25) as sink:
         sink.write(result(0))

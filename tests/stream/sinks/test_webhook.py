@@ -4,6 +4,7 @@ import base64
 import json
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +68,11 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.server_port}/hook/secret?token=secret"
+
+    def encrypt(self, certificate: tuple[Path, Path]) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
 
     def frames(self, count: int) -> list[int]:
         return [self.received.get(timeout=10)[1]["frame"] for _ in range(count)]
@@ -203,6 +209,27 @@ def test_the_spool_delivers_in_order_whatever_happens(
     assert any("refused a message (400 Bad Request)" in text for text in texts)
     assert texts.count("The server takes messages again.") == 2
     assert not any("secret" in text for text in texts)
+
+
+def test_by_tls_to_a_server_that_is_trusted(
+    certificate: tuple[Path, Path], result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    server.encrypt(certificate)
+    url = server.url.replace("http:", "https:")
+    try:
+        with (
+            WebhookSink(url, CLASSES, first_wait_s=0.001) as stranger,
+            pytest.raises(OutputError, match=r"certificate verify failed.*self-signed"),
+        ):
+            stranger.write(result(0))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        with WebhookSink(url, CLASSES) as sink:
+            for index in range(3):
+                sink.write(result(index))
+        assert server.frames(3) == [0, 1, 2]
+    finally:
+        server.close()
 
 
 def test_a_restart_delivers_what_the_last_run_could_not(
