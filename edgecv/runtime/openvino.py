@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,26 @@ _PATIENCE_S = 0.1  # between two looks at which request is idle
 _PLUGINS = ("EdgeNMS", "EdgeRoiAlign", "EdgeRoiPool")
 
 
+@cache
+def _core() -> openvino.Core:
+    """Return the core of this process, which is never given back.
+
+    The CPU's plugin gives the thread that opens it another stack for its signals. Where two are
+    opened and the first is closed first, the last to go restores a stack that is gone already, and
+    the next signal, such as CTRL-C, ends the process (seen in OpenVINO 2026.4).
+    """
+    return openvino.Core()
+
+
 def available_devices() -> list[str]:
     """Return the devices that the installed OpenVINO can use, the CPU first."""
-    present = {name.partition(".")[0] for name in openvino.Core().available_devices}
+    present = {name.partition(".")[0] for name in _core().available_devices}
     return [device for device in ("cpu", "gpu", "npu") if _DEVICES[device] in present]
 
 
 def has_fast_bf16() -> bool:
     """Tell whether OpenVINO computes in bf16 on this CPU."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @dataclass(frozen=True)
@@ -112,11 +124,11 @@ class OpenvinoSession:
             cache: folder that compiled networks are kept in, None to compile every time.
 
         """
-        self._core = openvino.Core()
-        self._device = _choose_device(self._core, device)
+        core = _core()
+        self._device = _choose_device(core, device)
         if precision is None and self._device == "CPU":
             precision = "fp32"
-        _refuse_precision(self._core, self._device, precision)
+        _refuse_precision(core, self._device, precision)
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
         if precision is not None:
             self._options["INFERENCE_PRECISION_HINT"] = _TYPES[precision]
@@ -138,7 +150,7 @@ class OpenvinoSession:
         shapes = [tensor.shape for tensor in outputs]
         self.max_batch = max_batch_of(self.spec, self._batch_size or 1, shapes)
         self._path, self._is_throughput = path, hint == "throughput"
-        self._model: openvino.Model | None = _converted(path, graph, self._core)
+        self._model: openvino.Model | None = _converted(path, graph, core)
         self._programs: dict[int, _Program] = {}
         self._lock = threading.Lock()
         self.reason = ""
@@ -215,7 +227,7 @@ class OpenvinoSession:
         fixed = model.clone()
         try:
             fixed.reshape(shapes)
-            compiled = self._core.compile_model(fixed, self._device, self._options)
+            compiled = _core().compile_model(fixed, self._device, self._options)
         except RuntimeError as error:
             raise InputError(
                 f"`{self._path}` cannot be compiled by OpenVINO for {self._device} and "

@@ -1,5 +1,7 @@
 """The OpenVINO backend: the same answers as onnxruntime's, in every form of graph and of call."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -232,7 +234,7 @@ def test_a_precision_that_would_be_replaced_is_refused(
             assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
             return ["FP32", "INT8"]
 
-    monkeypatch.setattr(backend.openvino, "Core", Plain)
+    monkeypatch.setattr(backend, "_core", Plain)
     for precision in ("bf16", "fp16"):
         with pytest.raises(
             InputError, match=rf"is '{precision}', but OpenVINO computes in fp32 on this CPU"
@@ -251,7 +253,7 @@ def test_devices(make_onnx: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     class OfBoth:
         available_devices = ("CPU", "GPU.0", "GPU.1")
 
-    monkeypatch.setattr(backend.openvino, "Core", OfBoth)
+    monkeypatch.setattr(backend, "_core", OfBoth)
     assert backend.available_devices() == ["cpu", "gpu"]
     with pytest.raises(InputError, match=r"is 'npu', but OpenVINO .* finds only cpu, gpu.*driver"):
         OpenvinoSession(path, "npu")
@@ -262,7 +264,7 @@ def test_a_gpu_computes_in_what_openvino_chooses(
 ) -> None:
     """The options handed over, with a core that records them and compiles for the CPU."""
     given: list[tuple[str, dict[str, Any]]] = []
-    real = openvino.Core()
+    real = backend._core()
 
     class Recording:
         available_devices = ("CPU", "GPU")
@@ -277,7 +279,7 @@ def test_a_gpu_computes_in_what_openvino_chooses(
             given.append((device, options))
             return real.compile_model(model, "CPU")
 
-    monkeypatch.setattr(backend.openvino, "Core", Recording)
+    monkeypatch.setattr(backend, "_core", Recording)
     path = make_onnx()
     assert OpenvinoSession(path, "gpu", threads=3).backend == "openvino gpu"
     assert OpenvinoSession(path, "gpu", precision="fp16").backend == "openvino gpu fp16"
@@ -295,6 +297,32 @@ def test_a_gpu_computes_in_what_openvino_chooses(
             },
         ),
     ]
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+from edgecv.runtime.openvino import OpenvinoSession
+faulthandler.enable()  # gives the thread a stack for signals
+first, second = (OpenvinoSession(sys.argv[1], "cpu", threads=1) for _ in range(2))
+for session in (first, second):
+    session.warm_up()
+    session.close()
+del first, second, session
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_signals_are_heard_after_sessions_that_are_closed(make_onnx: Make, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(make_onnx())],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_a_compiled_network_is_kept(exported: Path, tmp_path: Path) -> None:
