@@ -1,5 +1,6 @@
 """Network streams that FFmpeg reads: RTSP, RTMP, HTTP (files, MJPEG, HLS) and UDP."""
 
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,13 +109,14 @@ def _ffmpeg_options(scheme: str | None, transport: str, timeout_s: float) -> dic
 def _connected(
     url: str, name: str, record: HealthRecord, timeout_s: float, arguments: dict[str, Any]
 ) -> ContainerConnection:
+    begin_s = time.monotonic()
     try:
         # Reading gives up a little later than the watchdog, so that a stall is always its find.
         container = av.open(url, timeout=(timeout_s, timeout_s + GRACE_S), **arguments)
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = reason_of(error)
-        if isinstance(error, av.ExitError):
-            reason = f"no answer within {timeout_s:g} s"
+        # What FFmpeg says of an answer that it gave up waiting for is often another error's word.
+        is_late = time.monotonic() - begin_s >= timeout_s
+        reason = f"no answer within {timeout_s:g} s" if is_late else reason_of(error)
         # `from None`: the original message holds the whole URL with its password.
         raise SourceError(f"`{name}`: the stream cannot be opened: {reason}. {_REMEDY}") from None
     is_file = url.lower().startswith("http") and (

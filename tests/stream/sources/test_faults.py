@@ -1,5 +1,6 @@
 """Real network cameras on loopback that drop, stall, corrupt and change size on command."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def test_a_camera_that_drops_stalls_and_changes_its_size(
     server, notices = rtsp_server_factory("--cameras", "1"), Notices()
     url = f"{server.urls[0]}#transport={transport}"
     times: list[float] = []
-    with open_source(url, timeout_s=2, notices=notices) as source:
+    with open_source(url, timeout_s=5, notices=notices) as source:
         frames = iter(source)
 
         def until(is_reached: Callable[[Health], bool]) -> Frame:
@@ -81,6 +82,36 @@ def test_a_camera_is_awaited_while_its_port_is_shut(rtsp_server_factory: Fake) -
                 break
         assert source.health.num_frames == frame.index + 1
     assert any("Connection refused" in notice.text for notice in notices.recent())
+
+
+SDP = b"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:stream=0\r\n"
+
+
+def fall_silent(listener: socket.socket, num_answers: int) -> None:
+    """Answer the first requests of an RTSP client, and nothing more until it hangs up."""
+    client, _ = listener.accept()
+    with client, client.makefile("rb") as requests:
+        for _ in range(num_answers):
+            lines = list(iter(requests.readline, b"\r\n"))
+            echoed = [line for line in lines if line.startswith((b"CSeq", b"Transport"))]
+            body = SDP if lines[0].startswith(b"DESCRIBE") else b""
+            head = b"RTSP/1.0 200 OK\r\nSession: 1\r\nContent-Type: application/sdp\r\n"
+            length = b"Content-Length: %d\r\n\r\n" % len(body)
+            client.sendall(head + b"".join(echoed) + length + body)
+        requests.read()
+
+
+@pytest.mark.parametrize("num_answers", range(4), ids=["at once", "options", "describe", "setup"])
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_that_falls_silent_while_it_is_opened(transport: str, num_answers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=fall_silent, args=(listener, num_answers))
+        thread.start()
+        url = f"rtsp://127.0.0.1:{listener.getsockname()[1]}/cam#transport={transport}"
+        with pytest.raises(SourceError, match=r"cannot be opened: no answer within 0.3 s\."):
+            open_source(url, timeout_s=0.3)
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_closing_a_silent_camera_does_not_wait_for_it(rtsp_server_factory: Fake) -> None:

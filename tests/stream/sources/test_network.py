@@ -56,7 +56,7 @@ def test_rtsp_is_a_live_camera(rtsp_server: Fake, fake_model: Fake) -> None:
 
 
 def test_a_camera_that_goes_away_ends_the_stream_if_told_so(rtsp_server: Fake) -> None:
-    with open_source(rtsp_server.urls[0], timeout_s=2, reconnect=False) as source:
+    with open_source(rtsp_server.urls[0], timeout_s=10, reconnect=False) as source:
         frames = iter(source)
         for _ in range(5):
             next(frames)
