@@ -39,7 +39,7 @@ def describe(model: Any, size_hw: tuple[int, int]) -> ModelSpec:
         (
             (192, 128),
             {"with_masks": True},
-            ExportOptions(opset=20),
+            ExportOptions(opset=20, max_detections=40),
             [("EdgeRoiAlign", "1"), ("EdgeRoiAlign", "2")],
         ),
         (
