@@ -45,7 +45,7 @@ def test_rtsp_is_a_live_camera(rtsp_server: Fake, fake_model: Fake) -> None:
     assert first.pts_s is not None
     assert last.pts_s is not None
     # The first key frame is shown, not the next, which comes 8 s later.
-    assert received[0].frame.captured_s - begin_s < 4
+    assert received[0].frame.captured_s - begin_s < 7
     # Nothing is lost unnoticed: timestamps go on by a thirtieth of a second per captured frame.
     num_steps = last.index - first.index
     assert num_steps >= 43
@@ -116,7 +116,7 @@ def test_hls(http_folder: str, tmp_path: Path, *, ends: bool) -> None:
     if not ends:
         playlist = tmp_path / "v.m3u8"
         playlist.write_text(playlist.read_text().replace("#EXT-X-ENDLIST", ""))
-    with open_source(f"{http_folder}/v.m3u8#timeout=1") as source:
+    with open_source(f"{http_folder}/v.m3u8#timeout=5") as source:
         assert source.is_live is not ends
         num_frames = 30 if ends else 20  # the last ones of a live list wait for its next segment
         frames = list(islice(source, num_frames))
