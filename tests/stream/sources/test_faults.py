@@ -123,7 +123,7 @@ def test_closing_a_silent_camera_does_not_wait_for_it(rtsp_server_factory: Fake)
     thread = threading.Thread(target=lambda: (list(source), ended.set()))
     thread.start()
     source.close()
-    assert ended.wait(5)
+    assert ended.wait(2)
     thread.join()
     # FFmpeg cannot be interrupted: its thread ends with its own timeout, by itself.
     for left in threading.enumerate():
