@@ -1,7 +1,5 @@
 """What this process holds at a moment: memory, descriptors, threads, children; Linux alone."""
 
-import ctypes
-import gc
 import os
 import threading
 from collections.abc import Callable
@@ -46,14 +44,6 @@ class ProcessState:
 def rss_bytes() -> int:
     """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
-
-
-def trim() -> None:
-    """Let the C library give back what is freed: its arenas keep much of it for the next time."""
-    gc.collect()
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if malloc_trim is not None:
-        malloc_trim(0)
 
 
 def settled(

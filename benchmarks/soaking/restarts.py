@@ -4,6 +4,7 @@ A stream is stopped in every way that there is: at its end, by leaving the loop,
 error of the consumer's, before its first result, and while a camera is silent.
 """
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,9 +20,10 @@ from edgecv.stream.opening import open_pipeline
 from edgecv.stream.run import run_stream
 from edgecv.stream.sinks import make_sink
 from edgecv.stream.sources import open_source
+from edgecv.stream.sources.heap import trim_heap
 from soaking.camera_kit import CameraKit
 from soaking.clips import CLIPS, write_clip
-from soaking.process_state import ProcessState, rss_bytes, settled, trim
+from soaking.process_state import ProcessState, rss_bytes, settled
 from soaking.tiny_model import write_tiny_model
 from soaking.verdict import Check, Verdict
 
@@ -200,7 +202,8 @@ def run(folder: Path, *, minutes: float, seed: int) -> Verdict:
 def _counted(before: ProcessState) -> tuple[ProcessState, int]:
     """Return what is held now, and the memory when freed parts of it were given back."""
     state = settled(lambda state: _is_back(state, before))
-    trim()
+    gc.collect()
+    trim_heap()
     return state, rss_bytes()
 
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from edgecv.stream.sources.frame import Frame
 from edgecv.stream.sources.health import Look
+from edgecv.stream.sources.heap import trim_heap
 
 _QUEUE_SIZE = 16  # packets; more would be latency, and the sender's buffers are there too
 _JOIN_S = 0.5
@@ -171,12 +172,14 @@ class Link(Generic[PacketT]):
             self._connection = connection = self._connect()
             try:
                 self._items.put(connection)
+                trim_heap()  # of what it took to learn the format
                 self._forward(connection)
             finally:
                 connection.close()
         except Exception as caught:  # noqa: BLE001  # raised again where the source is iterated
             error = caught
         self._items.put(_Ended(error))
+        trim_heap()
 
     def _forward(self, connection: Connection[PacketT]) -> None:
         if self._is_cancelled:
