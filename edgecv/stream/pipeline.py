@@ -208,10 +208,13 @@ class Pipeline(Closing):
         """Yield the results, of each source in order; may be called again after an interruption.
 
         Raises:
+            RuntimeError: if the pipeline was not entered, and nothing would ever come.
             SourceError: if a single source breaks off.
             Exception: whatever a stage raised.
 
         """
+        if any(thread.ident is None for thread, _ in self._threads):
+            raise RuntimeError("The pipeline does not run. Write `with pipeline:` around it.")
         outlet = self._channels[-1]
         while True:
             try:

@@ -171,6 +171,16 @@ def test_closing_a_pipeline_that_never_ran(fake_source: Fake, fake_model: Fake) 
     assert source.num_closed == 1
 
 
+def test_results_of_a_pipeline_that_was_not_entered_are_refused(
+    fake_source: Fake, fake_model: Fake
+) -> None:
+    pipeline = Pipeline(fake_source(1), fake_model())
+    with pytest.raises(RuntimeError, match="with pipeline:"):
+        next(pipeline.results())
+    with pipeline:
+        assert len(list(pipeline.results())) == 1
+
+
 def test_a_source_is_opened_at_once(fake_model: Fake) -> None:
     with pytest.raises(SourceError, match="no such file"):
         stream("nowhere.mp4", fake_model())
