@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Merge = Literal["seams", "iou"]
 
 _AT_SEAM = 0.01  # of a tile's side: a box that ends so near to a seam is taken to be cut by it
+_ROWS = 32  # of boxes that are compared with all others at once
 
 
 class Tiled:
@@ -197,14 +198,16 @@ def merged_rows(
     kinds = np.zeros_like(found.class_ids) if class_agnostic else found.class_ids
     whole, cut = np.flatnonzero(~is_cut), np.flatnonzero(is_cut)
     kept = whole[nms(boxes[whole], scores[whole], kinds[whole], iou_threshold=iou_threshold)]
-    for row in cut[np.argsort(-scores[cut], kind="stable")]:
-        rivals = kept[kinds[kept] == kinds[row]]
-        shared = _shared_areas(boxes[row], boxes[rivals])
-        areas = _areas(boxes[np.append(rivals, row)])
-        # Of the smaller of both: a piece may also be the larger one, of a box that is a piece too.
-        limits = seam_overlap * np.minimum(areas[:-1], areas[-1])
-        if not (shared > limits).any():
-            kept = np.append(kept, row)
+    cut = cut[np.argsort(-scores[cut], kind="stable")]
+    for kind in np.unique(kinds[cut]):
+        rivals, pieces = kept[kinds[kept] == kind], cut[kinds[cut] == kind]
+        pieces = pieces[~_overlaps(boxes[pieces], boxes[rivals], seam_overlap).any(axis=1)]
+        overlaps = _overlaps(boxes[pieces], boxes[pieces], seam_overlap)
+        stays = np.ones(len(pieces), bool)
+        for i in range(len(pieces)):
+            if stays[i]:  # a piece that goes takes no other with it
+                stays[i + 1 :] &= ~overlaps[i, i + 1 :]
+        kept = np.append(kept, pieces[stays])
     order = np.argsort(-scores[kept], kind="stable")
     return kept[order].astype(np.int64)
 
@@ -242,10 +245,20 @@ def _areas(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     return areas
 
 
-def _shared_areas(
-    box_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    corners = np.maximum(box_xyxy[:2], others_xyxy[:, :2])
-    ends = np.minimum(box_xyxy[2:], others_xyxy[:, 2:])
-    areas: NDArray[np.float32] = np.maximum(ends - corners, 0).prod(axis=1)
-    return areas
+def _overlaps(
+    boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32], share: float
+) -> NDArray[np.bool_]:
+    """Return which boxes have more than a share of the smaller of both in common, (N, M) bool.
+
+    Of the smaller one: a piece may also be the larger one, of a box that is a piece too.
+    """
+    found: NDArray[np.bool_] = np.empty((len(boxes_xyxy), len(others_xyxy)), bool)
+    areas = _areas(others_xyxy)
+    x1, y1, x2, y2 = np.ascontiguousarray(others_xyxy.T)
+    for first in range(0, len(found), _ROWS):  # what lies between stays in the caches
+        some = boxes_xyxy[first : first + _ROWS]
+        left, top, right, bottom = some.T[..., None]
+        shared = np.maximum(np.minimum(right, x2) - np.maximum(left, x1), 0)
+        shared *= np.maximum(np.minimum(bottom, y2) - np.maximum(top, y1), 0)
+        found[first : first + _ROWS] = shared > share * np.minimum(_areas(some)[:, None], areas)
+    return found

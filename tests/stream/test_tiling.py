@@ -178,6 +178,39 @@ def test_a_piece_stays_where_too_little_of_it_is_known() -> None:
         assert kept.tolist() == rows
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_go_as_they_would_one_after_the_other(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num = 160
+    corners = rng.integers(0, 60, (num, 2))
+    boxes = np.hstack([corners, corners + rng.integers(1, 30, (num, 2))]).astype(np.float32)
+    scores = np.sort(rng.uniform(0, 1, num).astype(np.float32))[::-1]
+    kinds, is_cut = rng.integers(0, 2, num), rng.uniform(size=num) < 0.8
+
+    def shared(a: NDArray[Any], b: NDArray[Any]) -> float:
+        sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+        return float(np.maximum(sides, 0).prod())
+
+    stays: list[int] = []
+    for row in [*np.flatnonzero(~is_cut), *np.flatnonzero(is_cut)]:  # of each, best score first
+        mine = [boxes[other] for other in stays if kinds[other] == kinds[row]]
+        area = shared(boxes[row], boxes[row])
+        if is_cut[row]:
+            takes = [shared(b, boxes[row]) > 0.6 * min(shared(b, b), area) for b in mine]
+        else:
+            overlaps = [shared(b, boxes[row]) for b in mine]
+            takes = [
+                s > 0.5 * (shared(b, b) + area - s) for b, s in zip(mine, overlaps, strict=True)
+            ]
+        if not any(takes):
+            stays.append(int(row))
+
+    found = Detections(boxes, scores, kinds.astype(np.int32))
+    kept = merged_rows(found, is_cut, iou_threshold=0.5, seam_overlap=0.6)
+    assert kept.tolist() == sorted(stays)
+    assert 20 < len(stays) < num - 20
+
+
 def test_no_more_than_the_model_may_find() -> None:
     boxes = [(5, 5, 20, 25), (70, 8, 90, 30), (130, 40, 150, 60)]
     model: Any = Painted()
