@@ -328,7 +328,7 @@ def test_all_hanging_sinks_together_have_one_time_limit(
     group.write(result(0))
     begin_s = time.monotonic()
     reports = group.close(within_s=1)
-    assert time.monotonic() - begin_s < 4  # not 5 times 1 s
+    assert time.monotonic() - begin_s < 1.9  # not 5 times 1 s
     assert all(report.num_dropped == {"closing": 1} for report in reports)
     may_go.set()
     for sink in group._common:
